@@ -1,0 +1,215 @@
+//! The stages in order, and the gate that every result passes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::check::{Failed, check};
+use crate::conflict::{Candidate, Conflict, Reason, Resolution, Resolver};
+use crate::kind::whitespace_has_meaning;
+use crate::resolver::{Crdt, Learned, Policy, PolicyStage, Queue, Structural, Text, Trivial};
+
+/// The names a configuration may list, in the standard order.
+pub const STAGES: [&str; 7] = [
+    "trivial",
+    "text",
+    "structural",
+    "crdt",
+    "learned",
+    "policy",
+    "queue",
+];
+
+/// At most this many proposals go to a person.
+const SUGGESTION_LIMIT: usize = 3;
+
+/// A chain of resolvers. The last stage is always the queue, which keeps both sides.
+pub struct Chain {
+    stages: Vec<Box<dyn Resolver>>,
+}
+
+/// A chain that cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// No stage has this name.
+    #[error("unknown stage {0:?} in the conflict chain")]
+    Unknown(String),
+    /// A stage occurs twice.
+    #[error("stage {0:?} stands twice in the conflict chain")]
+    Twice(String),
+}
+
+/// What became of a conflict, and what each stage said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The result, the proposals, or why there are none.
+    pub resolution: Resolution,
+    /// Every stage that was asked, in order.
+    pub trace: Vec<Step>,
+}
+
+/// One stage's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The stage, as `name@version`.
+    pub resolver: &'static str,
+    /// What it said, for a person.
+    pub result: String,
+}
+
+impl Chain {
+    /// Builds a chain from stage names. A missing `queue` is added.
+    pub fn new<S: AsRef<str>>(names: &[S], policy: Policy) -> Result<Chain, ChainError> {
+        let mut stages: Vec<Box<dyn Resolver>> = Vec::new();
+        for (index, name) in names.iter().map(AsRef::as_ref).enumerate() {
+            if names[..index].iter().any(|other| other.as_ref() == name) {
+                return Err(ChainError::Twice(name.to_owned()));
+            }
+            stages.push(match name {
+                "trivial" => Box::new(Trivial),
+                "text" => Box::new(Text),
+                "structural" => Box::new(Structural),
+                "crdt" => Box::new(Crdt),
+                "learned" => Box::new(Learned),
+                "policy" => Box::new(PolicyStage(policy)),
+                "queue" => Box::new(Queue),
+                other => return Err(ChainError::Unknown(other.to_owned())),
+            });
+        }
+        if !names.iter().any(|name| name.as_ref() == "queue") {
+            stages.push(Box::new(Queue));
+        }
+        Ok(Chain { stages })
+    }
+
+    /// Returns the standard chain, whose policy is that a person decides.
+    pub fn standard() -> Chain {
+        Chain::with_policy(Policy::Queue)
+    }
+
+    /// Returns the standard chain with another policy.
+    pub fn with_policy(policy: Policy) -> Chain {
+        Chain::new(&STAGES, policy).expect("the standard names are known and differ")
+    }
+
+    /// Asks stage after stage; the first result that passes the checks is the answer.
+    ///
+    /// A result that fails a check becomes a proposal, or is dropped when it is broken. A stage that panics has
+    /// declined.
+    pub fn resolve(&self, conflict: &Conflict<'_>) -> Outcome {
+        let mut trace = Vec::with_capacity(self.stages.len());
+        let mut proposals: Vec<Candidate> = Vec::new();
+        for stage in &self.stages {
+            let resolver = stage.name();
+            let mut say = |result: String| trace.push(Step { resolver, result });
+            match ask(stage.as_ref(), conflict) {
+                Resolution::Resolved(candidate) => match gate(stage.as_ref(), conflict, &candidate)
+                {
+                    Ok(()) => {
+                        say(format!("resolved: {}", candidate.because));
+                        return Outcome {
+                            resolution: Resolution::Resolved(candidate),
+                            trace,
+                        };
+                    }
+                    Err(Failed::Broken(why)) => say(format!("dropped: {why}")),
+                    Err(Failed::Doubtful(why)) => {
+                        say(format!("suggested: {why}"));
+                        let because = format!("{}; but {why}", candidate.because);
+                        propose(
+                            &mut proposals,
+                            Candidate {
+                                because,
+                                ..candidate
+                            },
+                        );
+                    }
+                },
+                Resolution::Suggested(candidates) => {
+                    let mut kept = 0;
+                    for candidate in candidates {
+                        if !matches!(check(conflict, &candidate), Err(Failed::Broken(_))) {
+                            kept += 1;
+                            propose(&mut proposals, candidate);
+                        }
+                    }
+                    say(format!("suggested {kept}"));
+                }
+                Resolution::Declined { because } => say(format!("declined: {because}")),
+            }
+        }
+        let resolution = if proposals.is_empty() {
+            Resolution::declined(decline_reason(&self.stages, conflict))
+        } else {
+            // The structured proposals know more than the line merge did.
+            proposals.sort_by_key(|candidate| candidate.resolver.starts_with("text@"));
+            proposals.truncate(SUGGESTION_LIMIT);
+            Resolution::Suggested(proposals)
+        };
+        Outcome { resolution, trace }
+    }
+}
+
+fn ask(stage: &dyn Resolver, conflict: &Conflict<'_>) -> Resolution {
+    catch_unwind(AssertUnwindSafe(|| stage.resolve(conflict)))
+        .unwrap_or_else(|_| Resolution::declined(Reason::Failed))
+}
+
+/// Runs the checks and the stage again with the sides exchanged.
+fn gate(
+    stage: &dyn Resolver,
+    conflict: &Conflict<'_>,
+    candidate: &Candidate,
+) -> Result<(), Failed> {
+    if stage.name().starts_with("policy@") {
+        return Ok(()); // The owner's word; both sides are kept anyway.
+    }
+    if !candidate.pattern.is_applied_alone() && !stage.name().starts_with("crdt@") {
+        return Err(Failed::Doubtful(format!(
+            "{:?} is not applied without a person",
+            candidate.pattern
+        )));
+    }
+    check(conflict, candidate)?;
+    let swapped = conflict.swapped();
+    match ask(stage, &swapped).resolved() {
+        Some(other) if same_meaning(conflict, &candidate.value, &other.value) => Ok(()),
+        _ => Err(Failed::Doubtful(
+            "the result depends on which side is the hub".to_owned(),
+        )),
+    }
+}
+
+/// Says whether two results mean the same: equal bytes, or equal but for what the kind does not count.
+fn same_meaning(conflict: &Conflict<'_>, a: &[u8], b: &[u8]) -> bool {
+    if a == b {
+        return true;
+    }
+    if whitespace_has_meaning(conflict.kind, conflict.path) {
+        return false;
+    }
+    let lines = |bytes| {
+        crate::text::form::Text::decode(bytes).map(|text| crate::resolver::collapsed(&text.lines()))
+    };
+    lines(a).is_some() && lines(a) == lines(b)
+}
+
+fn propose(proposals: &mut Vec<Candidate>, candidate: Candidate) {
+    if !proposals.iter().any(|known| known.value == candidate.value) {
+        proposals.push(candidate);
+    }
+}
+
+/// Returns the most telling reason of all stages: the last one that is about this item.
+fn decline_reason(stages: &[Box<dyn Resolver>], conflict: &Conflict<'_>) -> Reason {
+    let mut reason = Reason::Queued;
+    for stage in stages {
+        if let Resolution::Declined { because } = ask(stage.as_ref(), conflict)
+            && !matches!(
+                because,
+                Reason::NotApplicable | Reason::NothingLearned | Reason::Queued
+            )
+        {
+            reason = because;
+        }
+    }
+    reason
+}
