@@ -1,0 +1,1 @@
+//! The vault: encrypted, deduplicated snapshots on several destinations.

@@ -1,0 +1,1 @@
+//! Decides and drives: queue, driver, sync and restore runs.

@@ -1,0 +1,1 @@
+//! Transparency log: leaves, checkpoints, proofs, offline verification.

@@ -1,0 +1,172 @@
+//! What a sync would do to one spoke: data that can be shown, hashed, stored and applied later.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::canonical::{self, CanonicalError};
+use crate::ecosystem::Side;
+use crate::ids::{ConflictId, Digest, RunId, SpokeName};
+use crate::observation::{Digests, SideState};
+
+/// One change to one item of one side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// The side that is written.
+    pub side: Side,
+    /// What is written: a full ref name, a path (escaped for display), or `table[key]`.
+    pub target: String,
+    /// One word: `create`, `update`, `delete`, `fast_forward`, `merge`, `bump`, `rename`, …
+    pub action: String,
+    /// Short value before, empty when there was none.
+    pub from: String,
+    /// Short value after, empty when it is removed.
+    pub to: String,
+    pub reason: String,
+}
+
+/// The value one side holds of a disputed item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideValue {
+    /// Short text for people and scripts: an object id, a cell value, a size and digest.
+    pub shown: String,
+    /// The full bytes in the content store, where the value is not held elsewhere (git pins).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
+}
+
+/// A disputed item as a syncer reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictDraft {
+    /// Identifies the item within its spoke: ref, path, or table and key. Stable over runs.
+    pub item: String,
+    /// The place for people.
+    pub place: String,
+    /// `update/update`, `update/delete`, `delete/update`, `insert/insert`, `unique`, `foreign_key`,
+    /// `diverged`, `tag_moved`, `type_change`, …
+    pub conflict_kind: String,
+    /// Why nobody but a person can decide, in one sentence.
+    pub because: String,
+    pub base: Option<SideValue>,
+    pub hub: Option<SideValue>,
+    pub spoke: Option<SideValue>,
+    pub suggested: Option<SideValue>,
+    /// Databases only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pk: Vec<serde_json::Value>,
+    /// Columns or keys in dispute, with the shown values of base, hub and spoke.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldDispute>,
+}
+
+/// One field of a disputed item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldDispute {
+    pub field: String,
+    pub base: String,
+    pub hub: String,
+    pub spoke: String,
+}
+
+/// A side a person can choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    Hub,
+    Spoke,
+    Base,
+    Suggested,
+}
+
+/// What a person said about a conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Take(Choice),
+    /// Field by field: a value, or `@hub`, `@spoke`, `@base`.
+    Fields(BTreeMap<String, String>),
+    /// The bytes of a whole new value, in the content store.
+    Content(Digest),
+    /// Put both sides back to what they were when the conflict was opened.
+    Undo,
+}
+
+/// An answered conflict, handed to the planner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directive {
+    pub conflict: ConflictId,
+    pub draft: ConflictDraft,
+    pub answer: Answer,
+}
+
+/// A protecting limit that a plan exceeds; it stops the spoke until a person confirms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// `mass_deletion`, `root_missing`, `mass_change`, …
+    pub name: String,
+    pub why: String,
+}
+
+/// Everything a syncer needs to plan besides the spoke itself.
+#[derive(Clone, Debug)]
+pub struct PlanContext {
+    pub run: RunId,
+    /// Content id of the last agreed state; none on the first sync.
+    pub base: Option<Digest>,
+    pub directives: Vec<Directive>,
+    /// `--on-conflict hub|spoke`, above the declared policy.
+    pub policy: Option<crate::ecosystem::ConflictPolicy>,
+}
+
+/// The plan for one spoke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpokePlan {
+    pub spoke: SpokeName,
+    /// The digests of both sides that this plan was made for.
+    pub expected: Digests,
+    pub actions: Vec<Action>,
+    /// Every item that stays in dispute after this plan.
+    pub conflicts: Vec<ConflictDraft>,
+    /// Answered conflicts that this plan carries out.
+    pub settles: Vec<ConflictId>,
+    pub guards: Vec<Guard>,
+    /// Content id of the syncer's own instructions, stored before the plan is returned.
+    pub payload: Digest,
+}
+
+impl SpokePlan {
+    /// Returns the canonical text of the plan and its id.
+    pub fn sealed(&self) -> Result<(Digest, String), CanonicalError> {
+        let text = canonical::to_string(self)?;
+        Ok((Digest::of(text.as_bytes()), text))
+    }
+
+    /// Counts the actions that write the hub (changes in) and the spoke (changes out).
+    #[must_use]
+    pub fn changes(&self) -> (u64, u64) {
+        let into_hub = self.actions.iter().filter(|a| a.side == Side::Hub).count();
+        (into_hub as u64, (self.actions.len() - into_hub) as u64)
+    }
+}
+
+/// What an apply did, after reading back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Both sides as read back.
+    pub hub: SideState,
+    pub spoke: SideState,
+    /// Content id of the new agreed state.
+    pub base: Digest,
+    pub changes_in: u64,
+    pub changes_out: u64,
+    /// Items that had moved on or were refused, with the reason; the next run plans them again.
+    pub skipped: Vec<Skipped>,
+}
+
+/// An action that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    pub target: String,
+    pub why: String,
+}

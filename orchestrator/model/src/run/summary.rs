@@ -1,0 +1,147 @@
+//! What is shown of a run, derived from its state.
+
+use super::{
+    Phase, PhaseSummary, RunResult, RunSummary, SnapshotProgress, SpokeProgress, SpokeSummary, SyncRun, exit_code,
+};
+use crate::ports::{Cause, Fault, FaultKind};
+
+impl SyncRun {
+    /// Returns the summary as of now; `result` is set once the run has been announced or cancelled.
+    #[must_use]
+    pub fn summary(&self) -> RunSummary {
+        let spokes: Vec<SpokeSummary> = self.spokes.values().map(|s| self.spoke_summary(s)).collect();
+        let (outcome, code) = self.outcome(&spokes);
+        RunSummary {
+            result: (self.announced || self.cancelled.is_some()).then_some(outcome),
+            phases: Phase::ALL.iter().map(|p| self.phase_summary(*p)).collect(),
+            spokes,
+            snapshot: match &self.snapshot {
+                SnapshotProgress::Taken(t) | SnapshotProgress::Sealed(t, _) => Some(t.id.clone()),
+                _ => None,
+            },
+            leaf: self.leaf,
+            code,
+            error: match (&self.snapshot, &self.seal_failed) {
+                (SnapshotProgress::Failed(fault), _) | (_, Some(fault)) => Some(fault.message.clone()),
+                _ => None,
+            },
+            restored: vec![],
+        }
+    }
+
+    /// Returns how the run ends as things stand, and the exit code for it.
+    #[must_use]
+    pub fn outcome(&self, spokes: &[SpokeSummary]) -> (RunResult, u8) {
+        if self.cancelled.is_some() {
+            return (RunResult::Cancelled, 130);
+        }
+        if let SnapshotProgress::Failed(fault) = &self.snapshot {
+            return (RunResult::Failed, fault_code(fault));
+        }
+        if let Some(fault) = &self.seal_failed {
+            return (RunResult::Failed, fault_code(fault));
+        }
+        let bad = |s: &&SpokeSummary| {
+            matches!(s.result.as_str(), "failed" | "unreachable" | "refused" | "partial" | "waiting")
+        };
+        let bad_count = spokes.iter().filter(bad).count();
+        if bad_count > 0 {
+            let first = self.spokes.values().find_map(|s| s.failed.as_ref().map(|(_, fault)| fault));
+            let refused = spokes.iter().any(|s| s.result == "refused");
+            let synced =
+                spokes.iter().any(|s| matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged"));
+            if synced && !refused {
+                return (RunResult::Partial, 12);
+            }
+            let code = if refused { 7 } else { first.map_or(1, fault_code) };
+            return (if synced { RunResult::Partial } else { RunResult::Failed }, code);
+        }
+        if spokes.iter().any(|s| s.conflicts > 0) {
+            return (RunResult::Conflicts, 11);
+        }
+        if !self.has_work() {
+            return (RunResult::NothingToDo, 0);
+        }
+        (RunResult::Succeeded, 0)
+    }
+
+    fn spoke_summary(&self, spoke: &SpokeProgress) -> SpokeSummary {
+        let (changes_in, changes_out) = spoke.applied.as_ref().map_or((0, 0), |a| (a.changes_in, a.changes_out));
+        let conflicts = spoke.conflicts.unwrap_or(spoke.declared.open_conflicts);
+        let mut note = String::new();
+        let result = if let Some((phase, fault)) = &spoke.failed {
+            note = format!("{}: {}", phase.as_str(), fault.message);
+            if fault.cause == Cause::Unreachable {
+                "unreachable"
+            } else if fault.cause == Cause::Refused {
+                "refused"
+            } else {
+                "failed"
+            }
+        } else if self.is_refused(spoke) {
+            note = spoke
+                .planned
+                .iter()
+                .flat_map(|p| &p.guards)
+                .map(|g| format!("{}: {}", g.name, g.why))
+                .collect::<Vec<_>>()
+                .join("; ");
+            "refused"
+        } else if let Some(applied) = &spoke.applied {
+            if let Some(first) = applied.skipped.first() {
+                note =
+                    format!("{} left for the next run, first {}: {}", applied.skipped.len(), first.target, first.why);
+                "partial"
+            } else if let Some((false, why)) = &spoke.verified {
+                note.clone_from(why);
+                "partial"
+            } else if conflicts > 0 {
+                "conflicts"
+            } else {
+                "synced"
+            }
+        } else if !spoke.is_changed() {
+            if conflicts > 0 { "conflicts" } else { "unchanged" }
+        } else if spoke.moved {
+            "it kept changing while it was snapshotted; the next run continues".clone_into(&mut note);
+            "partial"
+        } else if !spoke.is_to_be_synced() || (!self.includes(Phase::Sync) && self.sealed_snapshot().is_some()) {
+            "snapshotted"
+        } else {
+            "waiting"
+        };
+        SpokeSummary {
+            name: spoke.declared.name.clone(),
+            kind: spoke.declared.kind,
+            result: result.to_owned(),
+            changes_in,
+            changes_out,
+            conflicts,
+            note,
+        }
+    }
+
+    fn phase_summary(&self, phase: Phase) -> PhaseSummary {
+        let failed_here = self.spokes.values().filter(|s| s.failed.as_ref().is_some_and(|(p, _)| *p == phase)).count();
+        let snapshot_failed = phase == Phase::Snapshot && matches!(self.snapshot, SnapshotProgress::Failed(_));
+        let times = self.times.get(&phase);
+        let result = if snapshot_failed || (failed_here > 0 && failed_here == self.spokes.len()) {
+            "failed"
+        } else if failed_here > 0 {
+            "partial"
+        } else if times.is_none() {
+            "skipped"
+        } else {
+            "ok"
+        };
+        PhaseSummary {
+            name: phase.as_str().to_owned(),
+            result: result.to_owned(),
+            ms: times.map_or(0, |(first, last)| last.ms_since(*first)),
+        }
+    }
+}
+
+fn fault_code(fault: &Fault) -> u8 {
+    if fault.kind == FaultKind::Corrupt { 20 } else { exit_code(fault.cause) }
+}

@@ -1,0 +1,160 @@
+//! Snapshots as ports speak of them; the vault's own formats stay in the vault.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::ecosystem::{Side, SpokeKind};
+use crate::ids::{DestinationName, Digest, SnapshotId, SpokeName};
+use crate::observation::Digests;
+use crate::time::Timestamp;
+
+/// A SHA-256 root, written as 64 hex digits.
+pub type Root = Digest;
+
+/// Why and for whom a snapshot is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotMeta {
+    /// Decided before the first byte is written, so that a retry continues the same snapshot.
+    pub id: SnapshotId,
+    pub ecosystem: String,
+    pub at: Timestamp,
+    /// For example `run 1204` or `snapshot create`.
+    pub cause: String,
+    pub tags: Vec<String>,
+}
+
+/// One part of a snapshot: one side of one spoke (git spokes hold both sides in one part, `hub`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartKey {
+    pub spoke: SpokeName,
+    pub side: Side,
+}
+
+/// What is known of one part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartInfo {
+    pub key: PartKey,
+    pub kind: SpokeKind,
+    /// The RFC 6962 root over refs, tables or tree entries.
+    pub root: Root,
+    /// The syncer's digest of the part when it was read.
+    pub observed: Digest,
+    pub position: String,
+    /// Files, rows or refs.
+    pub items: u64,
+    pub bytes: u64,
+    /// `exact`, `barrier` or `fuzzy`.
+    pub consistency: String,
+    /// Items that could not be read, with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// How many bytes a snapshot stands for, how many of them were new, and how many were stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotBytes {
+    pub logical: u64,
+    pub new: u64,
+    pub stored: u64,
+}
+
+/// How a snapshot stands at one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub name: DestinationName,
+    /// `held`, `lagging`, `missing` or `unreachable`.
+    pub state: String,
+}
+
+/// A finished snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotInfo {
+    pub meta: SnapshotMeta,
+    pub parent: Option<SnapshotId>,
+    pub root: Root,
+    pub parts: Vec<PartInfo>,
+    pub bytes: SnapshotBytes,
+    pub destinations: Vec<Held>,
+    /// SHA-256 and BLAKE3 of the manifest's stored object, as the log leaf carries them.
+    pub manifest_sha256: String,
+    pub manifest_blake3: String,
+}
+
+impl SnapshotInfo {
+    /// Returns the digests of each spoke's sides as this snapshot holds them.
+    #[must_use]
+    pub fn digests(&self) -> BTreeMap<SpokeName, BTreeMap<Side, Digest>> {
+        let mut out: BTreeMap<SpokeName, BTreeMap<Side, Digest>> = BTreeMap::new();
+        for part in &self.parts {
+            out.entry(part.key.spoke.clone()).or_default().insert(part.key.side, part.observed);
+        }
+        out
+    }
+}
+
+/// Returns the sides that make parts of their own for a kind of spoke.
+#[must_use]
+pub fn parts_of(kind: SpokeKind) -> &'static [Side] {
+    match kind {
+        // One bare store holds the refs of both sides.
+        SpokeKind::Git => &[Side::Hub],
+        SpokeKind::Database | SpokeKind::Files => &[Side::Hub, Side::Spoke],
+    }
+}
+
+/// Returns the digest a part must have been read at, given both sides' digests: a git part stands
+/// for both sides at once.
+#[must_use]
+pub fn part_digest(kind: SpokeKind, side: Side, digests: &Digests) -> Digest {
+    match (kind, side) {
+        (SpokeKind::Git, _) => {
+            let mut both = [0; 64];
+            both[..32].copy_from_slice(&digests.hub.0);
+            both[32..].copy_from_slice(&digests.spoke.0);
+            Digest::of(&both)
+        }
+        (_, Side::Hub) => digests.hub,
+        (_, Side::Spoke) => digests.spoke,
+    }
+}
+
+/// How thoroughly a vault is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckLevel {
+    /// Listings: every object is present with the right size.
+    Quick,
+    /// And manifests, indexes, trees and signatures, with every chunk id resolvable.
+    Metadata,
+    /// And every byte decrypted, decompressed and hashed.
+    Full,
+}
+
+/// What a check read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    pub packs: u64,
+    pub chunks: u64,
+    pub bytes: u64,
+}
+
+/// Something a check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub destination: DestinationName,
+    pub object: String,
+    /// What is wrong, for example `missing`, `truncated`, `does not match its name`.
+    pub fault: String,
+    /// Snapshots, spokes and paths that need the object.
+    pub affects: Vec<String>,
+    /// Whether another destination still holds an intact copy.
+    pub restorable: bool,
+}
+
+/// The result of a check.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    pub checked: Checked,
+    pub problems: Vec<Problem>,
+    /// Snapshots that were looked at.
+    pub snapshots: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! Seeded world: the engine driven with fakes, and the contract suites of every port.

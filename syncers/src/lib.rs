@@ -1,0 +1,1 @@
+//! Syncers for git repositories, SQLite databases and file trees.
