@@ -206,6 +206,14 @@ pub enum What {
     },
 }
 
+/// What an observation gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    Observed(Observation),
+    Failed(Fault),
+}
+
 /// A snapshot as the run needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotTaken {
@@ -235,7 +243,6 @@ pub struct Planned {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     Start,
-    Observe(SpokeName),
     BeginSnapshot,
     TakeSnapshot(SnapshotId),
     SealSnapshot(SnapshotId),
@@ -268,6 +275,8 @@ pub struct SpokeProgress {
     pub pinned: bool,
     pub moved: bool,
     pub applied: Option<Applied>,
+    /// Changes in and out of earlier rounds of this run.
+    pub earlier: (u64, u64),
     /// Open conflicts after the apply.
     pub conflicts: Option<u64>,
     pub verified: Option<(bool, String)>,

@@ -90,7 +90,9 @@ pub trait Store: Send + Sync {
     async fn enqueue(&self, request: &Request, now: Timestamp) -> Result<Enqueued, PortError>;
 
     /// Takes the waiting run of the highest priority (oldest first within one), or a run whose holder's
-    /// lease has ended; runs that are being driven elsewhere are left alone.
+    /// lease has ended, or a run that this same node holds (one node drives one run at a time, so it was
+    /// restarted); unfinished runs go before waiting ones, runs driven elsewhere are left alone. Every
+    /// claim gets a new, larger fence.
     async fn claim(&self, node: &NodeId, now: Timestamp, ttl_ms: u64) -> Result<Option<Claim>, PortError>;
 
     /// Prolongs a claim; [`PortError::Fenced`] when it has been taken over.

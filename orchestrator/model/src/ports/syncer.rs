@@ -51,7 +51,8 @@ pub trait Syncer: Send + Sync {
     async fn apply(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId, fence: Fence) -> Result<Applied, PortError>;
 
     /// Copies a part into the sink, as of one moment, and returns the state it was read at (for a git
-    /// part: [`crate::snapshot::part_digest`] of both sides).
+    /// part: [`crate::snapshot::part_digest`] of both sides). Does not call [`Sink::finish`]: the
+    /// caller does, with the returned state.
     async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError>;
 
     /// Writes a part from a snapshot. What stood at the place is kept (`kept` folder below the state

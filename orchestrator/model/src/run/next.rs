@@ -1,9 +1,10 @@
 //! The transitions of a sync run and the steps that follow from its state.
 
-use super::{Declared, Phase, SnapshotProgress, SnapshotTaken, SpokeProgress, Step, SyncEvent, SyncRun, What};
+use super::{Declared, Phase, Seen, SnapshotProgress, SnapshotTaken, SpokeProgress, Step, SyncEvent, SyncRun, What};
 use crate::ecosystem::DataSync;
 use crate::ids::SpokeName;
 use crate::journal::{IllegalTransition, Next};
+use crate::observation::Digests;
 use crate::snapshot::{part_digest, parts_of};
 
 /// A spoke that keeps moving is left for the next run after this many snapshots.
@@ -18,6 +19,7 @@ impl SpokeProgress {
             pinned: false,
             moved: false,
             applied: None,
+            earlier: (0, 0),
             conflicts: None,
             verified: None,
             failed: None,
@@ -106,15 +108,6 @@ pub(super) fn next(run: &SyncRun) -> Next<Step> {
     if run.started.is_none() {
         return Next::Do(vec![Step::Start]);
     }
-    let unseen: Vec<Step> = run
-        .spokes
-        .iter()
-        .filter(|(_, s)| s.observed.is_none() && s.failed.is_none())
-        .map(|(name, _)| Step::Observe(name.clone()))
-        .collect();
-    if !unseen.is_empty() {
-        return Next::Do(unseen);
-    }
     if !run.has_work() {
         return finish(run);
     }
@@ -153,11 +146,13 @@ pub(super) fn next(run: &SyncRun) -> Next<Step> {
     finish(run)
 }
 
-/// Applied spokes are read again; so are spokes that are only snapshotted, whose settled state is what
-/// the run leaves behind (the master repository moves when submodule pins are bumped).
+/// Applied spokes are read again. When the hub's copies changed, so are all others: what one spoke
+/// brought to the hub may belong to another one too, and the master repository moves with its pins.
 fn needs_verifying(run: &SyncRun, spoke: &SpokeProgress) -> bool {
-    let bumped = || run.spokes.values().any(|s| s.applied.as_ref().is_some_and(|a| a.changes_in > 0));
-    spoke.applied.is_some() || (spoke.declared.data_sync == DataSync::SnapshotOnly && (spoke.is_changed() || bumped()))
+    let hub_changed =
+        || run.spokes.values().any(|s| s.applied.as_ref().is_some_and(|a| a.changes_in > 0) || s.earlier.0 > 0);
+    let only_kept = spoke.declared.data_sync == DataSync::SnapshotOnly && spoke.is_changed();
+    spoke.applied.is_some() || only_kept || hub_changed()
 }
 
 /// The next step of each spoke of the lowest rank that has not ended.
@@ -199,7 +194,7 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
     times.1 = times.1.max(event.at);
     run.last = run.last.max(event.at);
     match &event.what {
-        What::Started { request, run: id, spokes } => {
+        What::Started { request, run: id, spokes, seen } => {
             if run.started.is_some() {
                 return Err(illegal(&run));
             }
@@ -207,7 +202,15 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
             run.run = *id;
             run.times.insert(Phase::Validate, (event.at, event.at));
             run.request = request.clone();
-            run.spokes = spokes.iter().map(|d| (d.name.clone(), SpokeProgress::new(d.clone()))).collect();
+            for declared in spokes {
+                let mut progress = SpokeProgress::new(declared.clone());
+                match seen.get(&declared.name) {
+                    Some(Seen::Observed(observation)) => progress.observed = Some(observation.clone()),
+                    Some(Seen::Failed(fault)) => progress.failed = Some((Phase::Validate, fault.clone())),
+                    None => return Err(illegal(&run)),
+                }
+                run.spokes.insert(declared.name.clone(), progress);
+            }
         }
         What::SnapshotBegun { id } => {
             let again = run.spokes.values().any(|s| s.moved);
@@ -244,7 +247,7 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
         What::SealFailed { fault } => run.seal_failed = Some(fault.clone()),
         What::Announced => run.announced = true,
         What::Cancelled { by } => run.cancelled = Some(by.clone()),
-        What::Observed { spoke, .. }
+        What::Stirred { spoke, .. }
         | What::Planned { spoke, .. }
         | What::Moved { spoke }
         | What::Pinned { spoke }
@@ -273,7 +276,18 @@ fn spoke_event(mut spoke: SpokeProgress, what: &What, sealed: bool) -> Option<Sp
         return None;
     }
     match what {
-        What::Observed { observation, .. } if spoke.observed.is_none() => spoke.observed = Some(observation.clone()),
+        What::Stirred { observation, .. } if sealed => {
+            if let Some(applied) = spoke.applied.take() {
+                spoke.declared.settled = Some(Digests { hub: applied.hub.digest, spoke: applied.spoke.digest });
+                spoke.declared.answered.clear();
+                spoke.earlier = (spoke.earlier.0 + applied.changes_in, spoke.earlier.1 + applied.changes_out);
+            }
+            spoke.observed = Some(observation.clone());
+            spoke.planned = None;
+            spoke.pinned = false;
+            spoke.verified = None;
+            spoke.moved = true;
+        }
         What::Planned { planned, .. } if sealed && spoke.planned.is_none() => spoke.planned = Some(planned.clone()),
         What::Moved { .. } if sealed && spoke.applied.is_none() => spoke.moved = true,
         What::Pinned { .. } if sealed && spoke.planned.is_some() => spoke.pinned = true,
@@ -292,12 +306,16 @@ fn spoke_event(mut spoke: SpokeProgress, what: &What, sealed: bool) -> Option<Sp
 
 fn phase_of(run: &SyncRun, what: &What) -> Phase {
     match what {
-        What::Started { .. } | What::Observed { .. } => Phase::Validate,
+        What::Started { .. } => Phase::Validate,
         What::SnapshotBegun { .. }
         | What::SnapshotTaken { .. }
         | What::SnapshotSealed { .. }
         | What::SnapshotFailed { .. } => Phase::Snapshot,
-        What::Planned { .. } | What::Moved { .. } | What::Pinned { .. } | What::Applied { .. } => Phase::Sync,
+        What::Planned { .. }
+        | What::Moved { .. }
+        | What::Pinned { .. }
+        | What::Applied { .. }
+        | What::Stirred { .. } => Phase::Sync,
         What::Verified { .. } => Phase::Verify,
         What::Failed { phase, .. } => *phase,
         What::Sealed { .. } | What::SealFailed { .. } | What::Announced => Phase::Notify,

@@ -67,6 +67,7 @@ impl SyncRun {
 
     fn spoke_summary(&self, spoke: &SpokeProgress) -> SpokeSummary {
         let (changes_in, changes_out) = spoke.applied.as_ref().map_or((0, 0), |a| (a.changes_in, a.changes_out));
+        let (changes_in, changes_out) = (changes_in + spoke.earlier.0, changes_out + spoke.earlier.1);
         let conflicts = spoke.conflicts.unwrap_or(spoke.declared.open_conflicts);
         let mut note = String::new();
         let result = if let Some((phase, fault)) = &spoke.failed {
