@@ -144,12 +144,17 @@ pub struct SyncEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
+    /// What was asked for and what all spokes looked like, in one record: a run that finds nothing to do
+    /// costs two.
     Started {
         request: SyncRequest,
         run: RunId,
         spokes: Vec<Declared>,
+        seen: BTreeMap<SpokeName, Seen>,
     },
-    Observed {
+    /// A spoke is no longer as it was observed or left: another spoke's change reached the hub's copy it
+    /// shares, or somebody wrote. It goes through snapshot, plan and apply once more.
+    Stirred {
         spoke: SpokeName,
         observation: Observation,
     },
