@@ -1,1 +1,3 @@
 //! Syncers for git repositories, SQLite databases and file trees.
+
+pub mod content;
