@@ -1,1 +1,17 @@
-//! Decides and drives: queue, driver, sync and restore runs.
+//! Decides and drives: the queue, the one driver of all sagas, sync and restore runs.
+//!
+//! The engine reaches the outside through the ports of `cathedral-model` only. It owns no clock, no
+//! randomness and no runtime, so that a seeded world can replay every run of it.
+
+mod driver;
+mod inbox;
+mod preview;
+mod restore;
+mod surroundings;
+mod sync;
+mod work;
+
+pub use preview::Preview;
+pub use restore::PlannedRestore;
+pub use surroundings::{Options, Ports};
+pub use work::{Engine, EngineError};

@@ -18,6 +18,7 @@ use crate::snapshot::{Held, Root, SnapshotBytes};
 use crate::time::Timestamp;
 
 mod next;
+pub use next::MAX_ROUNDS;
 mod summary;
 
 /// How urgent a run is; greater goes first.
@@ -149,6 +150,7 @@ pub enum What {
     Started {
         request: SyncRequest,
         run: RunId,
+        began: Timestamp,
         spokes: Vec<Declared>,
         seen: BTreeMap<SpokeName, Seen>,
     },

@@ -21,6 +21,18 @@ pub enum Seg {
     Index(usize),
 }
 
+impl From<&'static str> for Seg {
+    fn from(key: &'static str) -> Self {
+        Seg::Key(Cow::Borrowed(key))
+    }
+}
+
+impl From<usize> for Seg {
+    fn from(index: usize) -> Self {
+        Seg::Index(index)
+    }
+}
+
 /// What the walk knows and has found so far.
 pub struct Cx<'t> {
     pub tree: &'t Tree<'t>,
@@ -86,6 +98,31 @@ impl<'t> Cx<'t> {
         }
         let found = if wrong.is_secret { "***".to_owned() } else { found };
         self.drafts.push(Draft { at, path, found, wrong });
+    }
+
+    /// Reports `wrong` at the value of a path below the root key, or the closest one above it that was written.
+    pub fn report_path(&mut self, path: &[Seg], wrong: Wrong) {
+        let tree = self.tree;
+        let mut node = tree.root().and_then(|root| tree.get(root, "cathedral_ecosystem"));
+        for seg in path {
+            let below = node.and_then(|node| match seg {
+                Seg::Key(key) => tree.get(node, key),
+                Seg::Index(index) => tree.item(node, *index),
+            });
+            match below {
+                Some(below) => node = Some(below),
+                None => break,
+            }
+        }
+        let Some(node) = node else {
+            return;
+        };
+        let found = node.text().map_or_else(|| describe(node), |text| printable(text, 80));
+        let mut at = node.at;
+        if node.text().is_none() {
+            at.end = at.start;
+        }
+        self.report_at(at, path_text(path), found, wrong);
     }
 
     /// The keys of a section with their values, after refusing what is no section.
@@ -397,6 +434,11 @@ fn excerpt(text: &str, at: At, masked: &[(usize, usize)]) -> String {
 /// A path as it is shown: `connected_repositories[2].data_sync`.
 pub fn path_text(path: &[Seg]) -> String {
     let mut out = String::new();
+    // Everything but the root key itself stands in it; naming it each time would say nothing.
+    let path = match path {
+        [Seg::Key(root), rest @ ..] if root == "cathedral_ecosystem" && !rest.is_empty() => rest,
+        whole => whole,
+    };
     for seg in path {
         match seg {
             Seg::Index(index) => {

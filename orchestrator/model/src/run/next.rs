@@ -194,13 +194,13 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
     times.1 = times.1.max(event.at);
     run.last = run.last.max(event.at);
     match &event.what {
-        What::Started { request, run: id, spokes, seen } => {
+        What::Started { request, run: id, began, spokes, seen } => {
             if run.started.is_some() {
                 return Err(illegal(&run));
             }
             run.started = Some(event.at);
             run.run = *id;
-            run.times.insert(Phase::Validate, (event.at, event.at));
+            run.times.insert(Phase::Validate, (*began, event.at));
             run.request = request.clone();
             for declared in spokes {
                 let mut progress = SpokeProgress::new(declared.clone());

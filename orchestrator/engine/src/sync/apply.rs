@@ -1,0 +1,111 @@
+//! Phase three: plan from what the snapshot holds, pin, apply, remember.
+
+use cathedral_model::event::NewEvent;
+use cathedral_model::ids::{NodeId, SpokeName};
+use cathedral_model::observation::{Digests, SpokeMemory};
+use cathedral_model::plan::{Answer, PlanContext, SpokePlan};
+use cathedral_model::ports::store::{Claim, Effect};
+use cathedral_model::ports::{Cause, PortError, env::Update};
+use cathedral_model::run::{Planned, SyncRun, What};
+
+use super::{Outcomes, SyncPerformer};
+
+impl SyncPerformer {
+    pub(super) async fn plan(&self, state: &SyncRun, name: &SpokeName, claim: &Claim) -> Result<Outcomes, PortError> {
+        let ports = &self.engine.ports;
+        let spoke = self.spoke(name)?;
+        ports.progress.update(&Update { phase: "sync", item: name.as_str(), done: 0, total: 0, unit: "spokes" });
+        let context = PlanContext {
+            run: claim.run,
+            base: ports.store.memory(name).await?.base,
+            directives: self.engine.directives(name).await?,
+            policy: state.request.policy,
+        };
+        let syncer = ports.syncer(spoke.kind());
+        let plan = self.engine.patiently(|| syncer.plan(&spoke, &context)).await?;
+        // Only what the snapshot holds may be changed: a spoke that moved on is snapshotted again first.
+        if !state.is_held(name, &plan.expected) {
+            return Ok(vec![self.event(What::Moved { spoke: name.clone() })]);
+        }
+        let planned = self.store_plan(state, name, &plan)?;
+        Ok(vec![self.event(What::Planned { spoke: name.clone(), planned })])
+    }
+
+    fn store_plan(&self, state: &SyncRun, name: &SpokeName, plan: &SpokePlan) -> Result<Planned, PortError> {
+        let (id, text) = plan.sealed().map_err(|e| PortError::permanent(format!("plan of {name}: {e}")))?;
+        if let Some(wanted) = state.request.plan.get(name)
+            && *wanted != id
+        {
+            let message =
+                format!("{name} has changed since plan {} was made: make a new plan", &wanted.to_string()[..12]);
+            return Err(PortError::failed(Cause::Refused, message));
+        }
+        let stored = self.engine.ports.content.put(text.as_bytes())?;
+        let (changes_in, changes_out) = plan.changes();
+        Ok(Planned {
+            plan: stored,
+            changes_in,
+            changes_out,
+            conflicts: plan.conflicts.len() as u64,
+            guards: plan.guards.clone(),
+        })
+    }
+
+    pub(super) async fn pin(&self, state: &SyncRun, name: &SpokeName, claim: &Claim) -> Result<Outcomes, PortError> {
+        let spoke = self.spoke(name)?;
+        let plan = self.load_plan(state, name)?;
+        let syncer = self.engine.ports.syncer(spoke.kind());
+        self.engine.patiently(|| syncer.pin(&spoke, &plan, claim.run)).await?;
+        Ok(vec![self.event(What::Pinned { spoke: name.clone() })])
+    }
+
+    pub(super) async fn apply(&self, state: &SyncRun, name: &SpokeName, claim: &Claim) -> Result<Outcomes, PortError> {
+        let ports = &self.engine.ports;
+        let spoke = self.spoke(name)?;
+        let plan = self.load_plan(state, name)?;
+        let directives = self.engine.directives(name).await?;
+        let holder = NodeId::new(&format!("{}/run-{}", self.engine.node, claim.run));
+        let resource = format!("spoke:{name}");
+        let ttl_ms = self.engine.options.lease_ttl_ms;
+        let lease = ports.store.lease(&resource, &holder, ports.env.now(), ttl_ms).await?;
+        let Some(fence) = lease else {
+            return Err(PortError::transient(Cause::Busy, format!("spoke {name} is being changed by another run")));
+        };
+        // The claim is asked for once more right before the write: a run that was taken over stops here.
+        ports.store.renew(claim, ports.env.now(), ttl_ms).await?;
+        let syncer = ports.syncer(spoke.kind());
+        let applied = self.engine.patiently(|| syncer.apply(&spoke, &plan, claim.run, fence)).await;
+        ports.env.reached(&format!("applied:{name}"));
+        // An unreturned lease ends by itself.
+        let _ = ports.store.unlease(&resource, &holder).await;
+        let applied = applied?;
+        let complete = applied.skipped.is_empty();
+        let memory = SpokeMemory {
+            base: Some(applied.base),
+            settled: complete.then_some(Digests { hub: applied.hub.digest, spoke: applied.spoke.digest }),
+            complete,
+            hub_position: applied.hub.position.clone(),
+            spoke_position: applied.spoke.position.clone(),
+        };
+        let undone = directives.iter().filter(|d| d.answer == Answer::Undo && plan.settles.contains(&d.conflict));
+        let reopened: Vec<_> = undone.map(|d| d.conflict).collect();
+        let data = serde_json::json!({
+            "changes_in": applied.changes_in, "changes_out": applied.changes_out,
+            "conflicts": plan.conflicts.len(), "skipped": applied.skipped.len(),
+        });
+        let mut outcome = self
+            .event(What::Applied { spoke: name.clone(), applied, conflicts: plan.conflicts.len() as u64 })
+            .effect(Effect::Remember { spoke: name.clone(), memory });
+        for conflict in &reopened {
+            outcome = outcome.effect(Effect::Reopen { conflict: *conflict });
+        }
+        outcome = outcome.effect(Effect::Conflicts {
+            spoke: name.clone(),
+            kind: spoke.kind(),
+            drafts: plan.conflicts.clone(),
+            settled: plan.settles.iter().copied().filter(|c| !reopened.contains(c)).collect(),
+        });
+        let event = NewEvent { kind: "spoke.synced".into(), run: Some(claim.run), spoke: Some(name.clone()), data };
+        Ok(vec![outcome.event(event)])
+    }
+}

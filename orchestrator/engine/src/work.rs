@@ -1,0 +1,150 @@
+//! The engine: takes requests, claims runs, drives them.
+
+use std::sync::Arc;
+
+use cathedral_model::ecosystem::Ecosystem;
+use cathedral_model::ids::{NodeId, RunId};
+use cathedral_model::ports::store::{Claim, Enqueued};
+use cathedral_model::ports::{Cause, PortError};
+use cathedral_model::restore::RestoreRun;
+use cathedral_model::run::{Request, RunSummary, SyncRun, Work};
+
+use crate::driver::{Performer, drive};
+use crate::restore::RestorePerformer;
+use crate::surroundings::{Options, Ports};
+use crate::sync::SyncPerformer;
+
+/// Why the engine could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error("a step stopped without a result; the run can be taken up again")]
+    Panicked,
+    #[error("the run waits: {0}")]
+    Parked(String),
+    #[error("a step gave a result that cannot follow: {0}")]
+    Illegal(String),
+    #[error("there is no run {0}")]
+    NoRun(RunId),
+}
+
+/// One hub's engine.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) ports: Ports,
+    pub(crate) ecosystem: Arc<Ecosystem>,
+    pub(crate) node: NodeId,
+    pub(crate) options: Options,
+}
+
+impl Engine {
+    /// Makes an engine. `node` must be this process's alone, and stable over its restarts.
+    #[must_use]
+    pub fn new(ports: Ports, ecosystem: Arc<Ecosystem>, node: NodeId, options: Options) -> Self {
+        Self { ports, ecosystem, node, options }
+    }
+
+    /// Returns the adapters.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Returns the ecosystem.
+    #[must_use]
+    pub fn ecosystem(&self) -> &Ecosystem {
+        &self.ecosystem
+    }
+
+    /// Files a request; it is durable when this returns.
+    pub async fn submit(&self, request: &Request) -> Result<Enqueued, EngineError> {
+        Ok(self.ports.store.enqueue(request, self.ports.env.now()).await?)
+    }
+
+    /// Takes the most urgent run and drives it to its end; none when nothing waits.
+    pub async fn work_once(&self) -> Result<Option<(RunId, RunSummary)>, EngineError> {
+        let now = self.ports.env.now();
+        let Some(claim) = self.ports.store.claim(&self.node, now, self.options.lease_ttl_ms).await? else {
+            return Ok(None);
+        };
+        let run = claim.run;
+        let summary = self.drive(claim).await?;
+        self.send_messages().await;
+        Ok(Some((run, summary)))
+    }
+
+    /// Drives runs, the most urgent first, until this one has ended.
+    pub async fn work_until(&self, run: RunId) -> Result<RunSummary, EngineError> {
+        let mut pause = 20;
+        loop {
+            let row = self.ports.store.run(run).await?.ok_or(EngineError::NoRun(run))?;
+            if row.state == "finished" {
+                return Ok(row.summary);
+            }
+            match self.work_once().await? {
+                Some((done, summary)) if done == run => return Ok(summary),
+                Some(_) => pause = 20,
+                None => {
+                    // Another node drives it, or holds what it needs.
+                    self.ports.env.sleep(pause).await;
+                    pause = (pause * 2).min(1_000);
+                }
+            }
+        }
+    }
+
+    async fn drive(&self, claim: Claim) -> Result<RunSummary, EngineError> {
+        let released = claim.clone();
+        let summary = match &claim.request.work {
+            Work::Sync(_) => {
+                let performer: Arc<dyn Performer<SyncRun>> = Arc::new(SyncPerformer::new(self));
+                drive(&self.ports.store, &self.ports.env, &self.options, &performer, claim).await.map(|s| s.summary())
+            }
+            Work::Restore(_) => {
+                let performer: Arc<dyn Performer<RestoreRun>> = Arc::new(RestorePerformer::new(self));
+                drive(&self.ports.store, &self.ports.env, &self.options, &performer, claim).await.map(|s| s.summary())
+            }
+        };
+        if summary.is_err() {
+            // Best effort: a claim that cannot be given back ends with its lease.
+            let _ = self.ports.store.release(&released, self.ports.env.now()).await;
+        }
+        summary
+    }
+
+    /// Sends what waits in the outbox; what cannot be sent now stays there.
+    pub async fn send_messages(&self) {
+        let Ok(messages) = self.ports.store.undelivered(100).await else { return };
+        for message in messages {
+            if let Err(error) = self.ports.notifier.deliver(&message).await {
+                tracing::warn!(message.key, %error, "message was not delivered; it stays in the outbox");
+                continue;
+            }
+            if self.ports.store.delivered(&message.key, self.ports.env.now()).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Tries a call a few times when it fails in passing.
+    pub(crate) async fn patiently<T, F, Fut>(&self, mut call: F) -> Result<T, PortError>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, PortError>>,
+    {
+        let mut pause = 100;
+        let mut left = self.options.attempts;
+        loop {
+            left = left.saturating_sub(1);
+            match call().await {
+                Err(PortError::Transient { cause, message }) if left > 0 && cause != Cause::Full => {
+                    tracing::debug!(message, "trying again");
+                    self.ports.env.sleep(pause).await;
+                    pause *= 2;
+                }
+                other => return other,
+            }
+        }
+    }
+}
