@@ -123,7 +123,12 @@ pub fn parse(text: &str, file_name: &str, env: &dyn Lookup, caps: &Capabilities)
 ///
 /// # Errors
 /// Every problem, if one of them is an error.
-pub fn parse_full(text: &str, file_name: &str, env: &dyn Lookup, caps: &Capabilities) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+pub fn parse_full(
+    text: &str,
+    file_name: &str,
+    env: &dyn Lookup,
+    caps: &Capabilities,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let Checked { config, problems } = check(text, file_name, env, caps);
     match config {
         Some(config) => Ok((config, problems)),

@@ -5,6 +5,7 @@
 //! through which the engine reaches the outside. Nothing in this crate does I/O or reads a clock.
 
 pub mod canonical;
+pub mod config;
 
 pub mod ecosystem;
 pub mod event;

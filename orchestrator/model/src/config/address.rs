@@ -83,22 +83,39 @@ impl Scalar for GitUrl {
     fn parse(text: &str) -> Result<Self, Wrong> {
         plain_argument("address", text)?;
         if text.contains(' ') && (text.contains("://") || is_scp_form(text)) {
-            return Err(bad(text, "repository address").why("an address holds no blank").hint("%20 stands for a blank"));
+            return Err(bad(text, "repository address")
+                .why("an address holds no blank")
+                .hint("%20 stands for a blank"));
         }
         // `helper::address` makes git run a program of that name.
         if let Some((helper, _)) = text.split_once("::")
             && helper.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'+' | b'.'))
         {
             let wrong = Wrong::new("scheme_not_allowed", format!("`{}::` is not allowed", printable(helper, 20)));
-            return Err(wrong
-                .why("git would run a helper program of that name, which can be any command")
-                .allowed(["a path", "file://", "https://", "http://", "ssh://", "git@host:path"]));
+            return Err(wrong.why("git would run a helper program of that name, which can be any command").allowed([
+                "a path",
+                "file://",
+                "https://",
+                "http://",
+                "ssh://",
+                "git@host:path",
+            ]));
         }
         if let Some((scheme, rest)) = text.split_once("://") {
             if !GIT_SCHEMES.contains(&scheme) {
-                let wrong = Wrong::new("scheme_not_allowed", format!("`{}://` is not allowed for a repository", printable(scheme, 20)));
-                let why = if scheme == "git" { "it is neither encrypted nor signed" } else { "only these are known to be safe" };
-                return Err(wrong.why(why).allowed(GIT_SCHEMES.map(|s| format!("{s}://"))).nearest(nearest(scheme, GIT_SCHEMES)));
+                let wrong = Wrong::new(
+                    "scheme_not_allowed",
+                    format!("`{}://` is not allowed for a repository", printable(scheme, 20)),
+                );
+                let why = if scheme == "git" {
+                    "it is neither encrypted nor signed"
+                } else {
+                    "only these are known to be safe"
+                };
+                return Err(wrong
+                    .why(why)
+                    .allowed(GIT_SCHEMES.map(|s| format!("{s}://")))
+                    .nearest(nearest(scheme, GIT_SCHEMES)));
             }
             if scheme == "file" {
                 check_local_path(rest)?;
@@ -144,7 +161,8 @@ fn check_host(text: &str, rest: &str) -> Result<(), Wrong> {
     if name.contains(['%', '\\', '$', '`', ';', '|', '&', '<', '>', '(', ')', '"', '\'']) {
         return Err(bad(text, "address").why("the host holds a character that no host name has"));
     }
-    if let Some(port) = host.rsplit_once(':').map(|(_, port)| port).filter(|_| !host.ends_with(']') && host.contains(':'))
+    if let Some(port) =
+        host.rsplit_once(':').map(|(_, port)| port).filter(|_| !host.ends_with(']') && host.contains(':'))
         && !port.is_empty()
         && port.parse::<u16>().is_err()
     {
@@ -169,17 +187,24 @@ fn check_database(text: &str, schemes: &[&str], forms: &[&str]) -> Result<(), Wr
     if let Some(path) = text.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if path == ":memory:" || path.is_empty() {
-            return Err(bad(text, "database address").why("a database that is synchronised is a file").hint("sqlite:data/app.db"));
+            return Err(bad(text, "database address")
+                .why("a database that is synchronised is a file")
+                .hint("sqlite:data/app.db"));
         }
         if path.contains(['?', '#']) || path.starts_with("file:") {
-            return Err(bad(text, "database address").why("options of SQLite are set by the hub, not by the address").hint("sqlite:PATH without `?`"));
+            return Err(bad(text, "database address")
+                .why("options of SQLite are set by the hub, not by the address")
+                .hint("sqlite:PATH without `?`"));
         }
         return check_local_path(path);
     }
     match text.split_once("://") {
         Some((scheme, rest)) if schemes.contains(&scheme) => check_host(text, rest),
         Some((scheme, _)) => {
-            let wrong = Wrong::new("scheme_not_allowed", format!("`{}://` is no kind of database known here", printable(scheme, 20)));
+            let wrong = Wrong::new(
+                "scheme_not_allowed",
+                format!("`{}://` is no kind of database known here", printable(scheme, 20)),
+            );
             Err(wrong.allowed(forms.iter().copied()).nearest(nearest(scheme, schemes.iter().copied())))
         }
         None => {
@@ -229,8 +254,9 @@ impl Scalar for StoreUrl {
     }
 
     fn not_yet(&self, caps: &Capabilities) -> Option<String> {
-        (self.0.starts_with("postgres") && !caps.postgres_store)
-            .then(|| "this program was built without the feature `postgres`, which keeps the state in PostgreSQL".to_owned())
+        (self.0.starts_with("postgres") && !caps.postgres_store).then(|| {
+            "this program was built without the feature `postgres`, which keeps the state in PostgreSQL".to_owned()
+        })
     }
 }
 
@@ -250,12 +276,14 @@ impl Scalar for VaultUrl {
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         plain_argument("address", text)?;
-        let forms = VAULT_SCHEMES.map(|scheme| if scheme == "file" { "file:PATH".to_owned() } else { format!("{scheme}: (not yet)") });
+        let forms = VAULT_SCHEMES
+            .map(|scheme| if scheme == "file" { "file:PATH".to_owned() } else { format!("{scheme}: (not yet)") });
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(bad(text, "destination address").allowed(forms).hint(format!("file:{}", printable(text, 60))));
         };
         if !VAULT_SCHEMES.contains(&scheme) {
-            let wrong = Wrong::new("scheme_not_allowed", format!("`{}:` is no kind of destination", printable(scheme, 20)));
+            let wrong =
+                Wrong::new("scheme_not_allowed", format!("`{}:` is no kind of destination", printable(scheme, 20)));
             return Err(wrong.allowed(forms).nearest(nearest(scheme, VAULT_SCHEMES)));
         }
         if scheme == "file" {
@@ -284,7 +312,10 @@ impl Scalar for FilePlace {
         match text.split_once("://") {
             Some(("sftp", rest)) => check_host(text, rest)?,
             Some((scheme, _)) => {
-                let wrong = Wrong::new("scheme_not_allowed", format!("`{}://` is no kind of folder known here", printable(scheme, 20)));
+                let wrong = Wrong::new(
+                    "scheme_not_allowed",
+                    format!("`{}://` is no kind of folder known here", printable(scheme, 20)),
+                );
                 return Err(wrong.allowed(["a path", "sftp://"]));
             }
             None => {
@@ -299,7 +330,9 @@ impl Scalar for FilePlace {
     }
 
     fn not_yet(&self, _caps: &Capabilities) -> Option<String> {
-        self.0.starts_with("sftp://").then(|| "folders on other machines (sftp://) are not built yet; a path on this one is".to_owned())
+        self.0
+            .starts_with("sftp://")
+            .then(|| "folders on other machines (sftp://) are not built yet; a path on this one is".to_owned())
     }
 }
 
@@ -326,7 +359,9 @@ impl Scalar for Recipient {
     const PATTERN: Option<&'static str> = Some(r"^age1.+$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
-        let refusal = |why: &str| bad(text, "age recipient").why(why.to_owned()).hint("the line `public key: age1…` that age-keygen prints");
+        let refusal = |why: &str| {
+            bad(text, "age recipient").why(why.to_owned()).hint("the line `public key: age1…` that age-keygen prints")
+        };
         let Some(data) = text.strip_prefix("age1") else {
             return Err(refusal("a recipient begins with `age1`"));
         };
@@ -348,7 +383,9 @@ impl Scalar for Recipient {
     fn not_yet(&self, _caps: &Capabilities) -> Option<String> {
         match self.0.as_str() {
             "age1..." => Some("`age1...` is a placeholder; write a recipient here, or remove it".to_owned()),
-            text if text.starts_with("age1pq1") => Some("hybrid recipients (age1pq1…) are not built yet; X25519 ones are".to_owned()),
+            text if text.starts_with("age1pq1") => {
+                Some("hybrid recipients (age1pq1…) are not built yet; X25519 ones are".to_owned())
+            }
             _ => None,
         }
     }
@@ -391,7 +428,8 @@ impl Scalar for Redundancy {
                 .nearest(nearest(text, ["replicate"]))
         };
         if text != "replicate" {
-            let (data, parity) = text.strip_prefix("erasure ").and_then(|rest| rest.split_once('+')).ok_or_else(refusal)?;
+            let (data, parity) =
+                text.strip_prefix("erasure ").and_then(|rest| rest.split_once('+')).ok_or_else(refusal)?;
             match (data.parse::<u8>(), parity.parse::<u8>()) {
                 (Ok(1..), Ok(1..)) => {}
                 _ => return Err(refusal()),

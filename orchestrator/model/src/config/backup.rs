@@ -49,7 +49,11 @@ section! {
 impl Destination {
     /// The destination used where the file names none.
     fn local() -> Self {
-        Self { name: Name::known("local"), url: Given::plain(VaultUrl::known("file:.cathedral/vault")), ..Self::default() }
+        Self {
+            name: Name::known("local"),
+            url: Given::plain(VaultUrl::known("file:.cathedral/vault")),
+            ..Self::default()
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::database::DatabasePolicy;
 use super::ecosystem::{Config, Ecosystem};
-use super::nearest::nearest;
 use super::names::Name;
+use super::nearest::nearest;
 use super::order::check_order;
 use super::problem::Wrong;
 use super::read::{Cx, Seg};
@@ -58,9 +58,12 @@ fn spoke_names(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
             let what = if *earlier == name {
                 format!("the name `{name}` is taken by {other_list}[{other}]")
             } else {
-                format!("the name `{name}` differs from `{earlier}` of {other_list}[{other}] in upper and lower case only")
+                format!(
+                    "the name `{name}` differs from `{earlier}` of {other_list}[{other}] in upper and lower case only"
+                )
             };
-            let wrong = Wrong::new("duplicate_name", what).why("commands, conflicts and snapshots tell spokes apart by name");
+            let wrong =
+                Wrong::new("duplicate_name", what).why("commands, conflicts and snapshots tell spokes apart by name");
             cx.report_path(&spoke(list, index, "name"), wrong.hint(format!("another name, such as {name}-2")));
         } else {
             first.insert(name.as_str().to_ascii_lowercase(), (list, index, name));
@@ -78,7 +81,8 @@ fn spoke_names(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
 fn places_in_hub(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
     let mut places = Vec::new();
     for (index, repository) in ecosystem.connected_repositories.iter().enumerate() {
-        let is_inside = matches!(repository.integration_type, IntegrationType::GitSubmodule | IntegrationType::GitSubtree);
+        let is_inside =
+            matches!(repository.integration_type, IntegrationType::GitSubmodule | IntegrationType::GitSubtree);
         if is_inside {
             let place = repository.path.as_ref().map_or(repository.name.as_str(), |path| path.as_str());
             places.push((parts(place), index));
@@ -96,7 +100,8 @@ fn places_in_hub(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
             continue;
         }
         let what = format!("its place in the hub is inside that of `{}` ({})", b.name, outer_place.join("/"));
-        let wrong = Wrong::new("overlap", what).why("a submodule is another repository; the hub cannot hold files in it");
+        let wrong =
+            Wrong::new("overlap", what).why("a submodule is another repository; the hub cannot hold files in it");
         cx.report_path(&spoke(REPOSITORIES, inner, "path"), wrong.hint(format!("path: modules/{}", a.name)));
     }
 }
@@ -138,35 +143,46 @@ fn parts(path: &str) -> Vec<String> {
 fn check_repository(ecosystem: &Ecosystem, repository: &Repository, index: usize, cx: &mut Cx<'_>) {
     let at = |key| spoke(REPOSITORIES, index, key);
     if repository.integration_type == IntegrationType::SharedPaths && repository.shared_paths.is_empty() {
-        let wrong = Wrong::new("impossible_combination", "`shared_paths` is how it is integrated, but no path is named")
-            .why("nothing would be synchronised")
-            .hint("shared_paths: [{ hub: shared/, spoke: shared/ }]");
+        let wrong =
+            Wrong::new("impossible_combination", "`shared_paths` is how it is integrated, but no path is named")
+                .why("nothing would be synchronised")
+                .hint("shared_paths: [{ hub: shared/, spoke: shared/ }]");
         cx.report_path(&at("integration_type"), wrong);
     }
     for side in ["hub", "spoke"] {
-        let path = |shared: &super::repository::SharedPath| if side == "hub" { shared.hub.clone() } else { shared.spoke.clone() };
-        let places = repository.shared_paths.iter().enumerate().map(|(i, shared)| (parts(path(shared).as_str()), i)).collect();
+        let path = |shared: &super::repository::SharedPath| {
+            if side == "hub" { shared.hub.clone() } else { shared.spoke.clone() }
+        };
+        let places =
+            repository.shared_paths.iter().enumerate().map(|(i, shared)| (parts(path(shared).as_str()), i)).collect();
         for ((_, inner), (outer, _)) in overlaps(places) {
             let what = format!("this folder is shared already, as part of {}/", outer.join("/"));
-            let wrong = Wrong::new("overlap", what).why("one file would have two counterparts").hint("remove one of the two");
+            let wrong =
+                Wrong::new("overlap", what).why("one file would have two counterparts").hint("remove one of the two");
             cx.report_path(&with(&with(&at("shared_paths"), inner), side), wrong);
         }
     }
     if let Some(url) = &repository.url
         && *ecosystem.hub.url == **url
     {
-        let wrong = Wrong::new("hub_as_spoke", "this is the address of the hub itself").why("the hub cannot be its own spoke");
+        let wrong =
+            Wrong::new("hub_as_spoke", "this is the address of the hub itself").why("the hub cannot be its own spoke");
         cx.report_path(&at("url"), wrong.hint("the address of the spoke"));
     }
     let mut names: Vec<&Name> = Vec::new();
     for (number, mirror) in repository.mirrors.iter().enumerate() {
         if names.contains(&&mirror.name) {
-            let wrong = Wrong::new("duplicate_name", format!("this spoke has a mirror named `{}` already", mirror.name));
-            cx.report_path(&with(&with(&at("mirrors"), number), "name"), wrong.hint(format!("another name, such as {}-2", mirror.name)));
+            let wrong =
+                Wrong::new("duplicate_name", format!("this spoke has a mirror named `{}` already", mirror.name));
+            cx.report_path(
+                &with(&with(&at("mirrors"), number), "name"),
+                wrong.hint(format!("another name, such as {}-2", mirror.name)),
+            );
         }
         names.push(&mirror.name);
         if repository.url.as_ref() == Some(&mirror.url) {
-            let wrong = Wrong::new("mirror_of_itself", "this is the address of the spoke itself").why("a mirror is another remote");
+            let wrong = Wrong::new("mirror_of_itself", "this is the address of the spoke itself")
+                .why("a mirror is another remote");
             cx.report_path(&with(&with(&at("mirrors"), number), "url"), wrong);
         }
     }
@@ -174,10 +190,15 @@ fn check_repository(ecosystem: &Ecosystem, repository: &Repository, index: usize
         let wrong = Wrong::new("impossible_combination", "no ref is included").why("nothing would be synchronised");
         cx.report_path(&with(&at("refs"), "include"), wrong.hint("[\"refs/heads/*\", \"refs/tags/*\"]"));
     }
-    let follows = [("branch", repository.branch.is_some()), ("tags", repository.tags.is_some()), ("semver", repository.semver.is_some())];
+    let follows = [
+        ("branch", repository.branch.is_some()),
+        ("tags", repository.tags.is_some()),
+        ("semver", repository.semver.is_some()),
+    ];
     let given: Vec<&'static str> = follows.iter().filter(|(_, is_given)| *is_given).map(|(key, _)| *key).collect();
     if let [first, second, ..] = given[..] {
-        let wrong = Wrong::new("impossible_combination", format!("both `{first}` and `{second}` say what a submodule follows"));
+        let wrong =
+            Wrong::new("impossible_combination", format!("both `{first}` and `{second}` say what a submodule follows"));
         cx.report_path(&at(second), wrong.hint("keep one of them"));
     }
     if !repository.on_conflict.is_empty() {
@@ -197,7 +218,8 @@ fn chain(chain: &[Resolver], path: &[Seg], cx: &mut Cx<'_>) {
     if let Some(place) = chain.iter().position(|resolver| *resolver == Resolver::Queue)
         && place + 1 < chain.len()
     {
-        let wrong = Wrong::new("impossible_combination", "`queue` waits for a person, so what follows it is never asked");
+        let wrong =
+            Wrong::new("impossible_combination", "`queue` waits for a person, so what follows it is never asked");
         cx.report_path(&with(path, place), wrong.hint("put `queue` last"));
     }
     if !chain.contains(&Resolver::Queue) {
@@ -214,8 +236,18 @@ fn time_zone(zone: Option<&Zone>, frequency: &Frequency, path: &[Seg], cx: &mut 
     };
     if cx.env.knows_time_zone(zone.as_str()) == Some(false) {
         const COMMON: [&str; 12] = [
-            "UTC", "Europe/Berlin", "Europe/London", "Europe/Paris", "Europe/Madrid", "America/New_York",
-            "America/Chicago", "America/Los_Angeles", "America/Sao_Paulo", "Asia/Tokyo", "Asia/Kolkata", "Australia/Sydney",
+            "UTC",
+            "Europe/Berlin",
+            "Europe/London",
+            "Europe/Paris",
+            "Europe/Madrid",
+            "America/New_York",
+            "America/Chicago",
+            "America/Los_Angeles",
+            "America/Sao_Paulo",
+            "Asia/Tokyo",
+            "Asia/Kolkata",
+            "Australia/Sydney",
         ];
         let wrong = Wrong::new("unknown_time_zone", format!("the time zone `{zone}` is not known here"))
             .why("zones are named by region and city, as in the IANA database")
@@ -242,20 +274,26 @@ fn databases(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
             }
             match first.get(&place) {
                 Some((other, _)) if *other == index => {
-                    let wrong = Wrong::new("same_database", "this is the hub's own copy").why("a database cannot be synchronised with itself");
+                    let wrong = Wrong::new("same_database", "this is the hub's own copy")
+                        .why("a database cannot be synchronised with itself");
                     cx.report_path(&at(key), wrong.hint("the address of the spoke's copy"));
                 }
                 Some((other, as_key)) => {
                     let what = format!("this database is declared already, as `{as_key}` of {DATABASES}[{other}]");
                     let why = "two runs would write it at the same time";
-                    cx.report_path(&at(key), Wrong::new("same_database", what).why(why).hint("give each spoke a copy of its own"));
+                    cx.report_path(
+                        &at(key),
+                        Wrong::new("same_database", what).why(why).hint("give each spoke a copy of its own"),
+                    );
                 }
                 None => {
                     first.insert(place, (index, key));
                 }
             }
         }
-        if !database.masks.is_empty() && !matches!(database.data_sync, DataSync::HubDistribution | DataSync::SnapshotOnly) {
+        if !database.masks.is_empty()
+            && !matches!(database.data_sync, DataSync::HubDistribution | DataSync::SnapshotOnly)
+        {
             let wrong = Wrong::new("impossible_combination", "a masked spoke cannot send changes back")
                 .why("the masked values would replace the real ones")
                 .allowed(["hub_distribution", "snapshot_only"])
@@ -263,15 +301,20 @@ fn databases(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
             cx.report_path(&at("data_sync"), wrong);
         }
         if database.tables.include.is_empty() {
-            let wrong = Wrong::new("impossible_combination", "no table is included").why("nothing would be synchronised");
+            let wrong =
+                Wrong::new("impossible_combination", "no table is included").why("nothing would be synchronised");
             cx.report_path(&with(&at("tables"), "include"), wrong.hint("[\"*\"]"));
         }
         for (rule, policy) in &database.on_conflict {
             let is_plain = matches!(policy, DatabasePolicy::Queue | DatabasePolicy::Hub | DatabasePolicy::Spoke);
             if rule.as_str() != "default" && is_plain && !cx.caps.everything {
-                let wrong = Wrong::not_yet(format!("a rule of its own for `{rule}` is not built yet")).why("one policy holds for the whole database");
+                let wrong = Wrong::not_yet(format!("a rule of its own for `{rule}` is not built yet"))
+                    .why("one policy holds for the whole database");
                 let key = Seg::Key(rule.as_str().to_owned().into());
-                cx.report_path(&with(&at("on_conflict"), key), wrong.allowed(["default: queue", "default: hub", "default: spoke"]));
+                cx.report_path(
+                    &with(&at("on_conflict"), key),
+                    wrong.allowed(["default: queue", "default: hub", "default: spoke"]),
+                );
             }
         }
         time_zone(database.time_zone.as_ref(), &database.update_frequency, &[DATABASES.into(), index.into()], cx);
@@ -292,12 +335,18 @@ fn folders(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
             }
         }
         if tree.paths.is_empty() && !tree.name.as_str().is_empty() {
-            let wrong = Wrong::new("impossible_combination", "no folder is named here").why("nothing would be synchronised");
+            let wrong =
+                Wrong::new("impossible_combination", "no folder is named here").why("nothing would be synchronised");
             cx.report_path(&at("paths"), wrong.hint("[/srv/media]"));
         }
         if tree.paths.len() > 1 && !cx.caps.everything {
             let wrong = Wrong::not_yet("more than one folder beside the hub's is not built yet");
-            cx.report_path(&with(&at("paths"), 1_usize), wrong.why("hub and one spoke are kept in step").hint("one entry in connected_files for each, with a hub folder of its own"));
+            cx.report_path(
+                &with(&at("paths"), 1_usize),
+                wrong
+                    .why("hub and one spoke are kept in step")
+                    .hint("one entry in connected_files for each, with a hub folder of its own"),
+            );
         }
         time_zone(tree.time_zone.as_ref(), &tree.update_frequency, &[FILES.into(), index.into()], cx);
     }
@@ -314,9 +363,19 @@ fn folders(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
         }
         let (inner, outer) = if is_backup(&keys[outer]) { (outer, inner) } else { (inner, outer) };
         let other = super::read::path_text(&keys[outer]);
-        let wrong = Wrong::new("overlap", format!("this folder and {other} are one, or one is inside the other ({})", outer_place.join("/").replacen("//", "/", 1)))
-            .why(if is_backup(&keys[inner]) { "each snapshot would hold the snapshots before it" } else { "a file would be its own counterpart" })
-            .hint("two folders of which neither is inside the other");
+        let wrong = Wrong::new(
+            "overlap",
+            format!(
+                "this folder and {other} are one, or one is inside the other ({})",
+                outer_place.join("/").replacen("//", "/", 1)
+            ),
+        )
+        .why(if is_backup(&keys[inner]) {
+            "each snapshot would hold the snapshots before it"
+        } else {
+            "a file would be its own counterpart"
+        })
+        .hint("two folders of which neither is inside the other");
         let path = keys[inner].clone();
         cx.report_path(&path, wrong);
     }
@@ -327,14 +386,19 @@ fn backup(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
     let at = |key: &'static str| vec!["backup".into(), key.into()];
     let destinations = backup.destinations.len();
     if destinations == 0 {
-        let wrong = Wrong::new("impossible_combination", "no destination is named").why("a run goes on only after its snapshot is kept somewhere");
+        let wrong = Wrong::new("impossible_combination", "no destination is named")
+            .why("a run goes on only after its snapshot is kept somewhere");
         cx.report_path(&at("destinations"), wrong.hint("remove `destinations`; the default is file:.cathedral/vault"));
     } else if let Some(quorum) = backup.quorum {
         if quorum == 0 {
-            let wrong = Wrong::new("impossible_combination", "a snapshot that nobody holds is none").why("a run goes on only after its snapshot is kept somewhere");
+            let wrong = Wrong::new("impossible_combination", "a snapshot that nobody holds is none")
+                .why("a run goes on only after its snapshot is kept somewhere");
             cx.report_path(&at("quorum"), wrong.hint("1"));
         } else if quorum as usize > destinations {
-            let what = format!("{quorum} destinations must hold a snapshot, but there {} {destinations}", if destinations == 1 { "is" } else { "are" });
+            let what = format!(
+                "{quorum} destinations must hold a snapshot, but there {} {destinations}",
+                if destinations == 1 { "is" } else { "are" }
+            );
             let wrong = Wrong::new("impossible_combination", what).why("no run could ever go on");
             cx.report_path(&at("quorum"), wrong.hint(format!("{destinations}, or more destinations")));
         }
@@ -344,22 +408,28 @@ fn backup(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
     for (index, destination) in backup.destinations.iter().enumerate() {
         let place = with(&at("destinations"), index);
         if let Some(other) = names.insert(&destination.name, index) {
-            let wrong = Wrong::new("duplicate_name", format!("the name `{}` is taken by backup.destinations[{other}]", destination.name));
+            let wrong = Wrong::new(
+                "duplicate_name",
+                format!("the name `{}` is taken by backup.destinations[{other}]", destination.name),
+            );
             cx.report_path(&with(&place, "name"), wrong.hint(format!("another name, such as {}-2", destination.name)));
         }
         let url = destination.url.local_path().map_or_else(|| vec![destination.url.as_str().to_owned()], parts);
         if let Some(other) = urls.insert(url, index) {
-            let wrong = Wrong::new("same_destination", format!("this is the same place as backup.destinations[{other}]"))
-                .why("two copies at one place are lost together")
-                .hint("another disk, machine or provider");
+            let wrong =
+                Wrong::new("same_destination", format!("this is the same place as backup.destinations[{other}]"))
+                    .why("two copies at one place are lost together")
+                    .hint("another disk, machine or provider");
             cx.report_path(&with(&place, "url"), wrong);
         }
     }
     let kept = &backup.retention;
     let counts = [kept.last, kept.hourly, kept.daily, kept.weekly, kept.monthly, kept.yearly];
-    let is_nothing_kept = counts.iter().any(Option::is_some) && counts.iter().flatten().all(|count| *count == 0) && kept.within.is_none();
+    let is_nothing_kept =
+        counts.iter().any(Option::is_some) && counts.iter().flatten().all(|count| *count == 0) && kept.within.is_none();
     if is_nothing_kept {
-        let wrong = Wrong::new("impossible_combination", "these rules keep no snapshot at all").why("there would be nothing to restore");
+        let wrong = Wrong::new("impossible_combination", "these rules keep no snapshot at all")
+            .why("there would be nothing to restore");
         cx.report_path(&at("retention"), wrong.hint("last: 24"));
     }
 }
@@ -381,8 +451,11 @@ fn local_paths(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
         }
     }
     for path in local {
-        let wrong = Wrong::new("impossible_combination", "a path of this machine stands here, but `egress.local_paths` is false")
-            .hint("an address on another machine, or `local_paths: true`");
+        let wrong = Wrong::new(
+            "impossible_combination",
+            "a path of this machine stands here, but `egress.local_paths` is false",
+        )
+        .hint("an address on another machine, or `local_paths: true`");
         cx.report_path(&path, wrong);
     }
 }

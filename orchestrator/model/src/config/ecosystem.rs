@@ -1,5 +1,6 @@
 //! The ecosystem as a whole: the sections of the file.
 
+use super::address::GitUrl;
 use super::backup::Backup;
 use super::database::Database;
 use super::files::FileTree;
@@ -7,7 +8,6 @@ use super::integrity::Integrity;
 use super::names::{Branch, Name};
 use super::operation::{Auth, Egress, Healing, IncomingWebhooks, Notification, State, Web};
 use super::repository::{Repository, Resolver};
-use super::address::GitUrl;
 use super::scalar::Period;
 use super::secret::Given;
 use super::table::{LATER, MEASURED, NOW, PROTECTED, REQUIRED, section, words};

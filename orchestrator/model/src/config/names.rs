@@ -75,15 +75,26 @@ pub fn plain_argument(what: &str, text: &str) -> Result<(), Wrong> {
     if text.starts_with('-') {
         return Err(Wrong::new("option_like", format!("this {what} begins with `-`"))
             .why("a program it is passed to could take it for an option and run something else")
-            .hint(if what == "path" { format!("./{}", printable(text, 60)) } else { format!("a {what} that begins with a letter") }));
+            .hint(if what == "path" {
+                format!("./{}", printable(text, 60))
+            } else {
+                format!("a {what} that begins with a letter")
+            }));
     }
     if let Some(c) = text.chars().find(|c| c.is_control()) {
-        return Err(Wrong::new("control_character", format!("this {what} holds the control character U+{:04X}", c as u32)).hint("remove it"));
+        return Err(Wrong::new(
+            "control_character",
+            format!("this {what} holds the control character U+{:04X}", c as u32),
+        )
+        .hint("remove it"));
     }
     if let Some(c) = text.chars().find(|c| printable(c.encode_utf8(&mut [0; 4]), 1).starts_with("\\u")) {
-        return Err(Wrong::new("invisible_character", format!("this {what} holds the invisible character U+{:04X}", c as u32))
-            .why("two names could look the same")
-            .hint("remove it"));
+        return Err(Wrong::new(
+            "invisible_character",
+            format!("this {what} holds the invisible character U+{:04X}", c as u32),
+        )
+        .why("two names could look the same")
+        .hint("remove it"));
     }
     if text.len() > 1024 {
         return Err(Wrong::new("too_long", format!("this {what} has {} bytes, more than 1024", text.len())));
@@ -114,7 +125,9 @@ impl Scalar for Name {
             return Err(refusal("names become parts of refs and folders, so a slash would lead elsewhere"));
         }
         if !text.chars().all(is_known) {
-            return Err(refusal("names become parts of refs and folders; they have letters, digits, `-`, `_` and `.` only"));
+            return Err(refusal(
+                "names become parts of refs and folders; they have letters, digits, `-`, `_` and `.` only",
+            ));
         }
         if text.starts_with('.') || text.ends_with('.') || text.contains("..") || text.ends_with(".lock") {
             return Err(refusal("git allows no ref with `..`, a dot at either end, or `.lock` at its end"));
@@ -131,7 +144,9 @@ impl Scalar for Name {
 fn check_ref(what: &str, text: &str, is_pattern: bool) -> Result<(), Wrong> {
     plain_argument(what, text)?;
     let refusal = |why: &str| Wrong::new("bad_ref", format!("`{}` is no {what}", printable(text, 60))).why(why);
-    if let Some(c) = text.chars().find(|c| matches!(c, ' ' | '~' | '^' | ':' | '?' | '[' | '\\') || (*c == '*' && !is_pattern)) {
+    if let Some(c) =
+        text.chars().find(|c| matches!(c, ' ' | '~' | '^' | ':' | '?' | '[' | '\\') || (*c == '*' && !is_pattern))
+    {
         return Err(refusal(&format!("git allows no `{c}` in a ref")));
     }
     if text.matches('*').count() > 1 {
@@ -199,14 +214,17 @@ impl Scalar for Glob {
         let (mut depth, mut chars) = (0_u32, text.chars());
         while let Some(c) = chars.next() {
             match c {
-                '\\' if chars.next().is_none() => return Err(Wrong::new("bad_pattern", "a `\\` at the end escapes nothing")),
+                '\\' if chars.next().is_none() => {
+                    return Err(Wrong::new("bad_pattern", "a `\\` at the end escapes nothing"));
+                }
                 '[' => depth += 1,
                 ']' => depth = depth.saturating_sub(1),
                 _ => {}
             }
         }
         if depth > 0 {
-            return Err(Wrong::new("bad_pattern", "a `[` is never closed").hint("add `]`, or write `\\[` for the character itself"));
+            return Err(Wrong::new("bad_pattern", "a `[` is never closed")
+                .hint("add `]`, or write `\\[` for the character itself"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -240,7 +258,10 @@ impl Scalar for ColumnRule {
         if !is_rule || text.chars().any(char::is_control) {
             let wrong = Wrong::new("bad_rule", format!("`{}` names no column", printable(text, 60)));
             let nearest = super::nearest::nearest(text, ["default"]);
-            return Err(wrong.allowed(["default", "table.column", "table.*"]).nearest(nearest).hint(format!("\"{}.*\" for all columns of the table", printable(text, 60))));
+            return Err(wrong
+                .allowed(["default", "table.column", "table.*"])
+                .nearest(nearest)
+                .hint(format!("\"{}.*\" for all columns of the table", printable(text, 60))));
         }
         Ok(Self(text.to_owned()))
     }
@@ -255,9 +276,16 @@ impl Scalar for TreePath {
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         plain_argument("path", text)?;
-        let refusal = |why: &str| Wrong::new("bad_path", format!("`{}` is no path inside a repository", printable(text, 60))).why(why);
-        if text.starts_with('/') || text.starts_with('~') || text.get(1..3).is_some_and(|mark| mark == ":\\" || mark == ":/") {
-            return Err(refusal("it begins outside of the repository").hint(text.trim_start_matches(['/', '~']).to_owned()));
+        let refusal = |why: &str| {
+            Wrong::new("bad_path", format!("`{}` is no path inside a repository", printable(text, 60))).why(why)
+        };
+        if text.starts_with('/')
+            || text.starts_with('~')
+            || text.get(1..3).is_some_and(|mark| mark == ":\\" || mark == ":/")
+        {
+            return Err(
+                refusal("it begins outside of the repository").hint(text.trim_start_matches(['/', '~']).to_owned())
+            );
         }
         if text.contains('\\') {
             return Err(refusal("folders are divided by `/`").hint(text.replace('\\', "/")));
@@ -268,7 +296,9 @@ impl Scalar for TreePath {
                 ".." => return Err(refusal("`..` would leave the repository").hint("a path without `..`")),
                 "." | "" => return Err(refusal("it holds an empty part or `.`").hint("one name between two slashes")),
                 part if part.eq_ignore_ascii_case(".git") => return Err(refusal("`.git` holds git's own files")),
-                part if part.starts_with('-') => return Err(refusal("a part begins with `-` and could be taken for an option")),
+                part if part.starts_with('-') => {
+                    return Err(refusal("a part begins with `-` and could be taken for an option"));
+                }
                 _ => {}
             }
         }
@@ -284,7 +314,9 @@ impl Scalar for TreePath {
 pub fn check_local_path(text: &str) -> Result<(), Wrong> {
     plain_argument("path", text)?;
     if text.starts_with('~') {
-        return Err(Wrong::new("bad_path", "`~` is not replaced by a home folder here").hint("${HOME}/… or the whole path"));
+        return Err(
+            Wrong::new("bad_path", "`~` is not replaced by a home folder here").hint("${HOME}/… or the whole path")
+        );
     }
     Ok(())
 }
@@ -296,7 +328,9 @@ impl Scalar for LocalPath {
         check_local_path(text)?;
         let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         if parts.is_empty() && text.starts_with('/') {
-            return Err(Wrong::new("bad_path", "this is the root of the whole machine").hint("the folder to keep in step"));
+            return Err(
+                Wrong::new("bad_path", "this is the root of the whole machine").hint("the folder to keep in step")
+            );
         }
         if parts.contains(&".cathedral") {
             return Err(Wrong::new("bad_path", "this path leads into `.cathedral/`")
@@ -316,7 +350,9 @@ impl Scalar for FsckId {
     const PATTERN: Option<&'static str> = Some(r"^[A-Za-z][A-Za-z0-9]{2,63}$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
-        let is_id = (3..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric()) && !text.as_bytes()[0].is_ascii_digit();
+        let is_id = (3..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric())
+            && !text.as_bytes()[0].is_ascii_digit();
         if !is_id {
             return Err(Wrong::new("bad_fsck_id", format!("`{}` is no message id of git fsck", printable(text, 60)))
                 .why("ids are one word, as `git fsck` prints them")
@@ -335,7 +371,8 @@ impl Scalar for Listen {
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if text.parse::<std::net::SocketAddr>().is_err() {
-            return Err(Wrong::new("bad_address", format!("`{}` is no address with a port", printable(text, 60))).hint("127.0.0.1:7420"));
+            return Err(Wrong::new("bad_address", format!("`{}` is no address with a port", printable(text, 60)))
+                .hint("127.0.0.1:7420"));
         }
         Ok(Self(text.to_owned()))
     }

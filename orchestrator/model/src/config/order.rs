@@ -29,8 +29,12 @@ pub fn check_order(repositories: &[Repository], cx: &mut Cx<'_>) {
             if let (Some(own), Some(others)) = (repository.wave, repositories[other].wave)
                 && own < others
             {
-                let what = format!("wave {own} comes before wave {others} of `{name}`, yet this spoke is to come after it");
-                cx.report_path(&path, Wrong::new("impossible_combination", what).hint(format!("wave: {others}, or more")));
+                let what =
+                    format!("wave {own} comes before wave {others} of `{name}`, yet this spoke is to come after it");
+                cx.report_path(
+                    &path,
+                    Wrong::new("impossible_combination", what).hint(format!("wave: {others}, or more")),
+                );
                 continue;
             }
             before[index].push(other);
@@ -38,9 +42,10 @@ pub fn check_order(repositories: &[Repository], cx: &mut Cx<'_>) {
     }
     if let Some(circle) = find_circle(&before) {
         let names: Vec<&str> = circle.iter().chain(circle.first()).map(|i| repositories[*i].name.as_str()).collect();
-        let wrong = Wrong::new("circular_order", format!("these spokes wait for each other: {}", names.join(" after ")))
-            .why("none of them could ever be the first")
-            .hint("remove one of these `after` entries");
+        let wrong =
+            Wrong::new("circular_order", format!("these spokes wait for each other: {}", names.join(" after ")))
+                .why("none of them could ever be the first")
+                .hint("remove one of these `after` entries");
         cx.report_path(&["connected_repositories".into(), circle[0].into(), "after".into()], wrong);
     }
 }

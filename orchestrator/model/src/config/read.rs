@@ -126,7 +126,11 @@ impl<'t> Cx<'t> {
     }
 
     /// The keys of a section with their values, after refusing what is no section.
-    pub fn entries(&mut self, node: &'t Node<'t>, section: &'static Section) -> Option<Vec<(&'t str, &'t Node<'t>, &'t Node<'t>)>> {
+    pub fn entries(
+        &mut self,
+        node: &'t Node<'t>,
+        section: &'static Section,
+    ) -> Option<Vec<(&'t str, &'t Node<'t>, &'t Node<'t>)>> {
         let mut entries = Vec::new();
         match &node.value {
             Value::List(items) if section.is_listable => {
@@ -153,7 +157,11 @@ impl<'t> Cx<'t> {
         Some(entries)
     }
 
-    pub(super) fn take_entries(&mut self, node: &'t Node<'t>, entries: &mut Vec<(&'t str, &'t Node<'t>, &'t Node<'t>)>) {
+    pub(super) fn take_entries(
+        &mut self,
+        node: &'t Node<'t>,
+        entries: &mut Vec<(&'t str, &'t Node<'t>, &'t Node<'t>)>,
+    ) {
         let Value::Map(pairs) = &node.value else {
             return;
         };
@@ -169,7 +177,10 @@ impl<'t> Cx<'t> {
                 Value::Scalar { text, plain } if !plain || is_text(text) => entries.push((text, name, value)),
                 _ => {
                     let what = format!("a key is {}", describe(name));
-                    self.report(name, Wrong::new("key_not_text", what).why("keys are words").hint("put it in quotes, or remove it"));
+                    self.report(
+                        name,
+                        Wrong::new("key_not_text", what).why("keys are words").hint("put it in quotes, or remove it"),
+                    );
                 }
             }
         }
@@ -206,7 +217,13 @@ impl<'t> Cx<'t> {
     }
 
     /// Reads one key of a section into its place.
-    pub fn field<T: Reads + PartialEq>(&mut self, key: &'static Key, name: &'t Node<'t>, value: &'t Node<'t>, slot: &mut T) {
+    pub fn field<T: Reads + PartialEq>(
+        &mut self,
+        key: &'static Key,
+        name: &'t Node<'t>,
+        value: &'t Node<'t>,
+        slot: &mut T,
+    ) {
         self.path.push(Seg::Key(Cow::Borrowed(key.name)));
         let is_later = !key.mark.is_available() && !self.caps.everything;
         self.later += u32::from(is_later);
@@ -215,7 +232,9 @@ impl<'t> Cx<'t> {
         if let Some(got) = got {
             if got != *slot && is_later && self.later == 0 {
                 let what = "this key belongs to the contract, but is not built yet";
-                let wrong = Wrong::not_yet(what).why(key.meaning.join(" ").trim()).hint("remove it for now, or put `#` before it");
+                let wrong = Wrong::not_yet(what)
+                    .why(key.meaning.join(" ").trim())
+                    .hint("remove it for now, or put `#` before it");
                 self.report_at(name.at, path_text(&self.path), describe(value), wrong);
             }
             if let Mark::Noted(note) = key.mark {
@@ -282,8 +301,15 @@ impl<'t> Cx<'t> {
         };
         if *plain && !is_loose && !is_text(text) {
             let what = format!("found {}, expected {expected}", describe(node));
-            let hint = if node.is_empty_value() { "write a value, or remove the key".to_owned() } else { format!("\"{text}\"") };
-            self.report(node, Wrong::new("wrong_type", what).why("without quotes YAML does not read it as text").hint(hint));
+            let hint = if node.is_empty_value() {
+                "write a value, or remove the key".to_owned()
+            } else {
+                format!("\"{text}\"")
+            };
+            self.report(
+                node,
+                Wrong::new("wrong_type", what).why("without quotes YAML does not read it as text").hint(hint),
+            );
             return None;
         }
         if let Some(kind) = looks_secret(text) {
@@ -307,13 +333,17 @@ impl<'t> Cx<'t> {
         };
         let is_open = |word: &&Word| word.mark.is_available() || self.caps.everything;
         let Some(index) = words.iter().position(|word| word.text == text) else {
-            let names = words.iter().map(|word| if is_open(&word) { word.text.to_owned() } else { format!("{} (not yet)", word.text) });
+            let names = words
+                .iter()
+                .map(|word| if is_open(&word) { word.text.to_owned() } else { format!("{} (not yet)", word.text) });
             let what = if node.is_empty_value() {
                 "a word is missing here".to_owned()
             } else {
                 format!("`{}` is not a word this key knows", printable(text, 60))
             };
-            let wrong = Wrong::new("unknown_value", what).allowed(names).nearest(nearest(text, words.iter().map(|word| word.text)));
+            let wrong = Wrong::new("unknown_value", what)
+                .allowed(names)
+                .nearest(nearest(text, words.iter().map(|word| word.text)));
             self.report(node, wrong);
             return None;
         };
@@ -351,7 +381,12 @@ impl<'t> Cx<'t> {
         if self.left_out > 0 {
             let wrong = Wrong::new("too_many_problems", format!("{} more problems are not listed", self.left_out))
                 .hint("repair the ones above first");
-            self.drafts.push(Draft { at: At { line: u32::MAX, ..At::default() }, path: String::new(), found: String::new(), wrong });
+            self.drafts.push(Draft {
+                at: At { line: u32::MAX, ..At::default() },
+                path: String::new(),
+                found: String::new(),
+                wrong,
+            });
         }
         self.drafts.sort_by_key(|draft| (draft.at.line, draft.at.column));
         let masked = self.masked;
@@ -364,9 +399,16 @@ struct Warning;
 impl Warning {
     fn of(note: &str, key: &Key) -> Wrong {
         let (what, rest) = note.split_once("; ").unwrap_or((note, ""));
-        Wrong::warning("no_effect_yet", format!("`{}` is {}", key.name, if what == "recorded" { "recorded only" } else { "read, but not served yet" }))
-            .why(if what == "recorded" { rest.to_owned() } else { note.to_owned() })
-            .hint("nothing; leave it as it is")
+        Wrong::warning(
+            "no_effect_yet",
+            format!(
+                "`{}` is {}",
+                key.name,
+                if what == "recorded" { "recorded only" } else { "read, but not served yet" }
+            ),
+        )
+        .why(if what == "recorded" { rest.to_owned() } else { note.to_owned() })
+        .hint("nothing; leave it as it is")
     }
 }
 
@@ -377,7 +419,15 @@ impl Draft {
 }
 
 /// Makes the finished problem, with the excerpt drawn from `text`.
-pub fn problem(text: &str, file: &str, masked: &[(usize, usize)], at: At, path: String, found: String, wrong: Wrong) -> Problem {
+pub fn problem(
+    text: &str,
+    file: &str,
+    masked: &[(usize, usize)],
+    at: At,
+    path: String,
+    found: String,
+    wrong: Wrong,
+) -> Problem {
     let is_summary = at.line == u32::MAX;
     Problem {
         file: printable(file, 200),

@@ -73,7 +73,8 @@ impl<T: Scalar> Reads for T {
         let text = cx.text(node, T::WHAT, T::IS_LOOSE)?;
         if text.contains("${") {
             let what = format!("a reference cannot stand here: {}", printable(text, 60));
-            let why = "references are for addresses, paths and secrets; this key must be the same wherever the file is read";
+            let why =
+                "references are for addresses, paths and secrets; this key must be the same wherever the file is read";
             cx.report(node, Wrong::new("reference_here", what).why(why).hint("write the value itself"));
             return None;
         }

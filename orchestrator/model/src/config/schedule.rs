@@ -50,9 +50,15 @@ pub fn check_cron(text: &str) -> Result<(), Wrong> {
     for (field, text) in FIELDS.iter().zip(&fields) {
         for part in text.split(',') {
             check_part(field, part).map_err(|why| {
-                Wrong::new("bad_schedule", format!("`{}` is no {} of a schedule", printable(part, 40), field.name)).why(why).hint(
-                    format!("a number from {} to {}, `*`, a range such as {}-{}, or steps such as */5", field.least, field.most, field.least, field.least + 3),
-                )
+                Wrong::new("bad_schedule", format!("`{}` is no {} of a schedule", printable(part, 40), field.name))
+                    .why(why)
+                    .hint(format!(
+                        "a number from {} to {}, `*`, a range such as {}-{}, or steps such as */5",
+                        field.least,
+                        field.most,
+                        field.least,
+                        field.least + 3
+                    ))
             })?;
         }
     }
@@ -128,7 +134,20 @@ mod tests {
         for good in ["0 3 * * *", "*/15 * * * *", "0 0 1,15 jan-mar MON", "@daily", "5 4 * * 7", "0 0 29 2 *"] {
             assert!(check_cron(good).is_ok(), "{good}");
         }
-        for bad in ["", "0 3 * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "*/0 * * * *", "9-3 * * * *", "@dayly", "x * * * *", "0 0 31 4 *", ", * * * *", "-1 * * * *"] {
+        for bad in [
+            "",
+            "0 3 * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "*/0 * * * *",
+            "9-3 * * * *",
+            "@dayly",
+            "x * * * *",
+            "0 0 31 4 *",
+            ", * * * *",
+            "-1 * * * *",
+        ] {
             assert!(check_cron(bad).is_err(), "{bad}");
         }
     }

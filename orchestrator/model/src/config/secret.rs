@@ -231,7 +231,9 @@ impl<T: Scalar> Reads for Given<T> {
 }
 
 fn is_whole_reference(text: &str) -> bool {
-    text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(|inside| !inside.is_empty() && !inside.contains(['{', '}']))
+    text.strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(|inside| !inside.is_empty() && !inside.contains(['{', '}']))
 }
 
 /// Puts the values of all references into `text`.
@@ -241,7 +243,11 @@ fn resolve(node: &Node<'_>, text: &str, cx: &mut Cx<'_>) -> Option<String> {
     while let Some(start) = rest.find("${") {
         out.push_str(&rest[..start]);
         let Some(length) = rest[start..].find('}') else {
-            cx.report(node, Wrong::new("bad_reference", "a reference begins with `${` but does not end").hint("add the closing `}`"));
+            cx.report(
+                node,
+                Wrong::new("bad_reference", "a reference begins with `${` but does not end")
+                    .hint("add the closing `}`"),
+            );
             return None;
         };
         let name = &rest[start + 2..start + length];
@@ -264,8 +270,12 @@ fn look_up(node: &Node<'_>, name: &str, cx: &mut Cx<'_>) -> Option<String> {
             // A file made with an editor or `echo` ends with a line break that is no part of the secret.
             Ok(content) => Some(content.trim_end_matches(['\n', '\r']).to_owned()),
             Err(reason) => {
-                let wrong = Wrong::new("unresolved_reference", format!("the file {} cannot be read", printable(path, 80)));
-                cx.report(node, wrong.why(reason).hint("make the file, readable for you only (mode 0600), or correct the path"));
+                let wrong =
+                    Wrong::new("unresolved_reference", format!("the file {} cannot be read", printable(path, 80)));
+                cx.report(
+                    node,
+                    wrong.why(reason).hint("make the file, readable for you only (mode 0600), or correct the path"),
+                );
                 None
             }
         };
@@ -307,7 +317,8 @@ pub fn looks_secret(text: &str) -> Option<&'static str> {
     for (mark, least, kind) in MARKS {
         if let Some(start) = text.find(mark) {
             let tail = &text[start + mark.len()..];
-            let length = tail.chars().take_while(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | ',' | '}')).count();
+            let length =
+                tail.chars().take_while(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | ',' | '}')).count();
             if length >= *least || *mark == "-----BEGIN " {
                 return Some(kind);
             }

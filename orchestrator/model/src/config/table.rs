@@ -30,9 +30,12 @@ impl Mark {
 pub const NOW: Mark = Mark::Now;
 pub const REQUIRED: Mark = Mark::Required;
 pub const LATER: Mark = Mark::Later;
-pub const SCHEDULED: Mark = Mark::Noted("schedules are served by `cathedral up`, which is not built yet; until then `cathedral sync` runs when you call it");
-pub const BACKUP_SCHEDULED: Mark =
-    Mark::Noted("backup schedules are served by `cathedral up`, which is not built yet; until then run the commands yourself");
+pub const SCHEDULED: Mark = Mark::Noted(
+    "schedules are served by `cathedral up`, which is not built yet; until then `cathedral sync` runs when you call it",
+);
+pub const BACKUP_SCHEDULED: Mark = Mark::Noted(
+    "backup schedules are served by `cathedral up`, which is not built yet; until then run the commands yourself",
+);
 pub const RETAINED: Mark = Mark::Noted("recorded; nothing is forgotten by itself until retention is built");
 pub const PROTECTED: Mark = Mark::Noted("recorded; applied from the forge release on");
 pub const MEASURED: Mark = Mark::Noted("recorded; objectives are measured from the orchestration release on");

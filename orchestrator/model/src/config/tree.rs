@@ -63,10 +63,7 @@ impl<'t> Tree<'t> {
         let Value::Map(entries) = &node.value else {
             return None;
         };
-        entries
-            .iter()
-            .find(|(name, _)| self.node(*name).text() == Some(key))
-            .map(|(_, value)| self.node(*value))
+        entries.iter().find(|(name, _)| self.node(*name).text() == Some(key)).map(|(_, value)| self.node(*value))
     }
 
     /// The place of `key` itself in a section.
@@ -74,11 +71,7 @@ impl<'t> Tree<'t> {
         let Value::Map(entries) = &node.value else {
             return None;
         };
-        entries
-            .iter()
-            .map(|(name, _)| self.node(*name))
-            .find(|name| name.text() == Some(key))
-            .map(|name| name.at)
+        entries.iter().map(|(name, _)| self.node(*name)).find(|name| name.text() == Some(key)).map(|name| name.at)
     }
 
     /// The `index`-th value of a list.
@@ -147,7 +140,8 @@ pub fn read(text: &str) -> Result<Tree<'_>, Box<Refusal>> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.disallow_directives = true;
-    let mut builder = Builder { nodes: Vec::new(), weights: Vec::new(), open: Vec::new(), anchors: HashMap::new(), root: None };
+    let mut builder =
+        Builder { nodes: Vec::new(), weights: Vec::new(), open: Vec::new(), anchors: HashMap::new(), root: None };
     let mut documents = 0;
     for next in Parser::new_from_str_with_options(text, options) {
         let (event, span) = next.map_err(|error| Box::new(syntax(text, &error)))?;
@@ -304,7 +298,9 @@ fn syntax(text: &str, error: &ScanError) -> Refusal {
     place.end = place.start;
     let wrong = match error.kind() {
         Kind::TabNotAllowed | Kind::TabInBlockIndentation | Kind::TabAtBlockScalarStart => {
-            Wrong::new("tab", "a tab is used to indent").why("YAML indents with spaces only").hint("replace each tab by two spaces")
+            Wrong::new("tab", "a tab is used to indent")
+                .why("YAML indents with spaces only")
+                .hint("replace each tab by two spaces")
         }
         Kind::RecursionLimitExceeded => {
             Wrong::new("too_deep", format!("lists and sections stand more than {MAX_DEPTH} deep in each other"))
@@ -314,9 +310,9 @@ fn syntax(text: &str, error: &ScanError) -> Refusal {
         Kind::UnknownAnchor => Wrong::new("unknown_alias", "this alias names nothing that was written above it")
             .why("`*name` repeats a value marked `&name` before it; a value that begins with `*` needs quotes")
             .hint("put the value in quotes"),
-        Kind::DirectiveDisallowed => {
-            Wrong::new("directive", "a YAML directive (`%…`) begins here").why("the file needs none").hint("remove the line")
-        }
+        Kind::DirectiveDisallowed => Wrong::new("directive", "a YAML directive (`%…`) begins here")
+            .why("the file needs none")
+            .hint("remove the line"),
         Kind::InvalidIndentation => Wrong::new("syntax", "this line is indented differently from its neighbours")
             .why("keys of one section begin in the same column")
             .hint("line it up with the key above"),
