@@ -7,6 +7,7 @@ pub mod fields;
 pub mod kind;
 pub mod merge_file;
 pub mod resolver;
+pub mod rows;
 pub mod text;
 pub mod value;
 
