@@ -6,17 +6,10 @@ use crate::check::{Failed, check};
 use crate::conflict::{Candidate, Conflict, Reason, Resolution, Resolver};
 use crate::kind::whitespace_has_meaning;
 use crate::resolver::{Crdt, Learned, Policy, PolicyStage, Queue, Structural, Text, Trivial};
+use crate::structure;
 
 /// The names a configuration may list, in the standard order.
-pub const STAGES: [&str; 7] = [
-    "trivial",
-    "text",
-    "structural",
-    "crdt",
-    "learned",
-    "policy",
-    "queue",
-];
+pub const STAGES: [&str; 7] = ["trivial", "text", "structural", "crdt", "learned", "policy", "queue"];
 
 /// At most this many proposals go to a person.
 const SUGGESTION_LIMIT: usize = 3;
@@ -101,26 +94,16 @@ impl Chain {
             let resolver = stage.name();
             let mut say = |result: String| trace.push(Step { resolver, result });
             match ask(stage.as_ref(), conflict) {
-                Resolution::Resolved(candidate) => match gate(stage.as_ref(), conflict, &candidate)
-                {
+                Resolution::Resolved(candidate) => match gate(stage.as_ref(), conflict, &candidate) {
                     Ok(()) => {
                         say(format!("resolved: {}", candidate.because));
-                        return Outcome {
-                            resolution: Resolution::Resolved(candidate),
-                            trace,
-                        };
+                        return Outcome { resolution: Resolution::Resolved(candidate), trace };
                     }
                     Err(Failed::Broken(why)) => say(format!("dropped: {why}")),
                     Err(Failed::Doubtful(why)) => {
                         say(format!("suggested: {why}"));
                         let because = format!("{}; but {why}", candidate.because);
-                        propose(
-                            &mut proposals,
-                            Candidate {
-                                because,
-                                ..candidate
-                            },
-                        );
+                        propose(&mut proposals, Candidate { because, ..candidate });
                     }
                 },
                 Resolution::Suggested(candidates) => {
@@ -149,32 +132,22 @@ impl Chain {
 }
 
 fn ask(stage: &dyn Resolver, conflict: &Conflict<'_>) -> Resolution {
-    catch_unwind(AssertUnwindSafe(|| stage.resolve(conflict)))
-        .unwrap_or_else(|_| Resolution::declined(Reason::Failed))
+    catch_unwind(AssertUnwindSafe(|| stage.resolve(conflict))).unwrap_or_else(|_| Resolution::declined(Reason::Failed))
 }
 
 /// Runs the checks and the stage again with the sides exchanged.
-fn gate(
-    stage: &dyn Resolver,
-    conflict: &Conflict<'_>,
-    candidate: &Candidate,
-) -> Result<(), Failed> {
+fn gate(stage: &dyn Resolver, conflict: &Conflict<'_>, candidate: &Candidate) -> Result<(), Failed> {
     if stage.name().starts_with("policy@") {
         return Ok(()); // The owner's word; both sides are kept anyway.
     }
     if !candidate.pattern.is_applied_alone() && !stage.name().starts_with("crdt@") {
-        return Err(Failed::Doubtful(format!(
-            "{:?} is not applied without a person",
-            candidate.pattern
-        )));
+        return Err(Failed::Doubtful(format!("{:?} is not applied without a person", candidate.pattern)));
     }
     check(conflict, candidate)?;
     let swapped = conflict.swapped();
     match ask(stage, &swapped).resolved() {
         Some(other) if same_meaning(conflict, &candidate.value, &other.value) => Ok(()),
-        _ => Err(Failed::Doubtful(
-            "the result depends on which side is the hub".to_owned(),
-        )),
+        _ => Err(Failed::Doubtful("the result depends on which side is the hub".to_owned())),
     }
 }
 
@@ -183,12 +156,13 @@ fn same_meaning(conflict: &Conflict<'_>, a: &[u8], b: &[u8]) -> bool {
     if a == b {
         return true;
     }
+    if let Some(syntax) = conflict.kind.syntax(conflict.path) {
+        return structure::same_value(syntax, a, b);
+    }
     if whitespace_has_meaning(conflict.kind, conflict.path) {
         return false;
     }
-    let lines = |bytes| {
-        crate::text::form::Text::decode(bytes).map(|text| crate::resolver::collapsed(&text.lines()))
-    };
+    let lines = |bytes| crate::text::form::Text::decode(bytes).map(|text| crate::resolver::collapsed(&text.lines()));
     lines(a).is_some() && lines(a) == lines(b)
 }
 
@@ -203,10 +177,7 @@ fn decline_reason(stages: &[Box<dyn Resolver>], conflict: &Conflict<'_>) -> Reas
     let mut reason = Reason::Queued;
     for stage in stages {
         if let Resolution::Declined { because } = ask(stage.as_ref(), conflict)
-            && !matches!(
-                because,
-                Reason::NotApplicable | Reason::NothingLearned | Reason::Queued
-            )
+            && !matches!(because, Reason::NotApplicable | Reason::NothingLearned | Reason::Queued)
         {
             reason = because;
         }

@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::conflict::{Candidate, Conflict};
+use crate::kind::Syntax;
+use crate::structure;
+use crate::structure::node::{Fault, comments};
 use crate::text::form::Text;
 
 /// Why a candidate may not be applied.
@@ -19,40 +22,96 @@ pub enum Failed {
     Doubtful(String),
 }
 
-/// Checks a merge of lines.
+/// Checks a candidate against the sides.
 pub fn check(conflict: &Conflict<'_>, candidate: &Candidate) -> Result<(), Failed> {
-    let sides = [
-        conflict.base.unwrap_or_default(),
-        conflict.hub,
-        conflict.spoke,
-    ];
+    let sides = [conflict.base.unwrap_or_default(), conflict.hub, conflict.spoke];
     let result = candidate.value.as_slice();
-    if sides.contains(&result) {
+    if sides.contains(&result) && conflict.unchanged_side() == Some(result) {
         return Ok(());
     }
-    if result.len() > sides.iter().map(|side| side.len()).sum::<usize>() + 64 {
-        return Err(Failed::Broken(
-            "the result is larger than all sides together".to_owned(),
-        ));
+    // A change of form may add an end to every line.
+    if result.len() > 2 * sides.iter().map(|side| side.len()).sum::<usize>() + 64 {
+        return Err(Failed::Broken("the result is larger than all sides together".to_owned()));
     }
-    let decode = |bytes| {
-        Text::decode(bytes).ok_or_else(|| Failed::Broken("the result is not text".to_owned()))
-    };
-    let texts = [
-        decode(sides[0])?,
-        decode(sides[1])?,
-        decode(sides[2])?,
-        decode(result)?,
-    ];
-    let lines = texts.each_ref().map(|text| bag(text.body.lines()));
+    let decode = |bytes| Text::decode(bytes).ok_or_else(|| Failed::Broken("the result is not text".to_owned()));
+    let texts = [decode(sides[0])?, decode(sides[1])?, decode(sides[2])?, decode(result)?];
+    let bodies = texts.each_ref().map(|text| text.body.replace("\r\n", "\n"));
+    let lines = bodies.each_ref().map(|body| bag(body.lines().map(str::to_owned)));
     markers(&lines)?;
-    one_sided(&lines, "line")
+    let keyed = match conflict.kind.syntax(conflict.path) {
+        Some(syntax) => keyed(conflict, syntax, &bodies)?,
+        None => false,
+    };
+    // A keyed merge may write new lines (the old value in the new layout); then only values count.
+    // What `trivial` answers is one side's lines as they are.
+    let by_lines = candidate.resolver.starts_with("text@") || !keyed;
+    if by_lines && !candidate.resolver.starts_with("trivial@") {
+        one_sided(&lines, "line")?;
+    }
+    Ok(())
+}
+
+/// Checks values and comments of a keyed format; `false` when a side does not parse, so that there is nothing to say.
+fn keyed(conflict: &Conflict<'_>, syntax: Syntax, bodies: &[String; 4]) -> Result<bool, Failed> {
+    let [base, hub, spoke, result] = bodies.each_ref().map(|body| structure::parse(syntax, body));
+    let empty = Err(Fault::Unsupported("empty".to_owned()));
+    let base = if conflict.base.is_none() { empty } else { base };
+    let inputs = [&base, &hub, &spoke];
+    let all_fine = hub.is_ok() && spoke.is_ok() && (base.is_ok() || conflict.base.is_none());
+    match &result {
+        Err(Fault::Duplicate(key)) if !inputs.iter().any(|doc| matches!(doc, Err(Fault::Duplicate(_)))) => {
+            return Err(Failed::Broken(format!("the key {key} is in the result twice")));
+        }
+        Err(Fault::Broken(why)) if !inputs.iter().any(|doc| matches!(doc, Err(Fault::Broken(_)))) => {
+            return Err(Failed::Broken(format!("the result does not parse: {why}")));
+        }
+        Err(Fault::Unsupported(why)) if all_fine => {
+            return Err(Failed::Doubtful(format!("the result has {why}")));
+        }
+        _ => {}
+    }
+    let (Ok(hub), Ok(spoke), Ok(result)) = (&hub, &spoke, &result) else {
+        return if syntax == Syntax::Yaml { anchors(bodies).map(|()| false) } else { Ok(false) };
+    };
+    if !all_fine {
+        return Ok(false);
+    }
+    let docs = [base.as_ref().ok(), Some(hub), Some(spoke), Some(result)];
+    let leaves = docs.map(|doc| {
+        let mut leaves = Vec::new();
+        if let Some(doc) = doc {
+            doc.root.leaves("", &mut |leaf| leaves.push(leaf));
+        }
+        bag(leaves.into_iter())
+    });
+    one_sided(&leaves, "value")?;
+    let said = docs.map(|doc| {
+        let mut said = Vec::new();
+        if let Some(doc) = doc {
+            doc.root.slots(&mut |slot| comments(slot, syntax, &mut said));
+        }
+        bag(said.into_iter())
+    });
+    one_sided(&said, "comment")?;
+    Ok(true)
+}
+
+/// Refuses a line merge of YAML that the keyed reader does not understand, if a changed line has an anchor or alias.
+fn anchors([base, hub, spoke, _]: &[String; 4]) -> Result<(), Failed> {
+    let known: std::collections::BTreeSet<&str> = base.lines().collect();
+    let touched = hub.lines().chain(spoke.lines()).filter(|line| !known.contains(line)).any(|line| {
+        line.split_whitespace().any(|word| {
+            let name = word.trim_start_matches(['[', '{', ',']);
+            name.len() > 1 && name.starts_with(['&', '*']) || word == "<<:"
+        })
+    });
+    if touched { Err(Failed::Doubtful("an anchor or alias was edited".to_owned())) } else { Ok(()) }
 }
 
 /// How often each item occurs.
-pub(crate) type Bag<'a> = BTreeMap<&'a str, usize>;
+type Bag = BTreeMap<String, usize>;
 
-pub(crate) fn bag<'a>(items: impl Iterator<Item = &'a str>) -> Bag<'a> {
+fn bag(items: impl Iterator<Item = String>) -> Bag {
     let mut bag = Bag::new();
     for item in items {
         *bag.entry(item).or_default() += 1;
@@ -61,24 +120,14 @@ pub(crate) fn bag<'a>(items: impl Iterator<Item = &'a str>) -> Bag<'a> {
 }
 
 /// Refuses lines that look like conflict markers, unless an input has them.
-fn markers([base, hub, spoke, result]: &[Bag<'_>; 4]) -> Result<(), Failed> {
+fn markers([base, hub, spoke, result]: &[Bag; 4]) -> Result<(), Failed> {
     for (line, count) in result {
         let marker = ["<<<<<<<", "|||||||", "=======", ">>>>>>>"]
             .iter()
-            .any(|marker| {
-                line.strip_prefix(marker)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-            });
-        let known = [base, hub, spoke]
-            .iter()
-            .filter_map(|side| side.get(line))
-            .max()
-            .copied()
-            .unwrap_or(0);
+            .any(|marker| line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')));
+        let known = [base, hub, spoke].iter().filter_map(|side| side.get(line)).max().copied().unwrap_or(0);
         if marker && *count > known {
-            return Err(Failed::Broken(format!(
-                "conflict marker in the result: {line}"
-            )));
+            return Err(Failed::Broken(format!("conflict marker in the result: {line}")));
         }
     }
     Ok(())
@@ -86,14 +135,9 @@ fn markers([base, hub, spoke, result]: &[Bag<'_>; 4]) -> Result<(), Failed> {
 
 /// Refuses a result that lacks what one side alone added, has what one side alone deleted, or has something from
 /// nowhere.
-pub(crate) fn one_sided(
-    [base, hub, spoke, result]: &[Bag<'_>; 4],
-    what: &str,
-) -> Result<(), Failed> {
-    let all = [base, hub, spoke, result]
-        .into_iter()
-        .flat_map(|bag| bag.keys());
-    let count = |bag: &Bag<'_>, item: &str| bag.get(item).copied().unwrap_or(0) as i64;
+fn one_sided([base, hub, spoke, result]: &[Bag; 4], what: &str) -> Result<(), Failed> {
+    let all = [base, hub, spoke, result].into_iter().flat_map(|bag| bag.keys());
+    let count = |bag: &Bag, item: &str| bag.get(item).copied().unwrap_or(0) as i64;
     for item in all {
         let before = count(base, item);
         let (by_hub, by_spoke) = (count(hub, item) - before, count(spoke, item) - before);
@@ -104,10 +148,7 @@ pub(crate) fn one_sided(
             (by_hub, by_hub)
         } else {
             let both = by_hub + by_spoke;
-            (
-                by_hub.min(by_spoke).min(both),
-                by_hub.max(by_spoke).max(both),
-            )
+            (by_hub.min(by_spoke).min(both), by_hub.max(by_spoke).max(both))
         };
         if change < low || change > high {
             let shown: String = item.chars().take(80).collect();

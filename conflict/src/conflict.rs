@@ -74,19 +74,8 @@ impl<'a> Conflict<'a> {
     /// Describes a conflict whose kind follows from its path and contents.
     pub fn new(path: &'a str, base: Option<&'a [u8]>, hub: &'a [u8], spoke: &'a [u8]) -> Self {
         let kinds = [base.unwrap_or(hub), hub, spoke].map(|bytes| Kind::detect(path, bytes));
-        let kind = if kinds.contains(&Kind::Binary) {
-            Kind::Binary
-        } else {
-            kinds[1]
-        };
-        Conflict {
-            path,
-            kind,
-            base,
-            hub,
-            spoke,
-            meta: Meta::default(),
-        }
+        let kind = if kinds.contains(&Kind::Binary) { Kind::Binary } else { kinds[1] };
+        Conflict { path, kind, base, hub, spoke, meta: Meta::default() }
     }
 
     /// Returns the same conflict read as another kind, such as a declared document.
@@ -134,10 +123,7 @@ impl<'a> Conflict<'a> {
 
     /// Returns the size of the largest side in bytes.
     pub fn largest_side_bytes(&self) -> usize {
-        self.hub
-            .len()
-            .max(self.spoke.len())
-            .max(self.base.map_or(0, <[u8]>::len))
+        self.hub.len().max(self.spoke.len()).max(self.base.map_or(0, <[u8]>::len))
     }
 }
 
@@ -184,11 +170,7 @@ impl Pattern {
     pub fn is_applied_alone(self) -> bool {
         matches!(
             self,
-            Pattern::OneSided
-                | Pattern::SameEdit
-                | Pattern::FormatOnly
-                | Pattern::DisjointKeys
-                | Pattern::Policy
+            Pattern::OneSided | Pattern::SameEdit | Pattern::FormatOnly | Pattern::DisjointKeys | Pattern::Policy
         )
     }
 }

@@ -53,11 +53,7 @@ impl Kind {
         if !looks_like_text(bytes) {
             return Kind::Binary;
         }
-        let name = path
-            .rsplit(['/', '\\'])
-            .next()
-            .unwrap_or(path)
-            .to_ascii_lowercase();
+        let name = path.rsplit(['/', '\\']).next().unwrap_or(path).to_ascii_lowercase();
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         match name.as_str() {
             "cargo.lock"
@@ -74,9 +70,7 @@ impl Kind {
             ".gitmodules" => Kind::Gitmodules,
             ".gitconfig" | ".editorconfig" | "setup.cfg" | ".hgrc" => Kind::Ini,
             "go.sum" | ".gitignore" | ".dockerignore" | ".npmignore" | ".ignore" => Kind::Lines,
-            "tsconfig.json" | "jsconfig.json" | ".eslintrc.json" | "devcontainer.json" => {
-                Kind::Jsonc
-            }
+            "tsconfig.json" | "jsconfig.json" | ".eslintrc.json" | "devcontainer.json" => Kind::Jsonc,
             ".prettierrc" | ".babelrc" | ".eslintrc" if starts_with_brace(bytes) => Kind::Jsonc,
             _ => match extension {
                 "json" | "webmanifest" | "geojson" | "ipynb" => Kind::Json,
@@ -99,18 +93,12 @@ impl Kind {
             Kind::Gitmodules => Some(Syntax::GitConfig),
             Kind::Ini => Some(Syntax::Ini),
             Kind::Lock => {
-                let name = path
-                    .rsplit(['/', '\\'])
-                    .next()
-                    .unwrap_or(path)
-                    .to_ascii_lowercase();
+                let name = path.rsplit(['/', '\\']).next().unwrap_or(path).to_ascii_lowercase();
                 match name.as_str() {
                     "cargo.lock" | "poetry.lock" | "uv.lock" => Some(Syntax::Toml),
-                    "package-lock.json"
-                    | "npm-shrinkwrap.json"
-                    | "composer.lock"
-                    | "pipfile.lock"
-                    | "flake.lock" => Some(Syntax::Json),
+                    "package-lock.json" | "npm-shrinkwrap.json" | "composer.lock" | "pipfile.lock" | "flake.lock" => {
+                        Some(Syntax::Json)
+                    }
                     "pnpm-lock.yaml" => Some(Syntax::Yaml),
                     _ => None,
                 }
@@ -122,11 +110,7 @@ impl Kind {
 
 /// Says whether blanks carry meaning in the item at `path`, so that "only blanks differ" is no agreement.
 pub(crate) fn whitespace_has_meaning(kind: Kind, path: &str) -> bool {
-    let name = path
-        .rsplit(['/', '\\'])
-        .next()
-        .unwrap_or(path)
-        .to_ascii_lowercase();
+    let name = path.rsplit(['/', '\\']).next().unwrap_or(path).to_ascii_lowercase();
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     !matches!(kind, Kind::Text)
         || matches!(

@@ -8,7 +8,9 @@ pub mod kind;
 pub mod merge_file;
 pub mod resolver;
 pub mod rows;
+mod structure;
 pub mod text;
+pub mod tree;
 pub mod value;
 
 pub use chain::{Chain, Outcome};

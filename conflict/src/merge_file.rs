@@ -22,11 +22,7 @@ pub struct MergeFile {
 impl MergeFile {
     /// Returns the exit code of the command.
     pub fn exit_code(&self) -> u8 {
-        if self.merged.is_some() {
-            EXIT_MERGED
-        } else {
-            EXIT_CONFLICT
-        }
+        if self.merged.is_some() { EXIT_MERGED } else { EXIT_CONFLICT }
     }
 }
 
@@ -35,15 +31,8 @@ pub fn merge_file(base: Option<&[u8]>, hub: &[u8], spoke: &[u8], path: &str) -> 
     let outcome = Chain::standard().resolve(&Conflict::new(path, base, hub, spoke));
     let (merged, proposal) = match &outcome.resolution {
         Resolution::Resolved(candidate) => (Some(candidate.value.clone()), None),
-        Resolution::Suggested(candidates) => (
-            None,
-            candidates.first().map(|candidate| candidate.value.clone()),
-        ),
+        Resolution::Suggested(candidates) => (None, candidates.first().map(|candidate| candidate.value.clone())),
         Resolution::Declined { .. } => (None, None),
     };
-    MergeFile {
-        merged,
-        proposal,
-        outcome,
-    }
+    MergeFile { merged, proposal, outcome }
 }

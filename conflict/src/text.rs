@@ -35,25 +35,13 @@ pub enum TextMerge {
 /// first" as proposal.
 pub fn merge(conflict: &Conflict<'_>) -> Result<TextMerge, Reason> {
     if let Some(bytes) = conflict.unchanged_side() {
-        let pattern = if conflict.hub == conflict.spoke {
-            Pattern::SameEdit
-        } else {
-            Pattern::OneSided
-        };
+        let pattern = if conflict.hub == conflict.spoke { Pattern::SameEdit } else { Pattern::OneSided };
         return Ok(TextMerge::Clean(bytes.to_vec(), pattern));
     }
     if conflict.largest_side_bytes() > LINE_LIMIT_BYTES {
-        return Err(Reason::TooLarge {
-            bytes: conflict.largest_side_bytes(),
-            limit: LINE_LIMIT_BYTES,
-        });
+        return Err(Reason::TooLarge { bytes: conflict.largest_side_bytes(), limit: LINE_LIMIT_BYTES });
     }
-    let Sides {
-        base,
-        hub,
-        spoke,
-        form,
-    } = sides(conflict)?;
+    let Sides { base, hub, spoke, form } = sides(conflict)?;
     let base = base.as_ref().ok_or(Reason::NoBase)?;
     let (base, hub, spoke) = (base.lines(), hub.lines(), spoke.lines());
     let chunks = diff3::merge(&base, &hub, &spoke);
@@ -72,10 +60,7 @@ pub fn merge(conflict: &Conflict<'_>) -> Result<TextMerge, Reason> {
                 lines.extend(&hub[range.clone()]);
                 pattern = pattern.max(Pattern::SameEdit);
             }
-            Chunk::BothInserted {
-                hub: ours,
-                spoke: theirs,
-            } => {
+            Chunk::BothInserted { hub: ours, spoke: theirs } => {
                 lines.extend(&hub[ours.clone()]);
                 lines.extend(&spoke[theirs.clone()]);
                 pattern = pattern.max(Pattern::SectionAppend);
@@ -91,10 +76,7 @@ pub fn merge(conflict: &Conflict<'_>) -> Result<TextMerge, Reason> {
                 pattern = pattern.max(Pattern::AdjacentLines);
             }
             Chunk::Overlap => {
-                return Ok(TextMerge::Open {
-                    proposal: None,
-                    hunks: open,
-                });
+                return Ok(TextMerge::Open { proposal: None, hunks: open });
             }
         }
     }
@@ -102,10 +84,7 @@ pub fn merge(conflict: &Conflict<'_>) -> Result<TextMerge, Reason> {
     Ok(if open == 0 {
         TextMerge::Clean(bytes, pattern)
     } else {
-        TextMerge::Open {
-            proposal: Some((bytes, pattern)),
-            hunks: open,
-        }
+        TextMerge::Open { proposal: Some((bytes, pattern)), hunks: open }
     })
 }
 
@@ -117,54 +96,27 @@ pub fn union(conflict: &Conflict<'_>) -> Result<Vec<u8>, Reason> {
         return Ok(bytes.to_vec());
     }
     if conflict.largest_side_bytes() > LINE_LIMIT_BYTES {
-        return Err(Reason::TooLarge {
-            bytes: conflict.largest_side_bytes(),
-            limit: LINE_LIMIT_BYTES,
-        });
+        return Err(Reason::TooLarge { bytes: conflict.largest_side_bytes(), limit: LINE_LIMIT_BYTES });
     }
-    let Sides {
-        base,
-        hub,
-        spoke,
-        form,
-    } = sides(conflict)?;
+    let Sides { base, hub, spoke, form } = sides(conflict)?;
     let base = base.as_ref().map(form::Text::lines).unwrap_or_default();
     let (hub, spoke) = (hub.lines(), spoke.lines());
     // A line that takes entries back has a place, so the list is no set.
-    if [&base, &hub, &spoke]
-        .iter()
-        .any(|side| side.iter().any(|line| line.starts_with('!')))
-    {
+    if [&base, &hub, &spoke].iter().any(|side| side.iter().any(|line| line.starts_with('!'))) {
         return Err(Reason::NoUnion);
     }
-    let set = |lines: &[&str]| {
-        lines
-            .iter()
-            .map(|line| (*line).to_owned())
-            .collect::<std::collections::BTreeSet<_>>()
-    };
+    let set = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<std::collections::BTreeSet<_>>();
     let (in_base, in_hub, in_spoke) = (set(&base), set(&hub), set(&spoke));
     let keep = |line: &str| {
-        let (b, h, s) = (
-            in_base.contains(line),
-            in_hub.contains(line),
-            in_spoke.contains(line),
-        );
+        let (b, h, s) = (in_base.contains(line), in_hub.contains(line), in_spoke.contains(line));
         if b { h && s } else { h || s }
     };
-    let mut lines: Vec<&str> = hub
-        .iter()
-        .copied()
-        .filter(|line| line.trim().is_empty() || keep(line))
-        .collect();
+    let mut lines: Vec<&str> = hub.iter().copied().filter(|line| line.trim().is_empty() || keep(line)).collect();
     for (index, line) in spoke.iter().enumerate() {
         if in_hub.contains(*line) || !keep(line) {
             continue;
         }
-        let left = spoke[..index]
-            .iter()
-            .rev()
-            .find_map(|left| lines.iter().position(|line| line == left));
+        let left = spoke[..index].iter().rev().find_map(|left| lines.iter().position(|line| line == left));
         let mut at = left.map_or(0, |left| left + 1);
         while at < lines.len() && !in_base.contains(lines[at]) && !in_spoke.contains(lines[at]) {
             at += 1;

@@ -121,12 +121,7 @@ mod tests {
     #[test]
     fn newest_needs_history_or_clocks_further_apart_than_their_skew() {
         let clock = |wall_ms, counter| Some(Clock { wall_ms, counter });
-        let meta = |hub_clock, spoke_clock, skew_ms| Meta {
-            descendant: None,
-            hub_clock,
-            spoke_clock,
-            skew_ms,
-        };
+        let meta = |hub_clock, spoke_clock, skew_ms| Meta { descendant: None, hub_clock, spoke_clock, skew_ms };
         for (meta, expect) in [
             (Meta::default(), None),
             (meta(clock(5, 0), None, 0), None),
@@ -134,13 +129,7 @@ mod tests {
             (meta(clock(5, 1), clock(5, 0), 0), Some(Side::Hub)),
             (meta(clock(5, 0), clock(500, 0), 100), Some(Side::Spoke)),
             (meta(clock(500, 0), clock(401, 0), 100), None),
-            (
-                Meta {
-                    descendant: Some(Side::Spoke),
-                    ..Meta::default()
-                },
-                Some(Side::Spoke),
-            ),
+            (Meta { descendant: Some(Side::Spoke), ..Meta::default() }, Some(Side::Spoke)),
         ] {
             assert_eq!(newest(&meta), expect, "{meta:?}");
         }

@@ -26,28 +26,15 @@ impl Resolver for Text {
                 pattern,
                 because: "the sides changed different lines".to_owned(),
             }),
-            Ok(TextMerge::Open {
-                proposal: Some((value, pattern)),
-                ..
-            }) => {
+            Ok(TextMerge::Open { proposal: Some((value, pattern)), .. }) => {
                 let because = match pattern {
-                    Pattern::SectionAppend => {
-                        "both sides added lines at one place; hub's come first"
-                    }
+                    Pattern::SectionAppend => "both sides added lines at one place; hub's come first",
                     _ => "the changes touch without overlapping",
                 };
                 let because = because.to_owned();
-                Resolution::Suggested(vec![Candidate {
-                    value,
-                    resolver: NAME,
-                    pattern,
-                    because,
-                }])
+                Resolution::Suggested(vec![Candidate { value, resolver: NAME, pattern, because }])
             }
-            Ok(TextMerge::Open {
-                proposal: None,
-                hunks,
-            }) => Resolution::declined(Reason::Overlap { hunks }),
+            Ok(TextMerge::Open { proposal: None, hunks }) => Resolution::declined(Reason::Overlap { hunks }),
             Err(because) => Resolution::declined(because),
         }
     }

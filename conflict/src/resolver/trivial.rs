@@ -33,54 +33,27 @@ impl Resolver for Trivial {
                 limit: LINE_LIMIT_BYTES,
             });
         }
-        let Sides {
-            base,
-            hub,
-            spoke,
-            form,
-        } = match sides(conflict) {
+        let Sides { base, hub, spoke, form } = match sides(conflict) {
             Ok(sides) => sides,
             Err(because) => return Resolution::declined(because),
         };
-        let unchanged = |text: &Text<'_>| {
-            base.as_ref()
-                .is_some_and(|base| base.lines() == text.lines())
-        };
+        let unchanged = |text: &Text<'_>| base.as_ref().is_some_and(|base| base.lines() == text.lines());
         let (ours, theirs) = (hub.lines(), spoke.lines());
         if ours == theirs || unchanged(&spoke) {
-            return resolved(
-                form.render(&ours),
-                Pattern::FormatOnly,
-                "only line ends or encoding differ",
-            );
+            return resolved(form.render(&ours), Pattern::FormatOnly, "only line ends or encoding differ");
         }
         if unchanged(&hub) {
-            return resolved(
-                form.render(&theirs),
-                Pattern::FormatOnly,
-                "only line ends or encoding differ",
-            );
+            return resolved(form.render(&theirs), Pattern::FormatOnly, "only line ends or encoding differ");
         }
-        if !whitespace_has_meaning(conflict.kind, conflict.path)
-            && collapsed(&ours) == collapsed(&theirs)
-        {
-            return resolved(
-                form.render(&ours),
-                Pattern::SameEdit,
-                "both sides made the same edit, blanks apart",
-            );
+        if !whitespace_has_meaning(conflict.kind, conflict.path) && collapsed(&ours) == collapsed(&theirs) {
+            return resolved(form.render(&ours), Pattern::SameEdit, "both sides made the same edit, blanks apart");
         }
         Resolution::declined(Reason::NotApplicable)
     }
 }
 
 fn resolved(value: Vec<u8>, pattern: Pattern, because: &str) -> Resolution {
-    Resolution::Resolved(Candidate {
-        value,
-        resolver: NAME,
-        pattern,
-        because: because.to_owned(),
-    })
+    Resolution::Resolved(Candidate { value, resolver: NAME, pattern, because: because.to_owned() })
 }
 
 /// Returns the lines with every run of blanks as one and blank lines dropped.

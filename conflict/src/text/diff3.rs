@@ -22,10 +22,7 @@ pub(crate) enum Chunk {
     /// Both sides wrote these lines of hub.
     Same(Range<usize>),
     /// Open: both added lines at one place.
-    BothInserted {
-        hub: Range<usize>,
-        spoke: Range<usize>,
-    },
+    BothInserted { hub: Range<usize>, spoke: Range<usize> },
     /// Open: changes touch without overlapping; the stretches in order.
     Adjacent(Vec<(Source, Range<usize>)>),
     /// Open: both changed the same lines.
@@ -34,10 +31,7 @@ pub(crate) enum Chunk {
 
 impl Chunk {
     pub(crate) fn is_open(&self) -> bool {
-        matches!(
-            self,
-            Chunk::BothInserted { .. } | Chunk::Adjacent(_) | Chunk::Overlap
-        )
+        matches!(self, Chunk::BothInserted { .. } | Chunk::Adjacent(_) | Chunk::Overlap)
     }
 }
 
@@ -86,16 +80,7 @@ pub(crate) fn merge(base: &[&str], hub: &[&str], spoke: &[&str]) -> Vec<Chunk> {
         } else if hub[hub_range.clone()] == spoke[spoke_range.clone()] {
             Chunk::Same(hub_range)
         } else {
-            open_chunk(
-                base,
-                hub,
-                spoke,
-                start..end,
-                hub_range,
-                spoke_range,
-                ours,
-                theirs,
-            )
+            open_chunk(base, hub, spoke, start..end, hub_range, spoke_range, ours, theirs)
         });
         hub_shift += growth(ours);
         spoke_shift += growth(theirs);
@@ -107,10 +92,7 @@ pub(crate) fn merge(base: &[&str], hub: &[&str], spoke: &[&str]) -> Vec<Chunk> {
     chunks
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one place, seen from three sides"
-)]
+#[expect(clippy::too_many_arguments, reason = "one place, seen from three sides")]
 fn open_chunk(
     base: &[&str],
     hub: &[&str],
@@ -125,17 +107,12 @@ fn open_chunk(
         // Equal first or last lines are written once.
         let (a, b) = (&hub[hub_range.clone()], &spoke[spoke_range.clone()]);
         let prefix = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-        return Chunk::BothInserted {
-            hub: hub_range,
-            spoke: spoke_range.start + prefix..spoke_range.end,
-        };
+        return Chunk::BothInserted { hub: hub_range, spoke: spoke_range.start + prefix..spoke_range.end };
     }
     let mut all: Vec<(&Hunk, Source)> = Vec::with_capacity(ours.len() + theirs.len());
     all.extend(ours.iter().map(|hunk| (hunk, Source::Hub)));
     all.extend(theirs.iter().map(|hunk| (hunk, Source::Spoke)));
-    all.sort_by_key(|(hunk, source)| {
-        (hunk.before.start, hunk.before.end, *source == Source::Spoke)
-    });
+    all.sort_by_key(|(hunk, source)| (hunk.before.start, hunk.before.end, *source == Source::Spoke));
     let mut parts = Vec::new();
     let mut at = place.start;
     let mut last: Option<&Hunk> = None;
@@ -170,10 +147,7 @@ fn hunks(before: &[&str], after: &[&str]) -> Vec<Hunk> {
 }
 
 fn growth(hunks: &[Hunk]) -> isize {
-    hunks
-        .iter()
-        .map(|hunk| hunk.after.len() as isize - hunk.before.len() as isize)
-        .sum()
+    hunks.iter().map(|hunk| hunk.after.len() as isize - hunk.before.len() as isize).sum()
 }
 
 fn shifted(line: usize, by: isize) -> usize {

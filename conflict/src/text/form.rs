@@ -59,21 +59,12 @@ pub(crate) struct Sides<'a> {
 
 /// Decodes the sides and merges their forms. Line ends are normalised only if no side mixes them.
 pub(crate) fn sides<'a>(conflict: &Conflict<'a>) -> Result<Sides<'a>, Reason> {
-    let base = conflict
-        .base
-        .map(|bytes| Text::decode(bytes).ok_or(Reason::Binary))
-        .transpose()?;
+    let base = conflict.base.map(|bytes| Text::decode(bytes).ok_or(Reason::Binary)).transpose()?;
     let mut hub = Text::decode(conflict.hub).ok_or(Reason::Binary)?;
     let mut spoke = Text::decode(conflict.spoke).ok_or(Reason::Binary)?;
     let mut base = base;
-    let mixed = [Some(&hub), Some(&spoke), base.as_ref()]
-        .into_iter()
-        .flatten()
-        .any(|text| text.form.eol == Eol::Mixed);
-    for text in [Some(&mut hub), Some(&mut spoke), base.as_mut()]
-        .into_iter()
-        .flatten()
-    {
+    let mixed = [Some(&hub), Some(&spoke), base.as_ref()].into_iter().flatten().any(|text| text.form.eol == Eol::Mixed);
+    for text in [Some(&mut hub), Some(&mut spoke), base.as_mut()].into_iter().flatten() {
         if mixed {
             text.form.eol = Eol::Lf;
         } else if text.form.eol == Eol::Crlf {
@@ -81,18 +72,12 @@ pub(crate) fn sides<'a>(conflict: &Conflict<'a>) -> Result<Sides<'a>, Reason> {
         }
     }
     let form = merge_forms(base.as_ref().map(|text| text.form), hub.form, spoke.form)?;
-    Ok(Sides {
-        base,
-        hub,
-        spoke,
-        form,
-    })
+    Ok(Sides { base, hub, spoke, form })
 }
 
 fn merge_forms(base: Option<Form>, hub: Form, spoke: Form) -> Result<Form, Reason> {
     Ok(Form {
-        encoding: three_way(base.map(|form| form.encoding), hub.encoding, spoke.encoding)
-            .ok_or(Reason::Form)?,
+        encoding: three_way(base.map(|form| form.encoding), hub.encoding, spoke.encoding).ok_or(Reason::Form)?,
         eol: match (hub.eol, spoke.eol) {
             (Eol::None, other) | (other, Eol::None) => other,
             (hub, spoke) => {
@@ -101,12 +86,8 @@ fn merge_forms(base: Option<Form>, hub: Form, spoke: Form) -> Result<Form, Reaso
             }
         },
         // Without a base, a text that ends its last line is the better one.
-        final_newline: three_way(
-            base.map(|form| form.final_newline),
-            hub.final_newline,
-            spoke.final_newline,
-        )
-        .unwrap_or(true),
+        final_newline: three_way(base.map(|form| form.final_newline), hub.final_newline, spoke.final_newline)
+            .unwrap_or(true),
     })
 }
 
@@ -128,15 +109,9 @@ impl<'a> Text<'a> {
         } else if bytes.starts_with(&[0xfe, 0xff]) {
             (Cow::Owned(decode_utf16(bytes)?), Encoding::Utf16Be)
         } else if let Some(rest) = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]) {
-            (
-                Cow::Borrowed(std::str::from_utf8(rest).ok()?),
-                Encoding::Utf8Bom,
-            )
+            (Cow::Borrowed(std::str::from_utf8(rest).ok()?), Encoding::Utf8Bom)
         } else {
-            (
-                Cow::Borrowed(std::str::from_utf8(bytes).ok()?),
-                Encoding::Utf8,
-            )
+            (Cow::Borrowed(std::str::from_utf8(bytes).ok()?), Encoding::Utf8)
         };
         if body.contains('\0') {
             return None;
@@ -150,14 +125,7 @@ impl<'a> Text<'a> {
             _ => Eol::Mixed,
         };
         let final_newline = body.is_empty() || body.ends_with('\n');
-        Some(Text {
-            body,
-            form: Form {
-                encoding,
-                eol,
-                final_newline,
-            },
-        })
+        Some(Text { body, form: Form { encoding, eol, final_newline } })
     }
 
     /// Returns the lines without their ends.
@@ -165,11 +133,7 @@ impl<'a> Text<'a> {
         if self.body.is_empty() {
             return Vec::new();
         }
-        self.body
-            .strip_suffix('\n')
-            .unwrap_or(&self.body)
-            .split('\n')
-            .collect()
+        self.body.strip_suffix('\n').unwrap_or(&self.body).split('\n').collect()
     }
 }
 
@@ -185,11 +149,7 @@ impl Form {
 
     /// Writes a text with plain line feeds in this form; its final newline stays as it is.
     pub(crate) fn encode(&self, body: &str) -> Vec<u8> {
-        let body = if self.eol == Eol::Crlf {
-            Cow::Owned(body.replace('\n', "\r\n"))
-        } else {
-            Cow::Borrowed(body)
-        };
+        let body = if self.eol == Eol::Crlf { Cow::Owned(body.replace('\n', "\r\n")) } else { Cow::Borrowed(body) };
         match self.encoding {
             Encoding::Utf8 => body.as_bytes().to_vec(),
             Encoding::Utf8Bom => [&[0xef, 0xbb, 0xbf], body.as_bytes()].concat(),
@@ -212,12 +172,6 @@ pub(crate) fn decode_utf16(bytes: &[u8]) -> Option<String> {
     if !odd.is_empty() {
         return None;
     }
-    let unit: fn([u8; 2]) -> u16 = if mark == [0xff, 0xfe] {
-        u16::from_le_bytes
-    } else {
-        u16::from_be_bytes
-    };
-    char::decode_utf16(units.iter().map(|pair| unit(*pair)))
-        .collect::<Result<String, _>>()
-        .ok()
+    let unit: fn([u8; 2]) -> u16 = if mark == [0xff, 0xfe] { u16::from_le_bytes } else { u16::from_be_bytes };
+    char::decode_utf16(units.iter().map(|pair| unit(*pair))).collect::<Result<String, _>>().ok()
 }
