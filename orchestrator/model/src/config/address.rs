@@ -78,15 +78,10 @@ impl GitUrl {
 const GIT_SCHEMES: [&str; 4] = ["https", "ssh", "http", "file"];
 
 impl Scalar for GitUrl {
-    const WHAT: &'static str = "repository address (path, file://, https://, ssh://, git@host:path)";
+    const WHAT: &'static str = "a repository address (path, file://, https://, ssh://, git@host:path)";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         plain_argument("address", text)?;
-        if text.contains(' ') && (text.contains("://") || is_scp_form(text)) {
-            return Err(bad(text, "repository address")
-                .why("an address holds no blank")
-                .hint("%20 stands for a blank"));
-        }
         // `helper::address` makes git run a program of that name.
         if let Some((helper, _)) = text.split_once("::")
             && helper.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'+' | b'.'))
@@ -101,6 +96,11 @@ impl Scalar for GitUrl {
                 "git@host:path",
             ]));
         }
+        if text.contains(' ') && (text.contains("://") || is_scp_form(text)) {
+            return Err(bad(text, "repository address")
+                .why("an address holds no blank")
+                .hint("%20 stands for a blank"));
+        }
         if let Some((scheme, rest)) = text.split_once("://") {
             if !GIT_SCHEMES.contains(&scheme) {
                 let wrong = Wrong::new(
@@ -112,10 +112,8 @@ impl Scalar for GitUrl {
                 } else {
                     "only these are known to be safe"
                 };
-                return Err(wrong
-                    .why(why)
-                    .allowed(GIT_SCHEMES.map(|s| format!("{s}://")))
-                    .nearest(nearest(scheme, GIT_SCHEMES)));
+                let meant = nearest(scheme, GIT_SCHEMES).map(|meant| format!("{meant}://{}", printable(rest, 80)));
+                return Err(wrong.why(why).allowed(GIT_SCHEMES.map(|s| format!("{s}://"))).nearest(meant.as_deref()));
             }
             if scheme == "file" {
                 check_local_path(rest)?;
@@ -216,7 +214,7 @@ fn check_database(text: &str, schemes: &[&str], forms: &[&str]) -> Result<(), Wr
 }
 
 impl Scalar for DbUrl {
-    const WHAT: &'static str = "database address (sqlite:PATH, postgres://, mysql://)";
+    const WHAT: &'static str = "a database address (sqlite:PATH, postgres://, mysql://)";
     const PATTERN: Option<&'static str> = Some(r"^(sqlite:|postgres(ql)?://|mysql://|mariadb://|\$\{).+$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -241,7 +239,7 @@ impl Scalar for DbUrl {
 }
 
 impl Scalar for StoreUrl {
-    const WHAT: &'static str = "store address (sqlite:PATH or postgres://)";
+    const WHAT: &'static str = "a store address (sqlite:PATH or postgres://)";
     const PATTERN: Option<&'static str> = Some(r"^(sqlite:|postgres(ql)?://|\$\{).+$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -271,7 +269,7 @@ impl VaultUrl {
 }
 
 impl Scalar for VaultUrl {
-    const WHAT: &'static str = "destination address such as file:PATH";
+    const WHAT: &'static str = "a destination address such as file:PATH";
     const PATTERN: Option<&'static str> = Some(r"^(file|s3|sftp|gs|az|webdav|ipfs|rest|exec|\$\{[^}]+\}).*$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -305,7 +303,7 @@ impl Scalar for VaultUrl {
 }
 
 impl Scalar for FilePlace {
-    const WHAT: &'static str = "folder (a path, or sftp://host/path)";
+    const WHAT: &'static str = "a folder (a path, or sftp://host/path)";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         plain_argument("path", text)?;
@@ -337,7 +335,7 @@ impl Scalar for FilePlace {
 }
 
 impl Scalar for WebUrl {
-    const WHAT: &'static str = "web address";
+    const WHAT: &'static str = "a web address";
     const PATTERN: Option<&'static str> = Some(r"^[a-z][a-z0-9+.-]*://.+$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -355,7 +353,7 @@ impl Scalar for WebUrl {
 }
 
 impl Scalar for Recipient {
-    const WHAT: &'static str = "age recipient (age1…)";
+    const WHAT: &'static str = "an age recipient (age1…)";
     const PATTERN: Option<&'static str> = Some(r"^age1.+$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {

@@ -9,12 +9,13 @@ use super::nearest::nearest;
 use super::order::check_order;
 use super::problem::Wrong;
 use super::read::{Cx, Seg};
-use super::repository::{DataSync, IntegrationType, Repository, Resolver};
+use super::repository::{IntegrationType, Repository, Resolver};
 use super::scalar::{Frequency, Schedule, Zone};
 
 /// Reports what does not fit together.
 pub fn check(config: &Config, cx: &mut Cx<'_>) {
     let ecosystem = &config.cathedral_ecosystem;
+    cx.begin_cross_checks();
     spoke_names(ecosystem, cx);
     places_in_hub(ecosystem, cx);
     for (index, repository) in ecosystem.connected_repositories.iter().enumerate() {
@@ -290,15 +291,6 @@ fn databases(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
                     first.insert(place, (index, key));
                 }
             }
-        }
-        if !database.masks.is_empty()
-            && !matches!(database.data_sync, DataSync::HubDistribution | DataSync::SnapshotOnly)
-        {
-            let wrong = Wrong::new("impossible_combination", "a masked spoke cannot send changes back")
-                .why("the masked values would replace the real ones")
-                .allowed(["hub_distribution", "snapshot_only"])
-                .hint("data_sync: hub_distribution");
-            cx.report_path(&at("data_sync"), wrong);
         }
         if database.tables.include.is_empty() {
             let wrong =

@@ -78,7 +78,7 @@ pub fn plain_argument(what: &str, text: &str) -> Result<(), Wrong> {
             .hint(if what == "path" {
                 format!("./{}", printable(text, 60))
             } else {
-                format!("a {what} that begins with a letter")
+                "write it without the `-`".to_owned()
             }));
     }
     if let Some(c) = text.chars().find(|c| c.is_control()) {
@@ -103,7 +103,7 @@ pub fn plain_argument(what: &str, text: &str) -> Result<(), Wrong> {
 }
 
 impl Scalar for Name {
-    const WHAT: &'static str = "name";
+    const WHAT: &'static str = "a name";
     const PATTERN: Option<&'static str> = Some(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -163,7 +163,7 @@ fn check_ref(what: &str, text: &str, is_pattern: bool) -> Result<(), Wrong> {
 }
 
 impl Scalar for Branch {
-    const WHAT: &'static str = "branch";
+    const WHAT: &'static str = "a branch";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         check_ref("branch", text, false)?;
@@ -179,7 +179,7 @@ impl Scalar for Branch {
 }
 
 impl Scalar for RefPattern {
-    const WHAT: &'static str = "ref pattern such as refs/heads/*";
+    const WHAT: &'static str = "a ref pattern such as refs/heads/*";
     const PATTERN: Option<&'static str> = Some(r"^refs/.+$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -202,7 +202,7 @@ impl Scalar for RefPattern {
 }
 
 impl Scalar for Glob {
-    const WHAT: &'static str = "path pattern such as *.tmp";
+    const WHAT: &'static str = "a path pattern such as *.tmp";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if text.is_empty() {
@@ -235,7 +235,7 @@ impl Scalar for Glob {
 }
 
 impl Scalar for TablePattern {
-    const WHAT: &'static str = "table pattern such as \"*\" or \"_*\"";
+    const WHAT: &'static str = "a table pattern such as \"*\" or \"_*\"";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
@@ -272,7 +272,7 @@ impl Scalar for ColumnRule {
 }
 
 impl Scalar for TreePath {
-    const WHAT: &'static str = "path inside a repository";
+    const WHAT: &'static str = "a path inside a repository";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         plain_argument("path", text)?;
@@ -322,7 +322,7 @@ pub fn check_local_path(text: &str) -> Result<(), Wrong> {
 }
 
 impl Scalar for LocalPath {
-    const WHAT: &'static str = "path";
+    const WHAT: &'static str = "a path";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         check_local_path(text)?;
@@ -346,7 +346,7 @@ impl Scalar for LocalPath {
 }
 
 impl Scalar for FsckId {
-    const WHAT: &'static str = "message id of git fsck such as zeroPaddedFilemode";
+    const WHAT: &'static str = "a message id of git fsck such as zeroPaddedFilemode";
     const PATTERN: Option<&'static str> = Some(r"^[A-Za-z][A-Za-z0-9]{2,63}$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -367,7 +367,7 @@ impl Scalar for FsckId {
 }
 
 impl Scalar for Listen {
-    const WHAT: &'static str = "address and port such as 127.0.0.1:7420";
+    const WHAT: &'static str = "an address with a port such as 127.0.0.1:7420";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if text.parse::<std::net::SocketAddr>().is_err() {

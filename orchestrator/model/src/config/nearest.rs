@@ -10,6 +10,10 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
         let folded = fold(candidate);
+        if holds(&folded, &written) && best.is_none() {
+            best = Some((limit, candidate));
+            continue;
+        }
         if folded.len().abs_diff(written.len()) > limit {
             continue;
         }
@@ -19,6 +23,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         }
     }
     best.map(|(_, candidate)| candidate)
+}
+
+/// Whether `written` is a whole part of a longer word: `submodule` of `git_submodule`.
+fn holds(folded: &[char], written: &[char]) -> bool {
+    written.len() >= 4 && folded.len() > written.len() && folded.split(|c| *c == '_').any(|part| part == written)
 }
 
 /// Upper case and the choice between `-`, ` ` and `_` are no difference worth a step.
@@ -62,6 +71,7 @@ mod tests {
             ("Hub-Distribution", Some("hub_distribution")),
             ("colelct", Some("collect")),
             ("huv", Some("hub")),
+            ("distribution", Some("hub_distribution")),
             ("spoke", None),
             ("", None),
         ] {

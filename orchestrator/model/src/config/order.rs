@@ -14,6 +14,11 @@ pub fn check_order(repositories: &[Repository], cx: &mut Cx<'_>) {
     for (index, repository) in repositories.iter().enumerate() {
         for (number, name) in repository.after.iter().enumerate() {
             let path = [Seg::from("connected_repositories"), index.into(), "after".into(), number.into()];
+            if *name == repository.name {
+                let wrong = Wrong::new("circular_order", "this spoke is to wait for itself").hint("remove it");
+                cx.report_path(&path, wrong);
+                continue;
+            }
             let Some(&other) = places.get(name.as_str()) else {
                 let known = || repositories.iter().map(|r| r.name.as_str());
                 let mut wrong = Wrong::new("unknown_name", format!("there is no repository named `{name}`"))
@@ -41,7 +46,12 @@ pub fn check_order(repositories: &[Repository], cx: &mut Cx<'_>) {
         }
     }
     if let Some(circle) = find_circle(&before) {
-        let names: Vec<&str> = circle.iter().chain(circle.first()).map(|i| repositories[*i].name.as_str()).collect();
+        let mut names: Vec<String> =
+            circle.iter().take(8).map(|spoke| repositories[*spoke].name.as_str().to_owned()).collect();
+        if circle.len() > 8 {
+            names.push(format!("… ({} more)", circle.len() - 8));
+        }
+        names.extend(names.first().cloned());
         let wrong =
             Wrong::new("circular_order", format!("these spokes wait for each other: {}", names.join(" after ")))
                 .why("none of them could ever be the first")

@@ -1,8 +1,11 @@
 //! What is wrong, where, why, and what to write instead.
 
 use std::fmt::{self, Write as _};
+use std::ops::{Deref, DerefMut};
 
 use serde::Serialize;
+
+use super::secret::looks_secret;
 
 /// How much a problem weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -105,8 +108,12 @@ fn wrap(text: &str, width: usize, indent: usize) -> String {
     let mut column = 0;
     for (index, word) in text.split(' ').enumerate() {
         let length = word.chars().count();
+        if length == 0 && column == indent {
+            continue;
+        }
         if index > 0 {
             if column + 1 + length > width && column > indent {
+                out.truncate(out.trim_end().len());
                 out.push('\n');
                 out.push_str(&" ".repeat(indent));
                 column = indent;
@@ -145,8 +152,13 @@ fn window(source: &str, caret: &str, room: usize) -> (String, String) {
 }
 
 /// What is wrong with one value; the reader adds the place and the path.
+///
+/// In a box: it travels in results that are nearly always good.
 #[derive(Debug, Clone)]
-pub struct Wrong {
+pub struct Wrong(Box<Finding>);
+
+#[derive(Debug, Clone)]
+pub struct Finding {
     pub code: &'static str,
     pub severity: Severity,
     pub what: String,
@@ -158,9 +170,23 @@ pub struct Wrong {
     pub is_secret: bool,
 }
 
+impl Deref for Wrong {
+    type Target = Finding;
+
+    fn deref(&self) -> &Finding {
+        &self.0
+    }
+}
+
+impl DerefMut for Wrong {
+    fn deref_mut(&mut self) -> &mut Finding {
+        &mut self.0
+    }
+}
+
 impl Wrong {
     pub fn new(code: &'static str, what: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Finding {
             code,
             severity: Severity::Error,
             what: what.into(),
@@ -169,15 +195,24 @@ impl Wrong {
             nearest: None,
             hint: String::new(),
             is_secret: false,
-        }
+        }))
+    }
+
+    pub fn into_finding(self) -> Finding {
+        *self.0
     }
 
     pub fn not_yet(what: impl Into<String>) -> Self {
-        Self { severity: Severity::NotAvailableYet, ..Self::new("not_available_yet", what) }
+        Self::new("not_available_yet", what).severity(Severity::NotAvailableYet)
     }
 
     pub fn warning(code: &'static str, what: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::new(code, what) }
+        Self::new(code, what).severity(Severity::Warning)
+    }
+
+    fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
     }
 
     pub fn why(mut self, why: impl Into<String>) -> Self {
@@ -206,8 +241,25 @@ impl Wrong {
     }
 }
 
+/// A meaning from the table as the middle of a message: small first letter (unless it is a name), no full stop.
+pub fn clause(meaning: &[&str]) -> String {
+    let text = meaning.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    let text = text.trim_end_matches('.');
+    let is_name = text.split(' ').next().is_some_and(|word| word.chars().skip(1).any(char::is_uppercase));
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if !is_name => first.to_lowercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
+}
+
 /// Makes hostile text safe to print: control, bidirectional and invisible characters become visible.
+///
+/// What looks like a secret becomes stars, wherever it stands.
 pub fn printable(text: &str, limit: usize) -> String {
+    if looks_secret(text).is_some() {
+        return "***".to_owned();
+    }
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == limit {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::Capabilities;
 use super::nearest::nearest;
-use super::problem::{Problem, Severity, Wrong, printable};
+use super::problem::{Problem, Severity, Wrong, clause, printable};
 use super::secret::{Lookup, looks_secret};
 use super::table::{Key, Mark, Reads, Section, Word};
 use super::tree::{At, Node, Tree, Value};
@@ -43,6 +43,8 @@ pub struct Cx<'t> {
     later: u32,
     drafts: Vec<Draft>,
     left_out: usize,
+    /// How many problems single values had; what follows is about how they fit together.
+    single: usize,
     masked: Vec<(usize, usize)>,
     noted: HashMap<&'static str, (usize, u32)>,
 }
@@ -64,6 +66,7 @@ impl<'t> Cx<'t> {
             later: 0,
             drafts: Vec::new(),
             left_out: 0,
+            single: 0,
             masked: Vec::new(),
             noted: HashMap::new(),
         }
@@ -100,8 +103,21 @@ impl<'t> Cx<'t> {
         self.drafts.push(Draft { at, path, found, wrong });
     }
 
+    /// Ends the reading of single values.
+    pub fn begin_cross_checks(&mut self) {
+        self.single = self.drafts.len();
+    }
+
     /// Reports `wrong` at the value of a path below the root key, or the closest one above it that was written.
     pub fn report_path(&mut self, path: &[Seg], wrong: Wrong) {
+        let text = path_text(path);
+        let is_known = |draft: &Draft| {
+            draft.wrong.severity == Severity::Error
+                && draft.path.strip_prefix(&text).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+        };
+        if self.drafts[..self.single].iter().any(is_known) {
+            return; // the value itself is wrong; how it fits is seen when it is right
+        }
         let tree = self.tree;
         let mut node = tree.root().and_then(|root| tree.get(root, "cathedral_ecosystem"));
         for seg in path {
@@ -122,7 +138,7 @@ impl<'t> Cx<'t> {
         if node.text().is_none() {
             at.end = at.start;
         }
-        self.report_at(at, path_text(path), found, wrong);
+        self.report_at(at, text, found, wrong);
     }
 
     /// The keys of a section with their values, after refusing what is no section.
@@ -232,9 +248,8 @@ impl<'t> Cx<'t> {
         if let Some(got) = got {
             if got != *slot && is_later && self.later == 0 {
                 let what = "this key belongs to the contract, but is not built yet";
-                let wrong = Wrong::not_yet(what)
-                    .why(key.meaning.join(" ").trim())
-                    .hint("remove it for now, or put `#` before it");
+                let wrong =
+                    Wrong::not_yet(what).why(clause(key.meaning)).hint("remove it for now, or put `#` before it");
                 self.report_at(name.at, path_text(&self.path), describe(value), wrong);
             }
             if let Mark::Noted(note) = key.mark {
@@ -259,24 +274,27 @@ impl<'t> Cx<'t> {
         self.report_at(name.at, path_text(&self.path), key.name.to_owned(), wrong);
     }
 
-    pub fn unknown_key(&mut self, name: &str, node: &Node<'_>, section: &'static Section) {
+    /// Reports a key that does not exist; returns the place of the key that was probably meant.
+    pub fn unknown_key(&mut self, name: &str, node: &Node<'_>, section: &'static Section) -> Option<usize> {
         let names = || section.keys.iter().map(|key| key.name);
         let place = if self.path.is_empty() { "here".to_owned() } else { format!("in {}", path_text(&self.path)) };
+        let meant = nearest(name, names());
         let wrong = Wrong::new("unknown_key", format!("there is no key `{}` {place}", printable(name, 60)))
             .why("a key that is not understood would be ignored silently")
             .allowed(names())
-            .nearest(nearest(name, names()))
+            .nearest(meant)
             .hint("remove it, or see `cathedral config explain`");
         self.path.push(Seg::Key(Cow::Owned(printable(name, 60))));
         self.report(node, wrong);
         self.path.pop();
+        meant.and_then(|meant| section.keys.iter().position(|key| key.name == meant))
     }
 
     pub fn missing_keys(&mut self, node: &Node<'_>, section: &'static Section, seen: u64) {
         for (index, key) in section.keys.iter().enumerate() {
             if matches!(key.mark, Mark::Required) && seen & (1 << index) == 0 {
                 let wrong = Wrong::new("missing_key", format!("the key `{}` is missing here", key.name))
-                    .why(key.meaning.join(" ").trim())
+                    .why(clause(key.meaning))
                     .hint(format!("{}: {}", key.name, key.example));
                 self.path.push(Seg::Key(Cow::Borrowed(key.name)));
                 let mut at = node.at;
@@ -349,7 +367,7 @@ impl<'t> Cx<'t> {
         };
         if !is_open(&&words[index]) && self.later == 0 {
             let wrong = Wrong::not_yet(format!("`{text}` belongs to the contract, but is not built yet"))
-                .why(words[index].meaning.join(" ").trim())
+                .why(clause(words[index].meaning))
                 .allowed(words.iter().filter(is_open).map(|word| word.text));
             self.report(node, wrong);
         }
@@ -375,7 +393,8 @@ impl<'t> Cx<'t> {
             if *count > 1
                 && let Some(draft) = self.drafts.get_mut(*index)
             {
-                let _ = write!(draft.wrong.what, " (and in {} more places)", count - 1);
+                let places = if *count == 2 { "place" } else { "places" };
+                let _ = write!(draft.wrong.what, " (and in {} more {places})", count - 1);
             }
         }
         if self.left_out > 0 {
@@ -428,6 +447,7 @@ pub fn problem(
     found: String,
     wrong: Wrong,
 ) -> Problem {
+    let wrong = wrong.into_finding();
     let is_summary = at.line == u32::MAX;
     Problem {
         file: printable(file, 200),
@@ -478,7 +498,26 @@ fn excerpt(text: &str, at: At, masked: &[(usize, usize)]) -> String {
     if looks_secret(&line).is_some() {
         line = line.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect();
     }
-    format!("{line}\n{}", carets.trim_end())
+    format!("{}\n{}", mask_named_secrets(&line), carets.trim_end())
+}
+
+/// Stars over values whose key says that they are secret, for lines that were not understood.
+fn mask_named_secrets(line: &str) -> String {
+    const NAMES: [&str; 6] = ["secret", "passw", "token", "credential", "api_key", "private_key"];
+    let lower = line.to_ascii_lowercase();
+    let Some(name) = NAMES.iter().filter_map(|name| lower.find(name)).min() else {
+        return line.to_owned();
+    };
+    let Some(colon) = line[name..].find(':').map(|offset| name + offset + 1) else {
+        return line.to_owned();
+    };
+    let (head, tail) = line.split_at(colon);
+    if tail.trim_start_matches([' ', '"', '\'', '[']).starts_with("${") {
+        return line.to_owned();
+    }
+    let masked: String =
+        tail.chars().map(|c| if c.is_whitespace() || "[]{}\"',".contains(c) { c } else { '*' }).collect();
+    format!("{head}{masked}")
 }
 
 /// A path as it is shown: `connected_repositories[2].data_sync`.

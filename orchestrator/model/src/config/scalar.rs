@@ -36,10 +36,9 @@ pub trait Scalar: Clone + PartialEq + Sized + 'static {
 
     /// The JSON Schema of the text.
     fn json() -> schemars::Schema {
-        let kind = if Self::IS_LOOSE { serde_json::json!(["string", "integer"]) } else { serde_json::json!("string") };
         match Self::PATTERN {
-            Some(pattern) => schemars::json_schema!({ "type": kind, "pattern": pattern }),
-            None => schemars::json_schema!({ "type": kind, "minLength": 1 }),
+            Some(pattern) => schemars::json_schema!({ "type": "string", "pattern": pattern }),
+            None => schemars::json_schema!({ "type": "string", "minLength": 1 }),
         }
     }
 }
@@ -100,7 +99,7 @@ macro_rules! scalars {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <String as serde::Deserialize>::deserialize(deserializer)?;
-                <Self as $crate::config::scalar::Scalar>::parse(&text).map_err(|wrong| serde::de::Error::custom(wrong.what))
+                <Self as $crate::config::scalar::Scalar>::parse(&text).map_err(|wrong| serde::de::Error::custom(wrong.into_finding().what))
             }
         }
 
@@ -108,7 +107,7 @@ macro_rules! scalars {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
-                <Self as $crate::config::scalar::Scalar>::parse(text).map_err(|wrong| wrong.what)
+                <Self as $crate::config::scalar::Scalar>::parse(text).map_err(|wrong| wrong.into_finding().what)
             }
         }
 
@@ -194,7 +193,7 @@ impl Period {
 }
 
 impl Scalar for Period {
-    const WHAT: &'static str = "duration such as 15m";
+    const WHAT: &'static str = "a duration such as 15m";
     const PATTERN: Option<&'static str> = Some(r"^([0-9]+(ms|s|m|h|d|w))+$");
     const IS_LOOSE: bool = true;
 
@@ -258,7 +257,7 @@ impl Percent {
 }
 
 impl Scalar for Percent {
-    const WHAT: &'static str = "share such as 20%";
+    const WHAT: &'static str = "a share such as 20%";
     const PATTERN: Option<&'static str> = Some(r"^[0-9]+(\.[0-9]+)?%$");
     const IS_LOOSE: bool = true;
 
@@ -291,7 +290,8 @@ pub enum Schedule {
 }
 
 impl Scalar for Schedule {
-    const WHAT: &'static str = "schedule: an interval such as 15m, cron such as \"0 3 * * *\", or @daily";
+    const WHAT: &'static str = "a schedule: an interval such as 15m, cron such as \"0 3 * * *\", or @daily";
+    const IS_LOOSE: bool = true;
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(' ') {
@@ -320,6 +320,7 @@ pub enum Frequency {
 
 impl Scalar for Frequency {
     const WHAT: &'static str = "real_time, an interval such as 15m, or cron such as \"0 3 * * *\"";
+    const IS_LOOSE: bool = true;
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if text == "real_time" {
@@ -352,7 +353,7 @@ impl Zone {
 }
 
 impl Scalar for Zone {
-    const WHAT: &'static str = "time zone such as Europe/Berlin";
+    const WHAT: &'static str = "a time zone such as Europe/Berlin";
     const PATTERN: Option<&'static str> = Some(r"^[A-Za-z0-9+_/-]{1,64}$");
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -379,7 +380,7 @@ impl Scalar for Zone {
 pub struct Amount(String);
 
 impl Scalar for Amount {
-    const WHAT: &'static str = "number or share such as 10%";
+    const WHAT: &'static str = "a number or share such as 10%";
     const PATTERN: Option<&'static str> = Some(r"^[0-9]+(\.[0-9]+)?%?$");
     const IS_LOOSE: bool = true;
 
@@ -392,6 +393,10 @@ impl Scalar for Amount {
 
     fn text(&self) -> String {
         self.0.clone()
+    }
+
+    fn json() -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "integer"] })
     }
 }
 

@@ -108,7 +108,7 @@ impl schemars::JsonSchema for Secret {
 }
 
 impl Reads for Secret {
-    const SHAPE: Shape = Shape::Text("reference to a secret: ${NAME} or ${file:PATH}");
+    const SHAPE: Shape = Shape::Text("a reference to a secret: ${NAME} or ${file:PATH}");
 
     fn read<'t>(node: &'t Node<'t>, cx: &mut Cx<'t>) -> Option<Self> {
         let Some(text) = node.text() else {
@@ -188,7 +188,7 @@ impl<'de, T: Scalar> Deserialize<'de> for Given<T> {
         if text.contains("${") {
             return Err(serde::de::Error::custom("a reference can only be read from the file itself"));
         }
-        T::parse(&text).map(Self::plain).map_err(|wrong| serde::de::Error::custom(wrong.what))
+        T::parse(&text).map(Self::plain).map_err(|wrong| serde::de::Error::custom(wrong.into_finding().what))
     }
 }
 
@@ -222,7 +222,7 @@ impl<T: Scalar> Reads for Given<T> {
             }
             Err(wrong) => {
                 // The message of the parser could repeat what the reference stands for.
-                let what = format!("what {} stands for is no {}", printable(text, 80), T::WHAT);
+                let what = format!("what {} stands for is not {}", printable(text, 80), T::WHAT);
                 cx.report(node, Wrong::new(wrong.code, what).hint("look at the variable or file"));
                 None
             }

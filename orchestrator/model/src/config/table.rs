@@ -178,7 +178,9 @@ macro_rules! section {
                         index += 1;
                     )+
                     let _ = index;
-                    cx.unknown_key(name, name_node, SECTION);
+                    if let Some(meant) = cx.unknown_key(name, name_node, SECTION) {
+                        seen |= 1 << meant;
+                    }
                 }
                 cx.missing_keys(node, SECTION, seen);
                 Some(this)

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::address::{DbUrl, GitUrl};
 use super::ecosystem::Ecosystem;
 use super::explain::join;
-use super::names::Name;
+use super::names::{LocalPath, Name, TreePath};
 use super::scalar::Scalar;
 use super::table::{Key, Mark, Section, Shape};
 
@@ -70,12 +71,16 @@ pub fn template_short(found: &Found) -> String {
             let name = names.take(&repository.name, "repository");
             line(&format!("    - name: {}", quote(&name)));
             line("      role: \"\"                        # what it is there for, in your words");
-            if let Some(url) = &repository.url {
+            if let Some(url) = repository.url.as_ref().filter(|url| GitUrl::parse(url).is_ok()) {
                 line(&format!("      url: {}", quote(url)));
             }
             let kind = if repository.is_submodule { "git_submodule" } else { "git_mirror" };
             line(&format!("      integration_type: {kind}    # git_submodule | git_mirror | shared_paths"));
-            if let Some(path) = repository.path.as_ref().filter(|path| repository.is_submodule && **path != name) {
+            if let Some(path) = repository
+                .path
+                .as_ref()
+                .filter(|path| repository.is_submodule && **path != name && TreePath::parse(path).is_ok())
+            {
                 line(&format!("      path: {}", quote(path)));
             }
             line("      data_sync: bidirectional        # bidirectional | hub_distribution | collect | snapshot_only");
@@ -84,20 +89,24 @@ pub fn template_short(found: &Found) -> String {
     if !found.databases.is_empty() {
         line("  connected_databases:");
         for database in &found.databases {
-            let name = names.take(&database.name, "database");
+            let url = format!("sqlite:{}", database.path);
+            if DbUrl::parse(&url).is_err() {
+                continue; // its path could not stand in this file
+            }
+            let name = names.take(database.name.trim_end_matches(".db"), "database");
             line(&format!("    - name: {}", quote(&name)));
             line(&format!(
                 "      hub: {}           # the hub's copy; made by the first sync",
                 quote(&format!("sqlite:data/{name}.db"))
             ));
-            line(&format!("      url: {}", quote(&format!("sqlite:{}", database.path))));
+            line(&format!("      url: {}", quote(&url)));
             line("      data_sync: bidirectional");
             line("      merge: cell                     # cell | row | none");
         }
     }
     if !found.folders.is_empty() {
         line("  connected_files:");
-        for folder in &found.folders {
+        for folder in found.folders.iter().filter(|folder| LocalPath::parse(&folder.path).is_ok()) {
             let name = names.take(&folder.name, "folder");
             line(&format!("    - name: {}", quote(&name)));
             line(&format!(
