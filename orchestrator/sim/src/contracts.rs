@@ -1,0 +1,3 @@
+//! One suite per port, run by every implementation, fakes included.
+
+pub mod ledger;

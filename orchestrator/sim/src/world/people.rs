@@ -1,0 +1,135 @@
+//! People: they edit both sides, ask for syncs, answer and undo conflicts, and restore.
+
+use std::sync::Arc;
+
+use cathedral_model::ecosystem::Side;
+use cathedral_model::ids::SpokeName;
+use cathedral_model::inbox::ConflictState;
+use cathedral_model::plan::{Answer, Choice};
+use cathedral_model::ports::{Store, Vault};
+use cathedral_model::restore::{RestorePart, RestoreRequest};
+use cathedral_model::run::{Phase, Priority, Request, SyncRequest, Work};
+
+use super::executor::PERSON;
+use super::{Shared, World};
+use crate::memory::lock;
+
+impl World {
+    /// Starts one person whose acts are drawn from the seed.
+    pub(super) fn start_people(&self) {
+        let shared = Arc::clone(&self.shared);
+        let ecosystem = Arc::clone(&self.ecosystem);
+        self.shared.exec.spawn(
+            PERSON,
+            Box::pin(async move {
+                let acts = 12 + shared.exec.below(14);
+                for _ in 0..acts {
+                    shared.exec.sleep(shared.exec.below(30_000)).await;
+                    match shared.exec.below(10) {
+                        0..=4 => edit(&shared),
+                        5 | 6 => {
+                            let spokes = if shared.exec.below(3) == 0 { vec![any_spoke(&shared)] } else { vec![] };
+                            submit(&shared, Work::Sync(SyncRequest { spokes, ..SyncRequest::default() })).await;
+                        }
+                        7 => answer(&shared).await,
+                        8 => {
+                            let only = vec![Phase::Snapshot];
+                            let request = SyncRequest { only, force_snapshot: true, ..SyncRequest::default() };
+                            submit(&shared, Work::Sync(request)).await;
+                        }
+                        _ => restore(&shared, &ecosystem).await,
+                    }
+                }
+            }),
+        );
+    }
+
+    /// Asks for a sync of everything.
+    pub(super) fn request_sync(&self) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.exec.spawn(
+            PERSON,
+            Box::pin(async move {
+                submit(&shared, Work::Sync(SyncRequest::default())).await;
+            }),
+        );
+    }
+}
+
+fn any_spoke(shared: &Shared) -> SpokeName {
+    let state = lock(&shared.state);
+    let names: Vec<&SpokeName> = state.pairs.keys().collect();
+    names[usize::try_from(shared.exec.below(names.len() as u64)).unwrap_or(0)].clone()
+}
+
+/// Writes or removes a few keys of one side.
+fn edit(shared: &Shared) {
+    let name = any_spoke(shared);
+    let side = if shared.exec.below(2) == 0 { Side::Hub } else { Side::Spoke };
+    for _ in 0..=shared.exec.below(3) {
+        let key = format!("k{}", shared.exec.below(5));
+        let remove = shared.exec.below(4) == 0;
+        let mut state = lock(&shared.state);
+        state.versions += 1;
+        let version = state.versions;
+        let Some(pair) = state.pairs.get_mut(&name) else { return };
+        if remove {
+            pair.side_mut(side).remove(&key);
+        } else {
+            pair.side_mut(side).insert(key.clone(), version);
+        }
+        drop(state);
+        shared.exec.note(format!("person edits {name} {side:?} {key} {version} {remove}"));
+    }
+}
+
+async fn submit(shared: &Shared, work: Work) {
+    let priority = if matches!(work, Work::Restore(_)) { Priority::Incident } else { Priority::Manual };
+    let request = Request { priority, cause: "person".into(), work };
+    // The world's own store never fails.
+    let queued = shared.store.enqueue(&request, shared.exec.now()).await;
+    shared.exec.note(format!("person asks: {queued:?}"));
+}
+
+async fn answer(shared: &Shared) {
+    let undo = shared.exec.below(3) == 0;
+    let states = if undo { [ConflictState::Settled] } else { [ConflictState::Open] };
+    let Ok(found) = shared.store.conflicts(None, &states).await else { return };
+    if found.is_empty() {
+        return;
+    }
+    let record = &found[usize::try_from(shared.exec.below(found.len() as u64)).unwrap_or(0)];
+    // An item that is in dispute again cannot be undone: its newer conflict comes first.
+    let Ok(open) = shared.store.conflicts(Some(&record.spoke), &[ConflictState::Open, ConflictState::Answered]).await
+    else {
+        return;
+    };
+    if undo && open.iter().any(|c| c.draft.item == record.draft.item) {
+        return;
+    }
+    let answer = match (undo, shared.exec.below(2)) {
+        (true, _) => Answer::Undo,
+        (false, 0) => Answer::Take(Choice::Hub),
+        (false, _) => Answer::Take(Choice::Spoke),
+    };
+    let answered = shared.store.answer(record.id, &answer, "person", shared.exec.now()).await;
+    shared.exec.note(format!("person answers {} {answer:?} {}", record.id, answered.is_ok()));
+    submit(shared, Work::Sync(SyncRequest { spokes: vec![record.spoke.clone()], ..SyncRequest::default() })).await;
+}
+
+async fn restore(shared: &Shared, ecosystem: &cathedral_model::ecosystem::Ecosystem) {
+    let Ok(list) = shared.vault.list().await else { return };
+    if list.is_empty() {
+        return;
+    }
+    let info = &list[usize::try_from(shared.exec.below(list.len() as u64)).unwrap_or(0)];
+    let Some(part) = info.parts.get(usize::try_from(shared.exec.below(info.parts.len() as u64)).unwrap_or(0)) else {
+        return;
+    };
+    let Some(spoke) = ecosystem.spoke(&part.key.spoke) else { return };
+    let part = RestorePart { spoke: spoke.clone(), side: part.key.side, to: None, root: part.root, provable: false };
+    let request =
+        RestoreRequest { snapshot: info.meta.id.clone(), snapshot_root: info.root, parts: vec![part], seal: true };
+    shared.exec.note(format!("person restores {}", info.meta.id));
+    submit(shared, Work::Restore(request)).await;
+}
