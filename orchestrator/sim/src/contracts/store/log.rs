@@ -1,0 +1,164 @@
+//! Events, outbox, leases, plans.
+
+use cathedral_model::event::{Message, NewEvent};
+use cathedral_model::ids::{Cursor, Digest};
+use cathedral_model::ports::Cause;
+use cathedral_model::ports::store::Record;
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{Subject, TTL_MS, all_events, assert_permanent, at, claimed, node, note, promises, spoke, step};
+
+promises! {
+    events_come_back_as_they_were_told,
+    events_are_read_in_pages_without_gaps,
+    events_of_writers_at_once_stay_together,
+    messages_wait_in_order_until_delivered,
+    a_message_is_filed_once,
+    a_lease_has_one_holder,
+    a_lease_that_ended_is_taken_with_a_larger_fence,
+    a_lease_given_back_is_free_and_its_fence_goes_on,
+    of_many_who_want_a_lease_one_gets_it,
+    a_plan_is_found_by_the_beginning_of_its_id,
+}
+
+async fn events_come_back_as_they_were_told(store: Subject) {
+    let claim = claimed(&store, "a").await;
+    let told = [
+        NewEvent { kind: "x.y".into(), run: Some(claim.run), spoke: Some(spoke("a")), data: json!({"b": 1, "a": [2]}) },
+        NewEvent { kind: "admin".into(), run: None, spoke: None, data: json!(null) },
+    ];
+    store.publish(&told, at(3)).await.unwrap();
+    store.publish(&[], at(4)).await.unwrap();
+    let found = all_events(&store).await;
+    assert_eq!(found.iter().map(|e| e.event.clone()).collect::<Vec<_>>(), told);
+    assert!(found.iter().all(|e| e.at == at(3)));
+    assert!(Cursor(0) < found[0].cursor && found[0].cursor < found[1].cursor);
+}
+
+async fn events_are_read_in_pages_without_gaps(store: Subject) {
+    let claim = claimed(&store, "a").await;
+    for seq in 0..7 {
+        let events = vec![note(&format!("{seq} first")), note(&format!("{seq} second"))];
+        store.record(&claim, &Record { events, ..step(seq) }, at(seq)).await.unwrap();
+    }
+    let all = all_events(&store).await;
+    let expected: Vec<String> = (0..7).flat_map(|n| [format!("{n} first"), format!("{n} second")]).collect();
+    assert_eq!(all.iter().map(|e| e.event.kind.clone()).collect::<Vec<_>>(), expected);
+    let (mut paged, mut after) = (vec![], Cursor(0));
+    loop {
+        let page = store.events(after, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        after = last.cursor;
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    assert!(store.events(Cursor(i64::MAX), 10).await.unwrap().is_empty());
+    assert!(store.events(Cursor(0), 0).await.unwrap().is_empty());
+}
+
+async fn events_of_writers_at_once_stay_together(store: Subject) {
+    let lists: Vec<Vec<NewEvent>> =
+        (0..30).map(|n| (0..3).map(|part| note(&format!("{n}/{part}"))).collect()).collect();
+    for result in join_all(lists.iter().map(|list| store.publish(list, at(1)))).await {
+        result.unwrap();
+    }
+    let all = all_events(&store).await;
+    assert_eq!(all.len(), 90);
+    for three in all.chunks(3) {
+        let kinds: Vec<_> = three.iter().map(|e| e.event.kind.as_str()).collect();
+        let number = kinds[0].split('/').next().unwrap();
+        assert_eq!(kinds, [format!("{number}/0"), format!("{number}/1"), format!("{number}/2")]);
+    }
+}
+
+fn message(key: &str) -> Message {
+    Message { key: key.to_owned(), topic: "run.finished".into(), payload: json!({ "key": key }) }
+}
+
+async fn messages_wait_in_order_until_delivered(store: Subject) {
+    let claim = claimed(&store, "a").await;
+    let messages: Vec<Message> = ["c", "a", "b", "d"].into_iter().map(message).collect();
+    store.record(&claim, &Record { messages: messages.clone(), ..step(0) }, at(0)).await.unwrap();
+    assert_eq!(store.undelivered(10).await.unwrap(), messages, "oldest first, not by key");
+    assert_eq!(store.undelivered(2).await.unwrap(), messages[..2]);
+    store.delivered("a", at(1)).await.unwrap();
+    store.delivered("a", at(2)).await.unwrap();
+    let left = store.undelivered(10).await.unwrap();
+    assert_eq!(left.iter().map(|m| m.key.as_str()).collect::<Vec<_>>(), ["c", "b", "d"]);
+}
+
+async fn a_message_is_filed_once(store: Subject) {
+    let claim = claimed(&store, "a").await;
+    let long = "k".repeat(5_000);
+    let messages = vec![message("one"), message("one"), message(&long)];
+    store.record(&claim, &Record { messages, ..step(0) }, at(0)).await.unwrap();
+    assert_eq!(store.undelivered(10).await.unwrap(), [message("one"), message(&long)]);
+    store.delivered("one", at(1)).await.unwrap();
+    let again = Message { payload: json!("again"), ..message("one") };
+    store.record(&claim, &Record { messages: vec![again, message(&long)], ..step(1) }, at(2)).await.unwrap();
+    assert_eq!(store.undelivered(10).await.unwrap(), [message(&long)], "delivered once is delivered");
+}
+
+async fn a_lease_has_one_holder(store: Subject) {
+    let (a, b) = (node("a"), node("b"));
+    let fence = store.lease("spoke:x", &a, at(0), TTL_MS).await.unwrap().unwrap();
+    assert_eq!(store.lease("spoke:x", &b, at(59), TTL_MS).await.unwrap(), None);
+    assert!(store.lease("spoke:y", &b, at(59), TTL_MS).await.unwrap().is_some(), "another resource is free");
+    assert_eq!(store.lease("spoke:x", &a, at(59), TTL_MS).await.unwrap(), Some(fence), "prolonged");
+    assert_eq!(store.lease("spoke:x", &b, at(118), TTL_MS).await.unwrap(), None);
+}
+
+async fn a_lease_that_ended_is_taken_with_a_larger_fence(store: Subject) {
+    let (a, b) = (node("a"), node("b"));
+    let mut last = store.lease("r", &a, at(0), TTL_MS).await.unwrap().unwrap();
+    for (round, holder) in (1..).zip([&b, &a, &b]) {
+        let fence = store.lease("r", holder, at(round * 60), TTL_MS).await.unwrap().unwrap();
+        assert!(fence > last, "round {round}");
+        last = fence;
+    }
+    assert_eq!(store.lease("r", &a, at(181), TTL_MS).await.unwrap(), None);
+}
+
+async fn a_lease_given_back_is_free_and_its_fence_goes_on(store: Subject) {
+    let (a, b) = (node("a"), node("b"));
+    let first = store.lease("r", &a, at(0), TTL_MS).await.unwrap().unwrap();
+    store.unlease("r", &b).await.unwrap();
+    assert_eq!(store.lease("r", &b, at(1), TTL_MS).await.unwrap(), None, "only the holder gives it back");
+    store.unlease("r", &a).await.unwrap();
+    store.unlease("r", &a).await.unwrap();
+    store.unlease("unknown", &a).await.unwrap();
+    let second = store.lease("r", &b, at(1), TTL_MS).await.unwrap().unwrap();
+    assert!(second > first);
+    store.unlease("r", &b).await.unwrap();
+    assert!(store.lease("r", &a, at(2), TTL_MS).await.unwrap().unwrap() > second);
+}
+
+async fn of_many_who_want_a_lease_one_gets_it(store: Subject) {
+    let nodes: Vec<_> = (0..20).map(|n| node(&format!("n{n}"))).collect();
+    let found = join_all(nodes.iter().map(|n| store.lease("r", n, at(0), TTL_MS))).await;
+    assert_eq!(found.into_iter().filter(|f| f.as_ref().unwrap().is_some()).count(), 1);
+}
+
+async fn a_plan_is_found_by_the_beginning_of_its_id(store: Subject) {
+    let mut near = [0xab; 32];
+    let first = Digest(near);
+    near[31] = 0xac;
+    let second = Digest(near);
+    let third = Digest([0x07; 32]);
+    for (id, text) in [(first, "eins ☃"), (second, "zwei"), (third, "")] {
+        store.save_plan(&id, text, at(0)).await.unwrap();
+        store.save_plan(&id, text, at(1)).await.unwrap();
+    }
+    let whole = first.to_string();
+    assert_eq!(store.plan(&whole).await.unwrap(), Some((first, "eins ☃".to_owned())));
+    assert_eq!(store.plan("07").await.unwrap(), Some((third, String::new())));
+    assert_eq!(store.plan("0").await.unwrap(), Some((third, String::new())), "an odd number of digits");
+    for prefix in ["ab", &whole[..63], ""] {
+        assert_permanent(store.plan(prefix).await, Some(Cause::Invalid));
+    }
+    for prefix in ["ff", "xyz", "é", &format!("{whole}0")] {
+        assert_eq!(store.plan(prefix).await.unwrap(), None, "{prefix}");
+    }
+}
