@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::check::{Failed, check};
 use crate::conflict::{Candidate, Conflict, Reason, Resolution, Resolver};
+use crate::document::Schema;
 use crate::kind::whitespace_has_meaning;
 use crate::resolver::{Crdt, Learned, Policy, PolicyStage, Queue, Structural, Text, Trivial};
 use crate::structure;
@@ -60,7 +61,7 @@ impl Chain {
                 "trivial" => Box::new(Trivial),
                 "text" => Box::new(Text),
                 "structural" => Box::new(Structural),
-                "crdt" => Box::new(Crdt),
+                "crdt" => Box::new(Crdt::default()),
                 "learned" => Box::new(Learned),
                 "policy" => Box::new(PolicyStage(policy)),
                 "queue" => Box::new(Queue),
@@ -81,6 +82,16 @@ impl Chain {
     /// Returns the standard chain with another policy.
     pub fn with_policy(policy: Policy) -> Chain {
         Chain::new(&STAGES, policy).expect("the standard names are known and differ")
+    }
+
+    /// Returns the chain with what is declared about documents.
+    pub fn with_documents(mut self, schema: Schema) -> Chain {
+        for stage in &mut self.stages {
+            if stage.name().starts_with("crdt@") {
+                *stage = Box::new(Crdt(schema.clone()));
+            }
+        }
+        self
     }
 
     /// Asks stage after stage; the first result that passes the checks is the answer.

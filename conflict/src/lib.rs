@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod check;
 pub mod conflict;
+pub mod document;
 pub mod fields;
 pub mod kind;
 pub mod merge_file;

@@ -19,6 +19,10 @@ impl Resolver for Text {
         if conflict.kind == Kind::Binary && conflict.unchanged_side().is_none() {
             return Resolution::declined(Reason::Binary);
         }
+        if conflict.kind == Kind::Document && conflict.unchanged_side().is_none() {
+            // Two equal increments of a counter are two, though their lines are equal.
+            return Resolution::declined(Reason::NotApplicable);
+        }
         match merge(conflict) {
             Ok(TextMerge::Clean(value, pattern)) => Resolution::Resolved(Candidate {
                 value,
