@@ -10,6 +10,7 @@ pub mod backup;
 mod check;
 pub mod database;
 pub mod ecosystem;
+mod excerpt;
 pub mod explain;
 pub mod files;
 pub mod integrity;
@@ -84,7 +85,7 @@ pub fn check(text: &str, file_name: &str, env: &dyn Lookup, caps: &Capabilities)
         Ok(tree) => tree,
         Err(refusal) => {
             let (at, wrong) = *refusal;
-            let problem = read::problem(text, file_name, &[], at, String::new(), String::new(), wrong);
+            let problem = excerpt::problem(text, file_name, &[], at, String::new(), String::new(), wrong);
             return Checked { config: None, problems: vec![problem] };
         }
     };

@@ -145,6 +145,29 @@ fn what_is_shown_has_the_defaults_and_reads_back() {
 }
 
 #[test]
+fn every_name_that_is_accepted_is_a_spoke_name() {
+    for name in [
+        "a",
+        "_x",
+        "9",
+        "a.b-c_d",
+        &"n".repeat(100),
+        "-a",
+        ".a",
+        "a.",
+        "a..b",
+        "a.lock",
+        "a/b",
+        "",
+        &"n".repeat(101),
+        "é",
+    ] {
+        let is_accepted = name.parse::<config::names::Name>().is_ok();
+        assert_eq!(is_accepted, cathedral_model::ids::SpokeName::new(name).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn postgres_is_a_matter_of_the_build() {
     let text = "cathedral_ecosystem: { master_repository: a, state: { store: \"postgres://hub@db.example/hub\" } }\n";
     assert_eq!(check(text)[0].severity, Severity::NotAvailableYet);
@@ -300,6 +323,23 @@ mod template {
                 assert_eq!(ecosystem.connected_files.len(), found.folders.len());
             }
         }
+    }
+
+    #[test]
+    fn every_commented_key_could_be_used_as_it_stands() {
+        let text = config::template_full(&Found::default());
+        let (_, keys) = text.split_once("---- every key").unwrap();
+        let keys: Vec<&str> =
+            keys.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.starts_with(' ')).collect();
+        let text = format!("cathedral_ecosystem:\n {}\n", keys.join("\n "));
+        let problems = check(&text);
+        // The examples are one of each, so a few do not fit together, and files they refer to are not there.
+        for problem in of(&problems, Severity::Error) {
+            let is_about_the_whole =
+                ["impossible_combination", "unknown_name", "unresolved_reference"].contains(&problem.code);
+            assert!(is_about_the_whole, "{problem}");
+        }
+        assert!(of(&problems, Severity::NotAvailableYet).len() > 15);
     }
 
     #[test]

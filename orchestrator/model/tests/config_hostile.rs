@@ -125,6 +125,54 @@ fn ten_thousand_spokes_are_read_and_ten_thousand_mistakes_are_counted() {
 }
 
 #[test]
+fn a_hundred_thousand_of_anything_is_little_work() {
+    let head = "cathedral_ecosystem:\n  master_repository: hub\n";
+    let many = |piece: &str, count: usize| piece.repeat(count);
+    let cases = [
+        ("the same key", format!("{head}{}", many("  name: a\n", 90_000))),
+        ("unknown keys", format!("{head}{}", (0..60_000).fold(String::new(), |all, n| format!("{all}  key{n}: a\n")))),
+        ("a chain", format!("{head}  conflicts: {{ chain: [{}{}] }}\n", many("text,", 90_000), many("queue,", 80_000))),
+        (
+            "secrets on a line",
+            format!("{head}  backup: {{ recipients: [{}] }}\n", many("AGE-SECRET-KEY-1QQQQQQQQ,", 30_000)),
+        ),
+        ("opposite names", format!("{head}  connected_repositories: [{}]\n", many("{name: a, after: [bb]},", 40_000))),
+        ("one path", format!("{head}  connected_files: [{}]\n", many("{name: a, hub: b, paths: [b]},", 30_000))),
+        (
+            "mirrors",
+            format!(
+                "{head}  connected_repositories: [{{ name: a, mirrors: [{}] }}]\n",
+                many("{name: b, url: c},", 40_000)
+            ),
+        ),
+        (
+            "shared paths",
+            format!(
+                "{head}  connected_repositories: [{{ name: a, shared_paths: [{}] }}]\n",
+                many("{hub: b, spoke: c},", 40_000)
+            ),
+        ),
+        (
+            "one table",
+            format!(
+                "{head}  backup: {{ destinations: [{{ name: a, url: \"file:b\", labels: {{ {} }} }}] }}\n",
+                many("a: b,", 90_000)
+            ),
+        ),
+    ];
+    for (what, text) in cases {
+        assert!(text.len() <= 1 << 20, "{what}: {}", text.len());
+        let began = Instant::now();
+        let problems = check(&text);
+        assert!(!problems.is_empty() && problems.len() <= 501, "{what}: {}", problems.len());
+        let shown: usize = problems.iter().map(|problem| problem.to_string().len()).sum();
+        println!("{what}: {:?}, {} problems, {shown} bytes", began.elapsed(), problems.len());
+        assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", began.elapsed());
+        assert!(shown < 1_500_000, "{what}: {shown}");
+    }
+}
+
+#[test]
 fn a_secret_is_in_no_problem_even_where_the_file_is_broken() {
     let token = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
     for text in [

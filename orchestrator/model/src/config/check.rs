@@ -1,6 +1,6 @@
 //! What no key can tell by itself: things that must differ, fit together, or exist.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::database::DatabasePolicy;
 use super::ecosystem::{Config, Ecosystem};
@@ -170,9 +170,9 @@ fn check_repository(ecosystem: &Ecosystem, repository: &Repository, index: usize
             Wrong::new("hub_as_spoke", "this is the address of the hub itself").why("the hub cannot be its own spoke");
         cx.report_path(&at("url"), wrong.hint("the address of the spoke"));
     }
-    let mut names: Vec<&Name> = Vec::new();
+    let mut names = HashSet::new();
     for (number, mirror) in repository.mirrors.iter().enumerate() {
-        if names.contains(&&mirror.name) {
+        if !names.insert(&mirror.name) {
             let wrong =
                 Wrong::new("duplicate_name", format!("this spoke has a mirror named `{}` already", mirror.name));
             cx.report_path(
@@ -180,7 +180,6 @@ fn check_repository(ecosystem: &Ecosystem, repository: &Repository, index: usize
                 wrong.hint(format!("another name, such as {}-2", mirror.name)),
             );
         }
-        names.push(&mirror.name);
         if repository.url.as_ref() == Some(&mirror.url) {
             let wrong = Wrong::new("mirror_of_itself", "this is the address of the spoke itself")
                 .why("a mirror is another remote");
@@ -210,8 +209,9 @@ fn check_repository(ecosystem: &Ecosystem, repository: &Repository, index: usize
 
 /// A chain ends with a person, and asks nobody twice.
 fn chain(chain: &[Resolver], path: &[Seg], cx: &mut Cx<'_>) {
+    let mut asked = BTreeSet::new();
     for (index, resolver) in chain.iter().enumerate() {
-        if chain[..index].contains(resolver) {
+        if !asked.insert(resolver) {
             let wrong = Wrong::new("duplicate_resolver", format!("`{resolver}` stands in this chain already"));
             cx.report_path(&with(path, index), wrong.why("its answer would be the same").hint("remove it"));
         }

@@ -152,7 +152,7 @@ fn describe(entry: &Entry, also: Vec<String>) -> Explanation {
         key: entry.path.clone(),
         meaning: join(key.meaning),
         kind: key.shape.describe(),
-        default: if is_required { String::new() } else { default_text(entry) },
+        default: if is_required { String::new() } else { default_text(entry.section, key) },
         is_required,
         allowed,
         keys: key
@@ -172,12 +172,13 @@ fn describe(entry: &Entry, also: Vec<String>) -> Explanation {
     }
 }
 
-fn default_text(entry: &Entry) -> String {
-    let defaults = (entry.section.defaults)();
-    match defaults.get(entry.key.name) {
+/// The default of a key as YAML; empty if there is none, or if the keys below have their own.
+pub(super) fn default_text(section: &Section, key: &Key) -> String {
+    let defaults = (section.defaults)();
+    match defaults.get(key.name) {
         None | Some(serde_json::Value::Null) => String::new(),
         Some(serde_json::Value::String(text)) => text.clone(),
-        Some(serde_json::Value::Object(_)) if entry.key.shape.section().is_some() => String::new(),
+        Some(serde_json::Value::Object(_)) if key.shape.section().is_some() => String::new(),
         Some(value) => value.to_string(),
     }
 }

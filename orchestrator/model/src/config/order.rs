@@ -20,10 +20,13 @@ pub fn check_order(repositories: &[Repository], cx: &mut Cx<'_>) {
                 continue;
             }
             let Some(&other) = places.get(name.as_str()) else {
+                if cx.is_full() {
+                    continue;
+                }
                 let known = || repositories.iter().map(|r| r.name.as_str());
                 let mut wrong = Wrong::new("unknown_name", format!("there is no repository named `{name}`"))
                     .why("`after` names spokes of connected_repositories")
-                    .nearest(nearest(name.as_str(), known()))
+                    .nearest(nearest(name.as_str(), known().take(200)))
                     .hint("remove it, or add the repository");
                 if repositories.len() <= 20 {
                     wrong = wrong.allowed(known());

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::Capabilities;
+use super::excerpt::problem;
 use super::nearest::nearest;
 use super::problem::{Problem, Severity, Wrong, clause, printable};
 use super::secret::{Lookup, looks_secret};
@@ -81,6 +82,13 @@ impl<'t> Cx<'t> {
         self.drafts.iter().any(|draft| draft.wrong.severity == Severity::Error)
     }
 
+    /// Whether there are so many problems that one more is only counted; this counts it.
+    pub(super) fn is_full(&mut self) -> bool {
+        let is_full = self.drafts.len() >= MAX_PROBLEMS;
+        self.left_out += usize::from(is_full);
+        is_full
+    }
+
     /// Reports `wrong` about `node`, at the path where the walk stands.
     pub fn report(&mut self, node: &Node<'_>, wrong: Wrong) {
         let found = match &node.value {
@@ -95,8 +103,7 @@ impl<'t> Cx<'t> {
         if wrong.is_secret {
             self.masked.push((at.start, at.end));
         }
-        if self.drafts.len() >= MAX_PROBLEMS {
-            self.left_out += 1;
+        if self.is_full() {
             return;
         }
         let found = if wrong.is_secret { "***".to_owned() } else { found };
@@ -110,6 +117,9 @@ impl<'t> Cx<'t> {
 
     /// Reports `wrong` at the value of a path below the root key, or the closest one above it that was written.
     pub fn report_path(&mut self, path: &[Seg], wrong: Wrong) {
+        if self.is_full() {
+            return;
+        }
         let text = path_text(path);
         let is_known = |draft: &Draft| {
             draft.wrong.severity == Severity::Error
@@ -221,8 +231,8 @@ impl<'t> Cx<'t> {
                 }
             }
         }
-        for (index, line) in twice.into_iter().rev() {
-            let (name, node, _) = entries.remove(index);
+        for &(index, line) in &twice {
+            let (name, node, _) = entries[index];
             self.report(
                 node,
                 Wrong::new("duplicate_key", format!("`{}` stands twice in this section", printable(name, 60)))
@@ -230,6 +240,13 @@ impl<'t> Cx<'t> {
                     .hint("remove one of them"),
             );
         }
+        let mut twice = twice.into_iter().map(|(index, _)| index).peekable();
+        let mut index = 0;
+        entries.retain(|_| {
+            let is_first = twice.next_if_eq(&index).is_none();
+            index += 1;
+            is_first
+        });
     }
 
     /// Reads one key of a section into its place.
@@ -276,6 +293,9 @@ impl<'t> Cx<'t> {
 
     /// Reports a key that does not exist; returns the place of the key that was probably meant.
     pub fn unknown_key(&mut self, name: &str, node: &Node<'_>, section: &'static Section) -> Option<usize> {
+        if self.is_full() {
+            return None;
+        }
         let names = || section.keys.iter().map(|key| key.name);
         let place = if self.path.is_empty() { "here".to_owned() } else { format!("in {}", path_text(&self.path)) };
         let meant = nearest(name, names());
@@ -374,19 +394,6 @@ impl<'t> Cx<'t> {
         Some(index)
     }
 
-    /// Runs `read` with one more step in the path.
-    pub fn inside<R>(&mut self, seg: Seg, read: impl FnOnce(&mut Self) -> R) -> R {
-        self.path.push(seg);
-        let result = read(self);
-        self.path.pop();
-        result
-    }
-
-    /// Hides the bytes of `node` in every excerpt.
-    pub fn mask(&mut self, at: At) {
-        self.masked.push((at.start, at.end));
-    }
-
     /// The problems in the order of the file.
     pub fn finish(mut self, text: &str, file: &str) -> Vec<Problem> {
         for (index, count) in self.noted.values() {
@@ -408,7 +415,8 @@ impl<'t> Cx<'t> {
             });
         }
         self.drafts.sort_by_key(|draft| (draft.at.line, draft.at.column));
-        let masked = self.masked;
+        let mut masked = self.masked;
+        masked.sort_unstable();
         self.drafts.into_iter().map(|draft| draft.finish(text, file, &masked)).collect()
     }
 }
@@ -435,89 +443,6 @@ impl Draft {
     fn finish(self, text: &str, file: &str, masked: &[(usize, usize)]) -> Problem {
         problem(text, file, masked, self.at, self.path, self.found, self.wrong)
     }
-}
-
-/// Makes the finished problem, with the excerpt drawn from `text`.
-pub fn problem(
-    text: &str,
-    file: &str,
-    masked: &[(usize, usize)],
-    at: At,
-    path: String,
-    found: String,
-    wrong: Wrong,
-) -> Problem {
-    let wrong = wrong.into_finding();
-    let is_summary = at.line == u32::MAX;
-    Problem {
-        file: printable(file, 200),
-        line: if is_summary { 1 } else { at.line },
-        column: at.column.max(1),
-        path,
-        code: wrong.code,
-        found,
-        what: wrong.what,
-        why: wrong.why,
-        allowed: wrong.allowed,
-        nearest: wrong.nearest,
-        hint: wrong.hint,
-        excerpt: if is_summary { String::new() } else { excerpt(text, at, masked) },
-        severity: wrong.severity,
-    }
-}
-
-/// The line of `at` and a line of carets below its part; masked bytes become stars.
-fn excerpt(text: &str, at: At, masked: &[(usize, usize)]) -> String {
-    if text.is_empty() || at.start > text.len() || !text.is_char_boundary(at.start) {
-        return String::new();
-    }
-    let start = text[..at.start].rfind('\n').map_or(0, |newline| newline + 1);
-    let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
-    let (mut line, mut carets) = (String::new(), String::new());
-    let stop = at.end.clamp(at.start + 1, end.max(at.start + 1));
-    for (offset, c) in text[start..end].char_indices().take(2000) {
-        let offset = start + offset;
-        if c == '\r' {
-            continue;
-        }
-        let is_masked = masked.iter().any(|(from, to)| (*from..*to).contains(&offset));
-        let shown = if is_masked {
-            "*".to_owned()
-        } else if c == '\t' {
-            "→".to_owned()
-        } else {
-            printable(c.encode_utf8(&mut [0; 4]), 1)
-        };
-        let mark = if (at.start..stop).contains(&offset) { '^' } else { ' ' };
-        carets.extend(std::iter::repeat_n(mark, shown.chars().count()));
-        line.push_str(&shown);
-    }
-    if !carets.contains('^') {
-        carets = format!("{}^", " ".repeat(line.chars().count()));
-    }
-    if looks_secret(&line).is_some() {
-        line = line.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect();
-    }
-    format!("{}\n{}", mask_named_secrets(&line), carets.trim_end())
-}
-
-/// Stars over values whose key says that they are secret, for lines that were not understood.
-fn mask_named_secrets(line: &str) -> String {
-    const NAMES: [&str; 6] = ["secret", "passw", "token", "credential", "api_key", "private_key"];
-    let lower = line.to_ascii_lowercase();
-    let Some(name) = NAMES.iter().filter_map(|name| lower.find(name)).min() else {
-        return line.to_owned();
-    };
-    let Some(colon) = line[name..].find(':').map(|offset| name + offset + 1) else {
-        return line.to_owned();
-    };
-    let (head, tail) = line.split_at(colon);
-    if tail.trim_start_matches([' ', '"', '\'', '[']).starts_with("${") {
-        return line.to_owned();
-    }
-    let masked: String =
-        tail.chars().map(|c| if c.is_whitespace() || "[]{}\"',".contains(c) { c } else { '*' }).collect();
-    format!("{head}{masked}")
 }
 
 /// A path as it is shown: `connected_repositories[2].data_sync`.

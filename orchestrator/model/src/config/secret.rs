@@ -314,6 +314,9 @@ pub fn looks_secret(text: &str) -> Option<&'static str> {
         ("-----BEGIN ", 8, "a private key"),
         ("sk_live_", 16, "a Stripe key"),
     ];
+    if text.len() < 12 {
+        return None;
+    }
     for (mark, least, kind) in MARKS {
         if let Some(start) = text.find(mark) {
             let tail = &text[start + mark.len()..];

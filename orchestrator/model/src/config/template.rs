@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::address::{DbUrl, GitUrl};
 use super::ecosystem::Ecosystem;
-use super::explain::join;
+use super::explain::{default_text, join};
 use super::names::{LocalPath, Name, TreePath};
 use super::scalar::Scalar;
 use super::table::{Key, Mark, Section, Shape};
@@ -70,12 +70,12 @@ pub fn template_short(found: &Found) -> String {
         for repository in &found.repositories {
             let name = names.take(&repository.name, "repository");
             line(&format!("    - name: {}", quote(&name)));
-            line("      role: \"\"                        # what it is there for, in your words");
+            line(&remarked("      role: \"\"", "what it is there for, in your words"));
             if let Some(url) = repository.url.as_ref().filter(|url| GitUrl::parse(url).is_ok()) {
                 line(&format!("      url: {}", quote(url)));
             }
             let kind = if repository.is_submodule { "git_submodule" } else { "git_mirror" };
-            line(&format!("      integration_type: {kind}    # git_submodule | git_mirror | shared_paths"));
+            line(&remarked(&format!("      integration_type: {kind}"), "git_submodule | git_mirror | shared_paths"));
             if let Some(path) = repository
                 .path
                 .as_ref()
@@ -83,7 +83,10 @@ pub fn template_short(found: &Found) -> String {
             {
                 line(&format!("      path: {}", quote(path)));
             }
-            line("      data_sync: bidirectional        # bidirectional | hub_distribution | collect | snapshot_only");
+            line(&remarked(
+                "      data_sync: bidirectional",
+                "bidirectional | hub_distribution | collect | snapshot_only",
+            ));
         }
     }
     if !found.databases.is_empty() {
@@ -95,13 +98,10 @@ pub fn template_short(found: &Found) -> String {
             }
             let name = names.take(database.name.trim_end_matches(".db"), "database");
             line(&format!("    - name: {}", quote(&name)));
-            line(&format!(
-                "      hub: {}           # the hub's copy; made by the first sync",
-                quote(&format!("sqlite:data/{name}.db"))
-            ));
+            line(&remarked(&format!("      hub: {}", quote(&format!("sqlite:data/{name}.db"))), HUB_COPY));
             line(&format!("      url: {}", quote(&url)));
             line("      data_sync: bidirectional");
-            line("      merge: cell                     # cell | row | none");
+            line(&remarked("      merge: cell", "cell | row | none"));
         }
     }
     if !found.folders.is_empty() {
@@ -109,10 +109,7 @@ pub fn template_short(found: &Found) -> String {
         for folder in found.folders.iter().filter(|folder| LocalPath::parse(&folder.path).is_ok()) {
             let name = names.take(&folder.name, "folder");
             line(&format!("    - name: {}", quote(&name)));
-            line(&format!(
-                "      hub: {}               # the hub's copy; made by the first sync",
-                quote(&format!("data/{name}"))
-            ));
+            line(&remarked(&format!("      hub: {}", quote(&format!("data/{name}"))), HUB_COPY));
             line(&format!("      paths: [{}]", quote(&folder.path)));
             line("      data_sync: bidirectional");
             line("      ignore: [\"*.tmp\"]");
@@ -133,7 +130,7 @@ pub fn template_short(found: &Found) -> String {
 pub fn template_full(found: &Found) -> String {
     let mut out = template_short(found);
     out.push_str("\n# ---- every key ----------------------------------------------------------------\n");
-    out.push_str("# Each key with an example. \"(default)\" shows the value that holds without the key;\n");
+    out.push_str("# Each key with an example, and the default where there is one;\n");
     out.push_str("# \"not available yet\" marks what this version refuses. Copy a line up and remove the `#`.\n");
     write_section(&Ecosystem::SECTION, 1, true, &mut out);
     out
@@ -143,7 +140,7 @@ fn write_section(section: &Section, depth: usize, is_open: bool, out: &mut Strin
     let indent = "  ".repeat(depth);
     for key in section.keys {
         let is_available = is_open && key.mark.is_available();
-        let _ = writeln!(out, "#{indent}# {}{}", join(key.meaning), remark(key, is_available));
+        let _ = writeln!(out, "#{indent}# {}{}", join(key.meaning), remark(section, key, is_available));
         match key.shape.section() {
             Some(below) if depth < 8 => {
                 let _ = writeln!(out, "#{indent}{}:", key.name);
@@ -161,7 +158,7 @@ fn write_section(section: &Section, depth: usize, is_open: bool, out: &mut Strin
     }
 }
 
-fn remark(key: &Key, is_available: bool) -> String {
+fn remark(section: &Section, key: &Key, is_available: bool) -> String {
     let mut remark = String::new();
     if let Some(words) = key.shape.words() {
         let words: Vec<String> = words
@@ -175,9 +172,21 @@ fn remark(key: &Key, is_available: bool) -> String {
     match key.mark {
         Mark::Required => remark.push_str(" (required)"),
         _ if !is_available => remark.push_str(" (not available yet)"),
-        _ => {}
+        _ => {
+            let default = default_text(section, key);
+            if !default.is_empty() && default != "[]" {
+                let _ = write!(remark, " (default: {default})");
+            }
+        }
     }
     remark
+}
+
+const HUB_COPY: &str = "the hub's copy; made by the first sync";
+
+/// A line with a remark in its own column.
+fn remarked(line: &str, remark: &str) -> String {
+    format!("{line:<42} # {remark}")
 }
 
 /// Makes names that the contract accepts, each once.
