@@ -77,13 +77,11 @@ struct Auditor<'a> {
 pub(crate) fn audit(dir: &Path, key: &VerifierKey) -> Result<Audit, LogError> {
     let mut audit = Audit::default();
     let bytes = disk::read(&dir.join(CHECKPOINT), MAX_NOTE_BYTES as u64)?;
-    let mut signed = true;
     let head = match bytes.as_deref().map(|bytes| (Checkpoint::open(bytes, key), bytes)) {
         None => None,
         Some((Ok((head, _)), _)) => Some(head),
         Some((Err(error), bytes)) => {
             audit.note(CHECKPOINT, error.to_string());
-            signed = false;
             // What it claims still says how far to look.
             let text = String::from_utf8_lossy(bytes);
             let text = text.rsplit_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
@@ -101,8 +99,8 @@ pub(crate) fn audit(dir: &Path, key: &VerifierKey) -> Result<Audit, LogError> {
     let (edge, rows, last) = (Edge::default(), BTreeMap::new(), HashMap::new());
     let mut auditor = Auditor { dir, published, audit, edge, rows, last, index };
     for n in 0..published.div_ceil(WIDTH) {
-        // A size that nobody signed is not believed beyond what is there.
-        if !auditor.bundle(n) && !signed {
+        // Nothing can be computed behind a gap; nor is a size believed beyond what is there.
+        if !auditor.bundle(n) {
             break;
         }
     }
@@ -116,39 +114,49 @@ pub(crate) fn audit(dir: &Path, key: &VerifierKey) -> Result<Audit, LogError> {
 }
 
 impl Auditor<'_> {
-    /// Checks one bundle; returns whether it could be read.
+    /// Checks one bundle with its statements; returns whether the tree can go on behind it.
+    ///
+    /// Each leaf is told three times: by its entry, by its statement and by its tile. Where one of them
+    /// differs from the other two it is the one that is named, and the tree goes on with the others.
     fn bundle(&mut self, n: u64) -> bool {
         let width = width_at(0, n, self.published);
-        let file = bundle_path(n, width);
+        let (file, path) = (bundle_path(n, width), statements::path(n));
         let bundle = self.audit.keep(&file, read_bundle(self.dir, n, self.published));
-        let readable = bundle.is_some();
-        let bundle = bundle.unwrap_or_default();
-        let entries = match read_entries(&bundle) {
-            Some(entries) if entries.len() as u64 == width => entries,
-            _ => {
+        let entries = bundle.as_deref().map(|bundle| read_entries(bundle).unwrap_or_default());
+        let entries = entries.filter(|entries| {
+            let whole = entries.len() as u64 == width;
+            if !whole {
                 self.audit.note(&file, format!("it does not hold {width} entries"));
-                Vec::new()
             }
-        };
-        let path = statements::path(n);
+            whole
+        });
         let records = self.audit.keep(&path, statements::read(self.dir, n, self.published)).map(|r| r.0);
-        let mut records = records.unwrap_or_default().into_iter();
-        for entry in entries {
+        let tile = disk::read(&self.dir.join(tile_path(0, n, width)), WIDTH * 32).ok().flatten().unwrap_or_default();
+        let mut good: Vec<Vec<u8>> = Vec::new();
+        for i in 0..width as usize {
             let at = self.edge.size();
-            let hash = leaf_hash(entry);
-            match records.next() {
-                Some((salt, statement)) if sealed_entry(&salt, &statement) == entry => {
-                    self.statement(&path, at, hash, &statement);
-                }
-                Some(_) => {
-                    let why = format!("leaf {at}: salt and statement are not those of the entry in {file}");
-                    self.audit.note(&path, why);
-                }
+            let entry = entries.as_ref().map(|e| leaf_hash(e[i]));
+            let record = records.as_ref().map(|r| &r[i]);
+            let stated = record.map(|(salt, statement)| leaf_hash(&sealed_entry(salt, statement)));
+            let stored = tile.as_chunks::<32>().0.get(i).copied();
+            let told = [entry, stated, stored];
+            let agreed = told.into_iter().flatten().find(|h| told.iter().filter(|t| **t == Some(*h)).count() > 1);
+            let Some(hash) = agreed.or(entry).or(stated) else { return false };
+            if entry.is_some_and(|e| e != hash) {
+                self.audit.note(&file, format!("entry {at} is neither that of its statement nor that of its tile"));
+            }
+            match record {
+                Some((_, statement)) if stated == Some(hash) => self.statement(&path, at, hash, statement),
+                Some(_) => self.audit.note(&path, format!("leaf {at}: salt and statement are not those of its entry")),
                 None => {}
             }
+            let resealed = record.map(|(salt, statement)| sealed_entry(salt, statement));
+            let own = entries.as_ref().map(|e| e[i].to_vec());
+            good.push(resealed.filter(|_| entry != Some(hash)).or(own).unwrap_or_default());
             self.push(hash);
         }
-        readable
+        self.earlier(&file, |width| good.iter().take(width).flat_map(|e| with_length(e)).collect());
+        true
     }
 
     fn statement(&mut self, file: &str, at: u64, hash: Hash, statement: &[u8]) {
@@ -186,10 +194,11 @@ impl Auditor<'_> {
         let file = tile_path(level, n, expect.len() as u64);
         match self.audit.keep(&file, disk::read(&self.dir.join(&file), WIDTH * 32)) {
             Some(Some(bytes)) if bytes == expect.as_flattened() => {}
-            Some(Some(_)) => self.audit.note(file, "it does not hold the hashes of the entries below it"),
-            Some(None) => self.audit.note(file, "tile is missing"),
+            Some(Some(_)) => self.audit.note(&file, "it does not hold the hashes of the entries below it"),
+            Some(None) => self.audit.note(&file, "tile is missing"),
             None => {}
         }
+        self.earlier(&file, |width| expect[..width].as_flattened().to_vec());
     }
 
     fn partial_tiles(&mut self) {
@@ -203,9 +212,19 @@ impl Auditor<'_> {
 
     /// Reads the write-ahead log on top; records below the published size are compared too.
     fn write_ahead_log(&mut self, key: &VerifierKey) {
-        let Some(read) = self.audit.keep("wal", wal::read(self.dir)) else { return };
+        let read = match wal::read(self.dir) {
+            Ok(read) => read,
+            Err(error) => {
+                let file = match &error {
+                    LogError::Corrupt { file, .. } => self.relative(Path::new(file)),
+                    _ => "wal".to_owned(),
+                };
+                self.audit.keep::<()>(&file, Err(error));
+                return;
+            }
+        };
         for (record, path) in read.records {
-            let file = path.strip_prefix(self.dir).unwrap_or(&path).display().to_string();
+            let file = self.relative(&path);
             for (leaf, at) in record.leaves.iter().zip(record.first..) {
                 if sealed_entry(&leaf.salt, &leaf.statement) != leaf.entry {
                     self.audit.note(&file, format!("leaf {at}: salt and statement are not those of its entry"));
@@ -225,9 +244,41 @@ impl Auditor<'_> {
         }
         // A damaged end may be a record that was just being written; only the hub's own memory can tell.
         if let Some(torn) = read.torn {
-            self.audit.note("wal", format!("damaged end: {torn}"));
+            let file = self.relative(&torn.path);
+            self.audit.note(file, format!("damaged end: {} bytes from byte {} on", torn.bytes, torn.at));
         }
     }
+
+    fn relative(&self, path: &Path) -> String {
+        path.strip_prefix(self.dir).unwrap_or(path).display().to_string()
+    }
+
+    /// Compares partial files of earlier publications: each must be how the newest one begins.
+    fn earlier(&mut self, newest: &str, begin: impl Fn(usize) -> Vec<u8>) {
+        let Some((folder, width)) = newest.rsplit_once('/').filter(|(folder, _)| folder.ends_with(".p")) else {
+            return;
+        };
+        let Ok(listed) = std::fs::read_dir(self.dir.join(folder)) else { return };
+        let mut widths: Vec<usize> =
+            listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+        widths.retain(|w| width.parse().is_ok_and(|newest: usize| *w < newest));
+        widths.sort_unstable();
+        for width in widths {
+            let file = format!("{folder}/{width}");
+            let limit = WIDTH * (2 + 65_535);
+            if let Some(Some(bytes)) = self.audit.keep(&file, disk::read(&self.dir.join(&file), limit))
+                && bytes != begin(width)
+            {
+                self.audit.note(&file, format!("it is not how {newest} begins"));
+            }
+        }
+    }
+}
+
+fn with_length(entry: &[u8]) -> Vec<u8> {
+    let mut bytes = (entry.len() as u16).to_be_bytes().to_vec();
+    bytes.extend_from_slice(entry);
+    bytes
 }
 
 fn root_of(mut row: Vec<Hash>) -> Hash {

@@ -84,7 +84,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, LogError> {
         Err(e) => return Err(LogError::io(path, e)),
     };
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| LogError::io(path, e))?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| LogError::io(path, e))?;
     if bytes.len() as u64 > limit {
         return Err(LogError::corrupt_at(path, format!("larger than {limit} bytes")));
     }

@@ -73,7 +73,7 @@ impl FileLog {
         let tree = recover(dir, &verifier)?;
         let signer = Signer::resume(key, &tree.tiles, &memory::read(keys, &verifier)?)?;
         if let Some(torn) = &tree.torn {
-            tracing::info!(%torn, "a record that was not acknowledged is dropped from the log");
+            tracing::info!(end = %torn, "a record that was not acknowledged is dropped from the log");
         }
         let mut index = Index::open(dir, tree.published)?;
         for leaf in &tree.pending {

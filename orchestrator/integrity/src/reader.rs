@@ -84,6 +84,33 @@ impl LogReader {
         Statement::parse(&leaf.statement).map_err(|why| LogError::corrupt(file, format!("leaf {index}: {why}")))
     }
 
+    /// Returns what leaves `from..to` say, at most to the end of the log.
+    pub fn statements(&self, from: u64, to: u64) -> Result<Vec<Statement>, LogError> {
+        let to = to.min(self.size());
+        let mut read = Vec::new();
+        let mut at = from;
+        while at < to {
+            let end = to.min((at / WIDTH + 1) * WIDTH);
+            let on_disk = if at < self.log.published {
+                statements::read(&self.dir, at / WIDTH, self.log.published)?.0
+            } else {
+                Vec::new()
+            };
+            for i in at..end {
+                let bytes = match i.checked_sub(self.log.published) {
+                    Some(later) => &self.log.pending[later as usize].statement,
+                    None => &on_disk[(i % WIDTH) as usize].1,
+                };
+                let file = || statements::path(i / WIDTH);
+                read.push(
+                    Statement::parse(bytes).map_err(|why| LogError::corrupt(file(), format!("leaf {i}: {why}")))?,
+                );
+            }
+            at = end;
+        }
+        Ok(read)
+    }
+
     /// Returns the leaves with this subject or this id, oldest first.
     pub fn find(&self, subject: &str) -> Result<Vec<(u64, Statement)>, LogError> {
         let id = index::id_key(subject);

@@ -83,7 +83,21 @@ fn take(bytes: &[u8]) -> Option<(Record, &[u8])> {
 pub(crate) struct Read {
     pub records: Vec<(Record, PathBuf)>,
     /// A damaged end that was dropped.
-    pub torn: Option<String>,
+    pub torn: Option<Torn>,
+}
+
+/// Bytes at the end that are no whole record.
+#[derive(Clone, Debug)]
+pub(crate) struct Torn {
+    pub path: PathBuf,
+    pub at: usize,
+    pub bytes: usize,
+}
+
+impl std::fmt::Display for Torn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes at byte {} of {}", self.bytes, self.at, self.path.display())
+    }
 }
 
 /// Reads all records in order.
@@ -107,7 +121,7 @@ pub(crate) fn read(log: &Path) -> Result<Read, LogError> {
                 let why = format!("record at byte {at} is damaged, the one at byte {} is intact", at + i);
                 return Err(LogError::corrupt_at(&path, why));
             }
-            read.torn = Some(format!("{} at byte {at}, {} bytes", path.display(), rest.len()));
+            read.torn = Some(Torn { path: path.clone(), at, bytes: rest.len() });
             break;
         }
     }

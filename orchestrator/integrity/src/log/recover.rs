@@ -28,7 +28,7 @@ pub(crate) struct Recovered {
     /// Nothing for an empty log.
     pub note: Option<Note>,
     /// A record that was being written when the process ended.
-    pub torn: Option<String>,
+    pub torn: Option<wal::Torn>,
 }
 
 pub(crate) fn recover(dir: &Path, key: &VerifierKey) -> Result<Recovered, LogError> {

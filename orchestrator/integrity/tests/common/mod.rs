@@ -77,7 +77,11 @@ impl Home {
             std::thread::scope(|scope| {
                 for part in chunk.chunks(8) {
                     let log = &log;
-                    scope.spawn(move || part.iter().for_each(|l| drop(log.append_blocking(l).unwrap())));
+                    scope.spawn(move || {
+                        for l in part {
+                            log.append_blocking(l).unwrap();
+                        }
+                    });
                 }
             });
         }
