@@ -167,7 +167,7 @@ fn a_hundred_thousand_of_anything_is_little_work() {
         assert!(!problems.is_empty() && problems.len() <= 501, "{what}: {}", problems.len());
         let shown: usize = problems.iter().map(|problem| problem.to_string().len()).sum();
         println!("{what}: {:?}, {} problems, {shown} bytes", began.elapsed(), problems.len());
-        assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}: {:?}", began.elapsed());
         assert!(shown < 1_500_000, "{what}: {shown}");
     }
 }
@@ -186,6 +186,10 @@ fn a_secret_is_in_no_problem_even_where_the_file_is_broken() {
         format!("\t{token}\n"),
         "a: [b, password: 0123456789abc\nc: d: e\n".to_owned(),
         "cathedral_ecosystem: { master_repository: a, pasword: x, password: 0123456789abc }\n".to_owned(),
+        "a: { secret: \"${X}\", password: 0123456789abc ]\n".to_owned(),
+        format!("a: {{ b: x, c: {token}, {}: ? ] }}\n", "d".repeat(280)),
+        format!("cathedral_ecosystem: {{ x: {token}, {}: y }}\n", "d".repeat(280)),
+        format!("cathedral_ecosystem: {{ password: '{}0123456789abc', x: y }}\n", "d ".repeat(140)),
     ] {
         let problems = check(&text);
         assert!(!problems.is_empty());

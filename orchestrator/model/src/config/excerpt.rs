@@ -33,8 +33,10 @@ pub fn problem(
     }
 }
 
-/// How much of a long line is shown before and after the place.
+/// How many characters of a long line are shown before the place; twice as many after it.
 const REACH: usize = 300;
+/// How far secrets are looked for: one that is cut off by the edge of what is shown must still be known as one.
+const LOOK: usize = 1024;
 
 /// The line of `at` and a line of carets below its part; bytes of `masked` (sorted) become stars.
 fn excerpt(text: &str, at: At, masked: &[(usize, usize)]) -> String {
@@ -44,12 +46,12 @@ fn excerpt(text: &str, at: At, masked: &[(usize, usize)]) -> String {
     let start = text[..at.start].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[at.start..].find('\n').map_or(text.len(), |length| at.start + length);
     let stop = at.end.clamp(at.start + 1, end.max(at.start + 1));
-    let from = if at.start - start > REACH { text.floor_char_boundary(at.start - REACH) } else { start };
-    let to = if end - at.start > 2 * REACH { text.floor_char_boundary(at.start + 2 * REACH) } else { end };
+    let from = if at.start - start > LOOK { text.floor_char_boundary(at.start - LOOK) } else { start };
+    let to = if end - at.start > LOOK { text.floor_char_boundary(at.start + LOOK) } else { end };
     let (mut line, mut carets) = (String::new(), String::new());
     for (offset, c) in text[from..to].char_indices().filter(|(_, c)| *c != '\r') {
         let offset = from + offset;
-        let before = line.chars().count();
+        let before = line.len();
         match c {
             _ if is_masked(masked, offset) => line.push('*'),
             ' '..='~' => line.push(c),
@@ -57,15 +59,18 @@ fn excerpt(text: &str, at: At, masked: &[(usize, usize)]) -> String {
             c => line.push_str(&printable(c.encode_utf8(&mut [0; 4]), 1)),
         }
         let mark = if (at.start..stop).contains(&offset) { '^' } else { ' ' };
-        carets.extend(std::iter::repeat_n(mark, line.chars().count() - before));
+        carets.extend(std::iter::repeat_n(mark, line[before..].chars().count()));
     }
     if !carets.contains('^') {
-        carets = format!("{}^", " ".repeat(line.chars().count()));
+        carets.push('^');
     }
     if looks_secret(&line).is_some() {
         line = line.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect();
     }
-    format!("{}\n{}", mask_named_secrets(&line), carets.trim_end())
+    let line = mask_named_secrets(&line);
+    let skip = carets.find('^').unwrap_or_default().saturating_sub(REACH);
+    let cut = |text: &str| text.chars().skip(skip).take(3 * REACH).collect::<String>();
+    format!("{}\n{}", cut(&line), cut(&carets).trim_end())
 }
 
 /// Whether a byte stands in one of the sorted ranges.
@@ -78,16 +83,21 @@ fn is_masked(masked: &[(usize, usize)], offset: usize) -> bool {
 fn mask_named_secrets(line: &str) -> String {
     const NAMES: [&str; 6] = ["secret", "passw", "token", "credential", "api_key", "private_key"];
     let lower = line.to_ascii_lowercase();
-    let Some(name) = NAMES.iter().filter_map(|name| lower.find(name)).min() else {
-        return line.to_owned();
-    };
-    let Some(colon) = line[name..].find(':').map(|offset| name + offset + 1) else {
-        return line.to_owned();
+    let mut from = 0;
+    let colon = loop {
+        let Some(name) = NAMES.iter().filter_map(|name| lower[from..].find(name)).min() else {
+            return line.to_owned();
+        };
+        let Some(length) = lower[from + name..].find(':') else {
+            return line.to_owned();
+        };
+        from += name + length + 1;
+        // A reference is not the secret itself.
+        if !line[from..].trim_start_matches([' ', '"', '\'', '[']).starts_with("${") {
+            break from;
+        }
     };
     let (head, tail) = line.split_at(colon);
-    if tail.trim_start_matches([' ', '"', '\'', '[']).starts_with("${") {
-        return line.to_owned();
-    }
     let masked: String =
         tail.chars().map(|c| if c.is_whitespace() || "[]{}\"',".contains(c) { c } else { '*' }).collect();
     format!("{head}{masked}")

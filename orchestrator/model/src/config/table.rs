@@ -1,6 +1,6 @@
 //! The table of keys: one entry per key with its meaning, type, default, example and whether it works yet.
 //!
-//! The macros [`section!`] and [`words!`] make the typed struct or enum and its table from the same lines, so the
+//! The macros `section!` and `words!` make the typed struct or enum and its table from the same lines, so the
 //! types, the checker, the schema and `config explain` cannot drift apart.
 
 use serde_json::Value as Json;
