@@ -1,0 +1,218 @@
+//! The vault on its destinations.
+//!
+//! Visible means complete: at each destination packs are put before the index that names them, and
+//! the index before the manifest; a destination that misses one object gets no later one.
+
+mod adopt;
+mod browse;
+mod check;
+mod check_content;
+mod commit;
+mod fanout;
+mod file_cache;
+mod found;
+mod index_cache;
+mod members;
+mod packer;
+mod read;
+mod snapshots;
+mod store;
+
+use age::x25519;
+use async_trait::async_trait;
+use cathedral_model::ecosystem::SpokeKind;
+use cathedral_model::ids::{Digest, SnapshotId};
+use cathedral_model::ports::{Destination, Env, PortError, Progress, Sink, SnapshotWriter, Source, Vault};
+use cathedral_model::snapshot::{CheckLevel, CheckReport, PartKey, Problem, SnapshotInfo, SnapshotMeta};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::hash::Hashes;
+use crate::index::Index;
+use crate::keys::VaultSecret;
+use crate::sink::PartSink;
+use crate::source::PartSource;
+use crate::vault_file::VaultFile;
+
+pub(crate) use file_cache::{Cached, FileCache};
+pub(crate) use read::Reader;
+pub(crate) use snapshots::find as load_manifest;
+pub(crate) use store::Store;
+
+/// Sizes and efforts that never change what a snapshot means.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Size aimed at for packs of data.
+    pub data_pack: usize,
+    /// Size aimed at for packs of directories and lists.
+    pub tree_pack: usize,
+    /// zstd level.
+    pub level: i32,
+    /// Threads that compress and encrypt.
+    pub workers: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { data_pack: 16 << 20, tree_pack: 4 << 20, level: 3, workers: cores.clamp(1, 8) }
+    }
+}
+
+/// A vault on one or more destinations.
+#[derive(Clone)]
+pub struct LocalVault {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub secret: VaultSecret,
+    pub hashes: Hashes,
+    pub file: VaultFile,
+    pub recipients: Vec<x25519::Recipient>,
+    pub identities: Vec<x25519::Identity>,
+    pub signer: Option<SigningKey>,
+    pub trusted: Vec<VerifyingKey>,
+    pub destinations: Vec<Arc<dyn Destination>>,
+    pub quorum: usize,
+    pub cache: Option<PathBuf>,
+    pub env: Option<Arc<dyn Env>>,
+    pub tuning: Tuning,
+    pub index: RwLock<Index>,
+    /// Names of the index objects that are in `index`.
+    pub indexed: Mutex<BTreeSet<String>>,
+    pub manifests: Mutex<BTreeMap<SnapshotId, Arc<snapshots::Loaded>>>,
+    pub faults: Mutex<Vec<Problem>>,
+}
+
+impl LocalVault {
+    /// Returns the vault's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.inner.file.vault
+    }
+
+    /// Returns what is publicly known of the vault.
+    #[must_use]
+    pub fn file(&self) -> &VaultFile {
+        &self.inner.file
+    }
+
+    /// Returns the faults of destinations that were met while something else worked, and forgets them.
+    #[must_use]
+    pub fn take_faults(&self) -> Vec<Problem> {
+        std::mem::take(&mut *lock(&self.inner.faults))
+    }
+
+    /// Replaces sizes and efforts; for tests and small machines. Only before the first use.
+    #[must_use]
+    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.tuning = tuning;
+        }
+        self
+    }
+}
+
+#[async_trait]
+impl Vault for LocalVault {
+    async fn begin(&self, meta: &SnapshotMeta) -> Result<Result<Box<dyn SnapshotWriter>, SnapshotInfo>, PortError> {
+        let (inner, meta) = (Arc::clone(&self.inner), meta.clone());
+        let begun = blocking(move || store::begin(&inner, &meta)).await?;
+        Ok(begun.map(|store| Box::new(Writer { store }) as Box<dyn SnapshotWriter>).map_err(|info| *info))
+    }
+
+    async fn list(&self) -> Result<Vec<SnapshotInfo>, PortError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || snapshots::list(&inner)).await
+    }
+
+    async fn snapshot(&self, id: &SnapshotId) -> Result<SnapshotInfo, PortError> {
+        let (inner, id) = (Arc::clone(&self.inner), id.clone());
+        blocking(move || snapshots::one(&inner, &id)).await
+    }
+
+    async fn open(&self, id: &SnapshotId, key: &PartKey) -> Result<Box<dyn Source>, PortError> {
+        let (inner, id, key) = (Arc::clone(&self.inner), id.clone(), key.clone());
+        blocking(move || Ok(Box::new(PartSource::open(&inner, &id, &key)?) as Box<dyn Source>)).await
+    }
+
+    fn prover(&self, key: &PartKey, kind: SpokeKind) -> Result<Box<dyn Sink>, PortError> {
+        Ok(Box::new(PartSink::prover(self.inner.hashes.clone(), key.clone(), kind)))
+    }
+
+    async fn check(
+        &self,
+        level: CheckLevel,
+        only: &[SnapshotId],
+        progress: &dyn Progress,
+    ) -> Result<CheckReport, PortError> {
+        // Progress is borrowed, so this blocks in place where the runtime allows it.
+        check::run(&self.inner, level, only, progress)
+    }
+}
+
+struct Writer {
+    store: Arc<Store>,
+}
+
+#[async_trait]
+impl SnapshotWriter for Writer {
+    async fn reuse(&self, key: &PartKey, kind: SpokeKind, observed: &Digest) -> Result<bool, PortError> {
+        Ok(self.store.reuse(key, kind, observed))
+    }
+
+    fn part(&self, key: &PartKey, kind: SpokeKind) -> Result<Box<dyn Sink>, PortError> {
+        Ok(Box::new(PartSink::storing(&self.store, key.clone(), kind)?))
+    }
+
+    async fn commit(&self) -> Result<SnapshotInfo, PortError> {
+        let store = Arc::clone(&self.store);
+        blocking(move || commit::commit(&store)).await
+    }
+}
+
+/// Runs blocking work beside an async runtime when there is one, else here.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PortError> + Send + 'static,
+) -> Result<T, PortError> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(PortError::permanent(format!("the vault's work was stopped: {e}"))),
+    }
+}
+
+/// Locks; a thread that panicked while holding it left nothing half done that matters here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    pub(crate) fn read_index(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write_index(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that a destination gave back something wrong.
+    pub(crate) fn note_fault(&self, destination: &dyn Destination, object: &str, fault: &str) {
+        tracing::warn!(destination = %destination.name(), object, fault, "object is not usable at this destination");
+        let mut faults = lock(&self.faults);
+        if faults.len() < 10_000 {
+            faults.push(Problem {
+                destination: destination.name().clone(),
+                object: object.to_owned(),
+                fault: fault.to_owned(),
+                affects: vec![],
+                restorable: false,
+            });
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A snapshot under construction.
+
+use cathedral_model::ecosystem::{Side, SpokeKind};
+use cathedral_model::ids::{Digest, SpokeName};
+use cathedral_model::ports::{Cause, Env, PortError};
+use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::fanout::Fanout;
+use super::members;
+use super::packer::Line;
+use super::snapshots::{self, Loaded};
+use super::{FileCache, Inner, Reader, adopt, index_cache, lock};
+use crate::index::{Kind, Pack};
+use crate::manifest::Part;
+use crate::tree::Piece;
+
+/// How many snapshots are searched for what a part can build on.
+const LOOK_BACK: usize = 16;
+
+/// Where sinks put chunks and finished parts.
+pub(crate) struct Store {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) parent: Option<Arc<Loaded>>,
+    /// For each part the newest snapshot that has it: later than `parent` none does.
+    previous: BTreeMap<(SpokeName, Side), Part>,
+    pub(crate) line: Line,
+    /// Packs of a run that was killed, found at the destinations.
+    pub(crate) adopted: Vec<Pack>,
+    started: Mutex<HashSet<Digest>>,
+    /// Small contents by their BLAKE3, so that a copy is not stored in another group.
+    small: Mutex<HashMap<Digest, Piece>>,
+    pub(crate) parts: Mutex<BTreeMap<(SpokeName, Side), Part>>,
+    pub(crate) caches: Mutex<Vec<(PathBuf, Vec<u8>)>>,
+}
+
+/// Begins a snapshot: brings lagging destinations up to date, adopts what a killed run has left.
+pub(crate) fn begin(
+    inner: &Arc<Inner>,
+    meta: &SnapshotMeta,
+) -> Result<Result<Arc<Store>, Box<SnapshotInfo>>, PortError> {
+    let (Some(env), Some(_)) = (&inner.env, &inner.signer) else {
+        return Err(PortError::failed(Cause::Key, "vault is open for reading only"));
+    };
+    if !inner.file.is_writable() {
+        let message = format!("vault may only be written by a newer release: {:?}", inner.file.features);
+        return Err(PortError::failed(Cause::Invalid, message));
+    }
+    let mut members = members::ask(inner);
+    members::require(&members, inner.quorum, "write the vault")?;
+    index_cache::refresh(inner, &members);
+    adopt::catch_up(inner, &mut members);
+    members::require(&members, inner.quorum, "write the vault")?;
+    let ids = snapshots::ids(&members);
+    if ids.contains(&meta.id) {
+        let loaded = snapshots::load(inner, &members, &meta.id)?;
+        return Ok(Err(Box::new(loaded.info(snapshots::held(&members, &meta.id)))));
+    }
+    let adopted = adopt::orphans(inner, &members);
+    let mut parent = None;
+    let mut previous = BTreeMap::new();
+    // A part that none of the newest snapshots holds begins anew.
+    for id in ids.iter().rev().take(LOOK_BACK) {
+        let loaded = match snapshots::load(inner, &members, id) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::warn!(snapshot = %id, %error, "snapshot is not usable as a parent");
+                continue;
+            }
+        };
+        for part in &loaded.manifest.spokes {
+            previous.entry((part.name.clone(), part.side)).or_insert_with(|| part.clone());
+        }
+        parent.get_or_insert(loaded);
+    }
+    let lanes = members.iter().map(|m| (Arc::clone(&m.destination), m.state.as_ref().err().map(PortError::fault)));
+    let fanout = Fanout::start(lanes.collect(), inner.quorum);
+    Ok(Ok(Arc::new(Store {
+        inner: Arc::clone(inner),
+        env: Arc::clone(env),
+        meta: meta.clone(),
+        parent,
+        previous,
+        line: Line::start(inner, fanout),
+        adopted,
+        started: Mutex::default(),
+        small: Mutex::default(),
+        parts: Mutex::default(),
+        caches: Mutex::default(),
+    })))
+}
+
+impl Store {
+    /// Stores a chunk once and returns its id.
+    pub(crate) fn put(&self, kind: Kind, plain: Vec<u8>) -> Result<Digest, PortError> {
+        let id = self.inner.hashes.id(&plain);
+        if self.inner.read_index().has(&id) || !lock(&self.started).insert(id) {
+            return Ok(id);
+        }
+        self.line.send(id, kind, plain)?;
+        Ok(id)
+    }
+
+    /// Says whether a chunk is stored or about to be.
+    pub(crate) fn has(&self, id: &Digest) -> bool {
+        self.inner.read_index().has(id) || lock(&self.started).contains(id)
+    }
+
+    /// Returns where a small content is stored already.
+    pub(crate) fn small(&self, b3: &Digest) -> Option<Piece> {
+        let piece = lock(&self.small).get(b3).copied();
+        piece.filter(|p| self.has(&p.0))
+    }
+
+    /// Notes where a small content is stored.
+    pub(crate) fn note_small(&self, b3: Digest, piece: Piece) {
+        lock(&self.small).entry(b3).or_insert(piece);
+    }
+
+    /// Returns the part as the newest snapshot that has it holds it.
+    pub(crate) fn previous(&self, key: &PartKey) -> Option<&Part> {
+        self.previous.get(&(key.spoke.clone(), key.side))
+    }
+
+    /// Loads the cache of unchanged files of a part.
+    pub(crate) fn file_cache(&self, key: &PartKey) -> Option<FileCache> {
+        let dir = self.inner.cache.as_deref()?;
+        let domain =
+            format!("{} {} {}", self.inner.file.vault, self.inner.secret.epoch, crate::vault_file::FEATURE_CUTTER);
+        let cache = FileCache::load(dir, key, domain.as_bytes(), self.env.now().0);
+        for cached in cache.known().filter(|c| c.pieces.len() == 1 && c.stamp.size < crate::cut::SMALL as u64) {
+            self.note_small(cached.b3, cached.pieces[0]);
+        }
+        Some(cache)
+    }
+
+    /// Takes a part over from the newest snapshot when it was read at the same digest there.
+    pub(crate) fn reuse(&self, key: &PartKey, kind: SpokeKind, observed: &Digest) -> bool {
+        let Some(part) = self.parent.as_ref().and_then(|p| p.manifest.part(key)) else { return false };
+        let first = part.tree.or(part.git.as_ref().map(|g| g.refs)).or(part.database.as_ref().map(|d| d.schema));
+        let known = first.is_some_and(|id| self.has(&id));
+        if part.kind != kind || part.observed != *observed || !known {
+            return false;
+        }
+        self.finish(part.clone());
+        true
+    }
+
+    /// Adds a finished part.
+    pub(crate) fn finish(&self, part: Part) {
+        lock(&self.parts).insert((part.name.clone(), part.side), part);
+    }
+
+    /// Returns a reader of what earlier snapshots hold.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.inner))
+    }
+}
