@@ -101,6 +101,7 @@ impl Chain {
     pub fn resolve(&self, conflict: &Conflict<'_>) -> Outcome {
         let mut trace = Vec::with_capacity(self.stages.len());
         let mut proposals: Vec<Candidate> = Vec::new();
+        let mut reason = Reason::Queued;
         for stage in &self.stages {
             let resolver = stage.name();
             let mut say = |result: String| trace.push(Step { resolver, result });
@@ -127,11 +128,17 @@ impl Chain {
                     }
                     say(format!("suggested {kept}"));
                 }
-                Resolution::Declined { because } => say(format!("declined: {because}")),
+                Resolution::Declined { because } => {
+                    say(format!("declined: {because}"));
+                    // The last reason that is about this item tells most.
+                    if !matches!(because, Reason::NotApplicable | Reason::NothingLearned | Reason::Queued) {
+                        reason = because;
+                    }
+                }
             }
         }
         let resolution = if proposals.is_empty() {
-            Resolution::declined(decline_reason(&self.stages, conflict))
+            Resolution::declined(reason)
         } else {
             // The structured proposals know more than the line merge did.
             proposals.sort_by_key(|candidate| candidate.resolver.starts_with("text@"));
@@ -183,15 +190,74 @@ fn propose(proposals: &mut Vec<Candidate>, candidate: Candidate) {
     }
 }
 
-/// Returns the most telling reason of all stages: the last one that is about this item.
-fn decline_reason(stages: &[Box<dyn Resolver>], conflict: &Conflict<'_>) -> Reason {
-    let mut reason = Reason::Queued;
-    for stage in stages {
-        if let Resolution::Declined { because } = ask(stage.as_ref(), conflict)
-            && !matches!(because, Reason::NotApplicable | Reason::NothingLearned | Reason::Queued)
-        {
-            reason = because;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conflict::Pattern;
+
+    struct Always(fn(&Conflict<'_>) -> Resolution);
+
+    impl Resolver for Always {
+        fn name(&self) -> &'static str {
+            "always@1"
+        }
+
+        fn resolve(&self, conflict: &Conflict<'_>) -> Resolution {
+            (self.0)(conflict)
         }
     }
-    reason
+
+    fn answer(value: &[u8], pattern: Pattern) -> Resolution {
+        Resolution::Resolved(Candidate { value: value.to_vec(), resolver: "always@1", pattern, because: String::new() })
+    }
+
+    fn outcome(stage: fn(&Conflict<'_>) -> Resolution) -> Outcome {
+        let conflict = Conflict::new("x.txt", Some(b"a\nb\nc\n"), b"A\nb\nc\n", b"a\nb\nC\n");
+        Chain { stages: vec![Box::new(Always(stage)), Box::new(Queue)] }.resolve(&conflict)
+    }
+
+    #[test]
+    fn a_right_result_passes_the_gate() {
+        let outcome = outcome(|_| answer(b"A\nb\nC\n", Pattern::OneSided));
+        assert!(outcome.resolution.resolved().is_some(), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_result_that_depends_on_who_is_the_hub_is_a_suggestion() {
+        let conflict = Conflict::new("x.py", Some(b"a\nb\nc\n"), b"A\nb\nc\n", b"a\nb\nC\n");
+        let stage = Always(|conflict| {
+            let hubs_first = conflict.hub.starts_with(b"A");
+            answer(if hubs_first { b"A\nb\nC\n" } else { b"A\nb\n C" }, Pattern::OneSided)
+        });
+        let outcome = Chain { stages: vec![Box::new(stage), Box::new(Queue)] }.resolve(&conflict);
+        assert!(matches!(outcome.resolution, Resolution::Suggested(_)), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_risky_pattern_is_a_suggestion() {
+        let outcome = outcome(|_| answer(b"A\nb\nC\n", Pattern::ListInsert));
+        assert!(matches!(outcome.resolution, Resolution::Suggested(_)));
+    }
+
+    #[test]
+    fn a_broken_result_is_dropped() {
+        let outcome = outcome(|_| answer(b"A\nb\nC\n<<<<<<< hub\n", Pattern::OneSided));
+        assert!(matches!(outcome.resolution, Resolution::Declined { .. }));
+    }
+
+    #[test]
+    fn a_stage_that_panics_has_declined() {
+        let outcome = outcome(|_| panic!("as planned"));
+        assert_eq!(outcome.resolution, Resolution::Declined { because: Reason::Failed });
+        assert_eq!(outcome.trace.len(), 2);
+    }
+
+    #[test]
+    fn a_chain_has_known_stages_once_and_ends_with_the_queue() {
+        assert_eq!(Chain::new(&["txet"], Policy::Queue).err(), Some(ChainError::Unknown("txet".to_owned())));
+        assert_eq!(Chain::new(&["text", "text"], Policy::Queue).err(), Some(ChainError::Twice("text".to_owned())));
+        let chain = Chain::new(&["text"], Policy::Queue).expect("a known name");
+        let conflict = Conflict::new("x.txt", Some(b"a"), b"b", b"c");
+        assert_eq!(chain.resolve(&conflict).trace.last().map(|step| step.resolver), Some("queue@1"));
+    }
 }

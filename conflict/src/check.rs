@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::conflict::{Candidate, Conflict};
-use crate::kind::Syntax;
+use crate::kind::{Kind, Syntax};
 use crate::structure;
-use crate::structure::node::{Fault, comments};
+use crate::structure::node::{Fault, Node, comments};
 use crate::text::form::Text;
 
 /// Why a candidate may not be applied.
@@ -76,6 +76,9 @@ fn keyed(conflict: &Conflict<'_>, candidate: &Candidate, syntax: Syntax, bodies:
     if !all_fine {
         return Ok(false);
     }
+    if conflict.kind == Kind::Gitmodules {
+        submodules(&result.root)?;
+    }
     let docs = [base.as_ref().ok(), Some(hub), Some(spoke), Some(result)];
     let leaves = docs.map(|doc| {
         let mut leaves = Vec::new();
@@ -98,6 +101,28 @@ fn keyed(conflict: &Conflict<'_>, candidate: &Candidate, syntax: Syntax, bodies:
     });
     one_sided(&said, "comment")?;
     Ok(true)
+}
+
+/// Refuses paths that leave the work tree, and what git would read as an option.
+fn submodules(root: &Node<'_>) -> Result<(), Failed> {
+    for section in root.members() {
+        for member in section.node.members() {
+            let value = member.node.text();
+            let value = value.trim().trim_matches('"');
+            let hostile = match member.key.split('=').next().unwrap_or_default() {
+                "path" => {
+                    value.starts_with(['-', '/']) || value.contains('\\') || value.split('/').any(|part| part == "..")
+                }
+                "url" => value.starts_with('-') || value.starts_with("ext::") || value.contains(char::is_control),
+                "update" => value.starts_with('!'),
+                _ => false,
+            };
+            if hostile {
+                return Err(Failed::Doubtful(format!("the {} of {} is not safe", member.key, section.key)));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a line merge of YAML that the keyed reader does not understand, if a changed line has an anchor or alias.

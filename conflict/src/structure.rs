@@ -189,3 +189,130 @@ fn same_toml(a: &str, b: &str) -> bool {
     let a = digest(a);
     a.is_some() && a == digest(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SYNTAXES: [Syntax; 6] =
+        [Syntax::Json, Syntax::Jsonc, Syntax::Toml, Syntax::Yaml, Syntax::GitConfig, Syntax::Ini];
+
+    fn written(doc: &Doc<'_>) -> String {
+        let mut out = Out::default();
+        doc.root.render(&mut out, true);
+        out.text
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        let pieces = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\"",
+            "\"b\\u00e9\"",
+            "1",
+            "-0.5e+3",
+            "true",
+            "null",
+            "\n",
+            "\n",
+            " ",
+            "  ",
+            "a: 1\n",
+            "b:\n",
+            "  c: 2\n",
+            "- x\n",
+            "- name: y\n",
+            "  z: 'q' # e\n",
+            "t: |\n    x\n\n    y\n",
+            "u: >-\n  w\n",
+            "f: [a, {b: c}]\n",
+            "a = 1\n",
+            "b = [1,\n 2] # x\n",
+            "c.d = { e = 'f' }\n",
+            "[a]\n",
+            "[[t]]\n",
+            "name = \"n\"\n",
+            "m = \"\"\"\nx\n\"\"\"\n",
+            "# c\n",
+            " # d",
+            "// e\n",
+            "/* f */",
+            "---\n",
+            "[submodule \"s\"]\n",
+            "\tpath = p\n",
+            "\r\n",
+            "é",
+        ];
+        prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..14).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_is_read_is_written_back_byte_for_byte(text in texts()) {
+            for syntax in SYNTAXES {
+                if let Ok(doc) = parse(syntax, &text) {
+                    prop_assert_eq!(written(&doc), text.as_str(), "{:?}", syntax);
+                }
+            }
+        }
+
+        #[test]
+        fn json_is_what_serde_json_says_it_is(text in texts()) {
+            let theirs: Result<serde_json::Value, _> = serde_json::from_str(&text);
+            match (parse(Syntax::Json, &text), theirs) {
+                (Ok(doc), Ok(value)) => prop_assert_eq!(doc.root.digest, rewrite::value_digest(&value)),
+                (Ok(_), Err(error)) => prop_assert!(false, "serde_json refuses: {error}"),
+                (Err(Fault::Broken(what)), Ok(_)) => prop_assert!(false, "only we refuse: {what}"),
+                _ => {}
+            }
+        }
+
+        #[test]
+        fn jsonc_is_what_jsonc_parser_says_it_is(text in texts()) {
+            use jsonc_parser::{ParseOptions, parse_to_ast};
+            let theirs = parse_to_ast(&text, &Default::default(), &ParseOptions::default());
+            if parse(Syntax::Jsonc, &text).is_ok() {
+                prop_assert!(theirs.is_ok(), "{:?}", theirs.err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_tree_says_what_it_does_not_read() {
+        for (syntax, text, expect) in [
+            (Syntax::Yaml, "a: &x 1\n", "an anchor"),
+            (Syntax::Yaml, "a: *x\n", "an alias"),
+            (Syntax::Yaml, "a: !t 1\n", "a tag"),
+            (Syntax::Yaml, "<<: 1\n", "a merge key"),
+            (Syntax::Yaml, "? a\n: b\n", "a complex key"),
+            (Syntax::Yaml, "a:\n\tb: 1\n", "tabs in the indent"),
+            (Syntax::Yaml, "a: [1,\n  2]\n", "a flow collection over several lines"),
+            (Syntax::Yaml, "a: b\n  c\n", "a value over several lines"),
+            (Syntax::Yaml, "a: 1\n---\nb: 1\n", "a stream of documents"),
+            (Syntax::Jsonc, "{\"a\" /* x */: 1}", "a comment between a key and its value"),
+            (Syntax::GitConfig, "[a]\nb = c\\\nd\n", "a value over several lines"),
+        ] {
+            assert_eq!(parse(syntax, text).err(), Some(Fault::Unsupported(expect.to_owned())), "{text}");
+        }
+        for (syntax, text) in [
+            (Syntax::Yaml, "a: 1\n  b: 2\n"),
+            (Syntax::Yaml, "a: b: c\n"),
+            (Syntax::Json, "{\"a\":1,}"),
+            (Syntax::Json, "{\"a\":01}"),
+            (Syntax::Json, "// x\n{}"),
+            (Syntax::Toml, "a = \n"),
+            (Syntax::GitConfig, "[a\n"),
+        ] {
+            let fault = parse(syntax, text).err();
+            assert!(matches!(fault, Some(Fault::Broken(_) | Fault::Unsupported(_))), "{text}: {fault:?}");
+        }
+        assert_eq!(parse(Syntax::Yaml, "a: 1\na: 2\n").err(), Some(Fault::Duplicate("a".to_owned())));
+    }
+}

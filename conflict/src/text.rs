@@ -111,17 +111,9 @@ pub fn union(conflict: &Conflict<'_>) -> Result<Vec<u8>, Reason> {
         let (b, h, s) = (in_base.contains(line), in_hub.contains(line), in_spoke.contains(line));
         if b { h && s } else { h || s }
     };
-    let mut lines: Vec<&str> = hub.iter().copied().filter(|line| line.trim().is_empty() || keep(line)).collect();
-    for (index, line) in spoke.iter().enumerate() {
-        if in_hub.contains(*line) || !keep(line) {
-            continue;
-        }
-        let left = spoke[..index].iter().rev().find_map(|left| lines.iter().position(|line| line == left));
-        let mut at = left.map_or(0, |left| left + 1);
-        while at < lines.len() && !in_base.contains(lines[at]) && !in_spoke.contains(lines[at]) {
-            at += 1;
-        }
-        lines.insert(at, line);
-    }
+    let lines: Vec<&str> = hub.iter().copied().filter(|line| line.trim().is_empty() || keep(line)).collect();
+    let wanted = spoke.iter().copied().filter(|line| !line.trim().is_empty() && keep(line)).collect();
+    let is_hubs = |line: &str| in_hub.contains(line) && !in_base.contains(line);
+    let lines = crate::structure::order::weave(lines, spoke.iter().copied(), &wanted, &is_hubs);
     Ok(form.render(&lines))
 }

@@ -260,6 +260,17 @@ fn case_18_two_submodules_added_at_the_end_are_both_in() {
 }
 
 #[test]
+fn a_hostile_submodule_is_not_merged_in_alone() {
+    let base = "[submodule \"a\"]\n\tpath = a\n\turl = https://example.org/a\n";
+    let spoke = base.replace("org/a", "org/moved");
+    for line in ["path = ../../x", "path = -x", "url = --upload-pack=x", "url = ext::sh x", "update = !sh"] {
+        let hub = format!("{base}[submodule \"h\"]\n\t{line}\n");
+        let outcome = resolve(".gitmodules", base, &hub, &spoke);
+        assert!(matches!(outcome, Resolution::Suggested(_)), "{line}: {outcome:?}");
+    }
+}
+
+#[test]
 fn case_24_two_changelog_entries_are_proposed_with_hubs_first() {
     let base = "# Changes\n\n## Unreleased\n\n- old\n";
     let hub = "# Changes\n\n## Unreleased\n\n- hub\n- old\n";
@@ -286,6 +297,22 @@ fn case_32_markers_in_an_input_are_text() {
     let hub = base.replace("last", "LAST");
     let spoke = base.replace("how git", "How git");
     merged("git.txt", base, &hub, &spoke, &hub.replace("how git", "How git"));
+}
+
+#[test]
+fn case_34_deep_long_and_wide_inputs_stay_inside_the_caps() {
+    let deep = |value: &str| format!("{}{value}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let nested = |value: &str| format!("{}{value}{}", "{\"a\":".repeat(63), "}".repeat(63));
+    let wide = |side: &str| {
+        let keys = (0..3_000).map(|n| format!("\"k{n}\":1,\"{side}{n}\":2"));
+        format!("{{{}}}", keys.collect::<Vec<_>>().join(","))
+    };
+    let long = |a: u8, b: u8| format!("{{\"l\":\"{}\",\"a\":{a},\"b\":{b}}}", "x".repeat(1 << 20));
+    assert!(matches!(declined("a.json", &deep("1"), &deep("2"), &deep("3")), Reason::Unsupported { .. }));
+    assert_eq!(open_at("a.json", &nested("1"), &nested("2"), &nested("3")), ["/a".repeat(63)]);
+    let base = wide("b").replace(":2", ":1");
+    assert!(matches!(resolve("a.json", &base, &wide("h"), &wide("s")), Resolution::Resolved(_)));
+    merged("a.json", &long(1, 1), &long(2, 1), &long(1, 2), &long(2, 2));
 }
 
 #[test]

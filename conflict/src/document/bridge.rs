@@ -239,8 +239,11 @@ pub(super) fn arrange(value: &mut Value, before: &Value, schema: &Schema, path: 
         }
         Value::Array(items) if schema.is_set(path) && is_set(items) => {
             let old = before.as_array().map(Vec::as_slice).unwrap_or_default();
+            let places: BTreeMap<String, usize> =
+                old.iter().enumerate().map(|(place, item)| (item.to_string(), place)).collect();
             items.sort_by_cached_key(|item| {
-                (old.iter().position(|o| o == item).unwrap_or(usize::MAX), item.to_string())
+                let text = item.to_string();
+                (places.get(&text).copied().unwrap_or(usize::MAX), text)
             });
         }
         _ => {}

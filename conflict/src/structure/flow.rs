@@ -80,7 +80,7 @@ impl<'a> Flow<'a> {
     pub(crate) fn value(&mut self, depth: usize) -> Result<Node<'a>, Fault> {
         self.nodes += 1;
         if depth > DEPTH_LIMIT {
-            return Err(unsupported("more than 256 levels"));
+            return Err(unsupported("more than 64 levels"));
         }
         if self.nodes > NODE_LIMIT {
             return Err(unsupported("more than two million values"));

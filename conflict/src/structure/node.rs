@@ -84,7 +84,7 @@ pub(crate) enum Fault {
     Duplicate(String),
 }
 
-pub(crate) const DEPTH_LIMIT: usize = 256;
+pub(crate) const DEPTH_LIMIT: usize = 64;
 pub(crate) const NODE_LIMIT: usize = 2_000_000;
 
 pub(crate) fn broken(what: &str, src: &str, pos: usize) -> Fault {

@@ -23,31 +23,55 @@ pub(crate) fn order(base: &[String], hub: &[String], spoke: &[String], wanted: &
     let (first, second) = if spoke_leads { (spoke, hub) } else { (hub, spoke) };
     let known: HashSet<&str> = base.iter().map(String::as_str).collect();
     let in_hub: HashSet<&str> = hub.iter().map(String::as_str).collect();
-    let mut keys: Vec<&str> = first.iter().map(String::as_str).filter(|key| wanted.contains(key)).collect();
-    let mut placed: HashSet<&str> = keys.iter().copied().collect();
-    // Keys of base that both sides dropped from the leading list may be wanted still (a person chose base's).
-    for source in [second, base] {
-        let mut left: Option<&str> = None;
-        for key in source.iter().map(String::as_str) {
-            if wanted.contains(key) && placed.insert(key) {
-                let mut at = left.and_then(|left| keys.iter().position(|k| *k == left)).map_or(0, |at| at + 1);
-                // Hub's additions stay before spoke's.
-                let is_hubs = in_hub.contains(key);
-                while at < keys.len() && !is_hubs && !known.contains(keys[at]) && in_hub.contains(keys[at]) {
-                    at += 1;
-                }
-                keys.insert(at, key);
-            }
-            if placed.contains(key) {
-                left = Some(key);
-            }
-        }
-    }
+    let leading = first.iter().map(String::as_str).filter(|key| wanted.contains(key)).collect();
+    let is_hubs = |key: &str| !known.contains(key) && in_hub.contains(key);
+    let mut keys: Vec<&str> = weave(leading, second.iter().map(String::as_str), wanted, &is_hubs);
+    // What both sides dropped may be wanted still: a person chose base's.
+    keys = weave(keys, base.iter().map(String::as_str), wanted, &is_hubs);
     let sorted = |list: &[String]| list.len() > 1 && list.windows(2).all(|pair| pair[0] < pair[1]);
     if sorted(hub) && sorted(spoke) && (base.is_empty() || base.windows(2).all(|pair| pair[0] < pair[1])) {
         keys.sort_unstable();
     }
     Order { keys: keys.into_iter().map(str::to_owned).collect(), hub_reordered, spoke_reordered, clash }
+}
+
+/// Puts the wanted keys of `source` that `list` lacks behind their left neighbours.
+///
+/// Keys that hub added (`is_hubs`) go right behind; others after hub's additions at that place.
+pub(crate) fn weave<'k>(
+    list: Vec<&'k str>,
+    source: impl Iterator<Item = &'k str>,
+    wanted: &HashSet<&str>,
+    is_hubs: &dyn Fn(&str) -> bool,
+) -> Vec<&'k str> {
+    let anchors: HashSet<&str> = list.iter().copied().collect();
+    let mut placed = anchors.clone();
+    let mut behind: HashMap<Option<&'k str>, Vec<&'k str>> = HashMap::new();
+    let mut left = None;
+    for key in source {
+        if wanted.contains(key) && placed.insert(key) {
+            behind.entry(left).or_default().push(key);
+        } else if anchors.contains(key) {
+            left = Some(key);
+        }
+    }
+    let mut woven = Vec::with_capacity(placed.len());
+    let mut waiting: Vec<&'k str> = Vec::new();
+    let mut arrive = |at: Option<&'k str>, woven: &mut Vec<&'k str>, waiting: &mut Vec<&'k str>| {
+        for key in behind.remove(&at).unwrap_or_default() {
+            if is_hubs(key) { woven.push(key) } else { waiting.push(key) }
+        }
+    };
+    arrive(None, &mut woven, &mut waiting);
+    for key in list {
+        if !is_hubs(key) {
+            woven.append(&mut waiting);
+        }
+        woven.push(key);
+        arrive(Some(key), &mut woven, &mut waiting);
+    }
+    woven.append(&mut waiting);
+    woven
 }
 
 /// Says whether the keys that both lists have stand in another order.

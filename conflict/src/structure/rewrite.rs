@@ -1,6 +1,7 @@
 //! Writes a JSON value into an existing text: changed fields as spans, everything else as it stands.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::Value;
 
@@ -39,6 +40,7 @@ fn node<'a>(old: &Node<'a>, target: &Value, depth: usize, unit: usize) -> Node<'
     }
     let members = match (&old.body, target) {
         (Body::Map(members), Value::Object(fields)) => {
+            let known: HashSet<&str> = members.iter().map(|member| member.key.as_str()).collect();
             let mut kept: Vec<Member<'a>> = Vec::new();
             for member in members {
                 if let Some(value) = fields.get(&member.key) {
@@ -46,7 +48,7 @@ fn node<'a>(old: &Node<'a>, target: &Value, depth: usize, unit: usize) -> Node<'
                 }
             }
             for (key, value) in fields {
-                if !members.iter().any(|member| member.key == *key) {
+                if !known.contains(key.as_str()) {
                     let head = format!("{}: ", Value::String(key.clone()));
                     kept.push(added(old, key, head, value, depth, unit));
                 }

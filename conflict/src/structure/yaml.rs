@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
     /// Reads the members at column `indent`; the first may stand in the middle of a line.
     fn container(&mut self, indent: usize, is_list: bool, style: Style, depth: usize) -> Result<Node<'a>, Fault> {
         if depth > DEPTH_LIMIT {
-            return Err(unsupported("more than 256 levels"));
+            return Err(unsupported("more than 64 levels"));
         }
         let start = self.pos;
         let mut members: Vec<Member<'a>> = Vec::new();
