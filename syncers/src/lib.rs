@@ -1,3 +1,4 @@
 //! Syncers for git repositories, SQLite databases and file trees.
 
 pub mod content;
+pub mod git;

@@ -1,0 +1,212 @@
+//! Git spokes: mirrors, submodule pins, shared paths, and the hub's own repository.
+//!
+//! Every comparison has three sides: base (what both last agreed on), hub and spoke. A remote ref is
+//! changed only by compare-and-swap against the value in the plan, everything replaced or in dispute is
+//! pinned in the hub's store first, and what came of it is what reading back says.
+
+mod answers;
+mod apply;
+mod check;
+mod decide;
+mod export;
+mod facts;
+mod failure;
+mod fetch;
+mod guard;
+mod hub;
+mod import;
+mod listing;
+mod merge;
+mod object;
+mod paths;
+mod payload;
+mod pin;
+mod plan;
+mod push;
+mod refs;
+mod run;
+mod shared;
+mod store;
+mod url;
+
+use async_trait::async_trait;
+use cathedral_model::ecosystem::{GitSpoke, Hub, Spoke, SpokeDetail};
+use cathedral_model::ids::{Fence, RunId};
+use cathedral_model::observation::{Observation, SideState};
+use cathedral_model::plan::{Applied, PlanContext, SpokePlan};
+use cathedral_model::ports::syncer::{Imported, Place};
+use cathedral_model::ports::{Cause, Content, PortError, Sink, Source, Syncer};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use failure::GitError;
+pub use run::{Interrupt, Moment, Options};
+pub use url::Remote;
+
+use facts::Context;
+use hub::HubRepo;
+use payload::{PLAN, Payload};
+use plan::{Planner, config_digest, read_base};
+use run::Git;
+use store::Store;
+
+/// Syncs git spokes.
+pub struct GitSyncer {
+    state_dir: PathBuf,
+    hub: Hub,
+    content: Arc<dyn Content>,
+    git: Git,
+    /// Spokes may be worked on side by side; the hub repository by one at a time.
+    hub_lock: Arc<Mutex<()>>,
+    fences: Mutex<()>,
+}
+
+impl GitSyncer {
+    /// Makes a syncer that keeps its stores below `state_dir` (the ecosystem's `.cathedral` folder).
+    #[must_use]
+    pub fn new(state_dir: PathBuf, hub: Hub, content: Arc<dyn Content>, options: Options) -> Self {
+        let git = Git::new(options);
+        Self { state_dir, hub, content, git, hub_lock: Arc::default(), fences: Mutex::default() }
+    }
+
+    fn context<'a>(&'a self, spoke: &'a Spoke) -> Result<Context<'a>, GitError> {
+        let detail = detail_of(spoke)?;
+        let root = self.state_dir.parent().unwrap_or(&self.state_dir);
+        Ok(Context {
+            git: &self.git,
+            state_dir: &self.state_dir,
+            spoke,
+            detail,
+            remote: Remote::parse(&detail.url, root)?,
+            store: Store::open(&self.git, &self.state_dir, spoke.name.as_str())?,
+            hub: HubRepo::new(&self.git, &self.state_dir, &self.hub, Arc::clone(&self.hub_lock))?,
+        })
+    }
+
+    /// The store of the hub's own repository is also used for pins and shared paths.
+    fn turn(&self, spoke: &Spoke) -> Option<std::sync::MutexGuard<'_, ()>> {
+        (spoke.name == self.hub.name).then(|| self.hub_lock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn payload(&self, context: &Context<'_>, plan: &SpokePlan) -> Result<Payload, PortError> {
+        let bytes = self.content.get(&plan.payload)?;
+        let payload: Payload = serde_json::from_slice(&bytes)
+            .map_err(|e| PortError::Corrupt(format!("git plan {}: {e}", plan.payload)))?;
+        if payload.v != PLAN || payload.spoke != context.spoke.name.as_str() || plan.spoke != context.spoke.name {
+            return Err(PortError::Corrupt(format!("plan {} is not one for {}", plan.payload, context.spoke.name)));
+        }
+        if payload.config != config_digest(context)? {
+            let message = format!("{}: it was planned under another configuration; plan again", context.spoke.name);
+            return Err(PortError::failed(Cause::Refused, message));
+        }
+        Ok(payload)
+    }
+
+    /// Remembers the newest fence of a spoke, durably, and refuses older ones.
+    fn check_fence(&self, context: &Context<'_>, fence: Fence) -> Result<(), PortError> {
+        let _alone = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = context.store.path().join("cathedral-fence");
+        let newest = std::fs::read_to_string(&path).ok().and_then(|t| t.trim().parse::<i64>().ok()).unwrap_or(i64::MIN);
+        if fence.0 < newest {
+            return Err(PortError::Fenced(format!("{}: fence {fence} is older than {newest}", context.spoke.name)));
+        }
+        if fence.0 > newest {
+            let failed = |e: &std::io::Error| PortError::io(path.display(), e);
+            let mut file = tempfile::NamedTempFile::new_in(context.store.path()).map_err(|e| failed(&e))?;
+            std::io::Write::write_all(&mut file, fence.to_string().as_bytes()).map_err(|e| failed(&e))?;
+            file.as_file().sync_all().map_err(|e| failed(&e))?;
+            file.persist(&path).map_err(|e| failed(&e.error))?;
+            store::sync_folder(context.store.path())?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Syncer for GitSyncer {
+    async fn observe(&self, spoke: &Spoke) -> Result<Observation, PortError> {
+        let _turn = self.turn(spoke);
+        let context = self.context(spoke)?;
+        let facts = context.observe()?;
+        let (hub, spoke) = context.states(&facts);
+        Ok(Observation { hub, spoke, warnings: facts.warnings })
+    }
+
+    async fn plan(&self, spoke: &Spoke, asked: &PlanContext) -> Result<SpokePlan, PortError> {
+        let _turn = self.turn(spoke);
+        let context = self.context(spoke)?;
+        let facts = context.observe()?;
+        let base = read_base(&context, asked.base.as_ref(), self.content.as_ref())?;
+        let (hub, spoke) = context.states(&facts);
+        let expected = cathedral_model::observation::Digests { hub: hub.digest, spoke: spoke.digest };
+        Ok(Planner::new(&context, &facts, asked, base).run(expected, self.content.as_ref())?)
+    }
+
+    async fn pin(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId) -> Result<(), PortError> {
+        let _turn = self.turn(spoke);
+        let context = self.context(spoke)?;
+        let payload = self.payload(&context, plan)?;
+        Ok(pin::pin(&context, &payload, run)?)
+    }
+
+    async fn apply(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId, fence: Fence) -> Result<Applied, PortError> {
+        let _turn = self.turn(spoke);
+        let context = self.context(spoke)?;
+        self.check_fence(&context, fence)?;
+        let payload = self.payload(&context, plan)?;
+        // No pin, no write: repeating it costs nothing when it is done.
+        pin::pin(&context, &payload, run)?;
+        Ok(apply::apply(&context, &payload, self.content.as_ref())?)
+    }
+
+    async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError> {
+        match place {
+            Place::Path(dir) => export::path(&self.git, dir, sink),
+            Place::Live(_) => {
+                let _turn = self.turn(spoke);
+                export::live(&self.context(spoke)?, sink)
+            }
+        }
+    }
+
+    async fn import(
+        &self,
+        spoke: &Spoke,
+        place: &Place,
+        source: &mut dyn Source,
+        run: RunId,
+        fence: Fence,
+    ) -> Result<Imported, PortError> {
+        match place {
+            Place::Path(dir) => import::path(&self.git, &self.state_dir, dir, source, run),
+            Place::Live(_) => {
+                let _turn = self.turn(spoke);
+                let context = self.context(spoke)?;
+                self.check_fence(&context, fence)?;
+                import::live(&context, source, run)
+            }
+        }
+    }
+}
+
+fn detail_of(spoke: &Spoke) -> Result<&GitSpoke, GitError> {
+    match &spoke.detail {
+        SpokeDetail::Git(detail) => Ok(detail),
+        _ => Err(GitError::Invalid(format!("{} is not a git spoke", spoke.name))),
+    }
+}
+
+/// The position of a ref for people.
+fn position(name: &str, oid: &str) -> String {
+    format!("{} {}", name.strip_prefix("refs/heads/").unwrap_or(name), object::short(Some(oid)))
+}
+
+/// A ref as people call it.
+fn name_for_people(name: &str) -> String {
+    for (prefix, kind) in [("refs/heads/", "branch"), ("refs/tags/", "tag")] {
+        if let Some(rest) = name.strip_prefix(prefix) {
+            return format!("{kind} {rest}");
+        }
+    }
+    name.to_owned()
+}

@@ -1,0 +1,313 @@
+//! What both sides of a spoke, and its mirrors, hold now. Reading an unchanged local spoke starts no
+//! process.
+
+use cathedral_model::ecosystem::{GitIntegration, GitSpoke, Mirror, SharedPath, Spoke};
+use cathedral_model::ids::Digest;
+use cathedral_model::observation::SideState;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::failure::GitError;
+use super::fetch::{self, Fetch, kept_at};
+use super::hub::HubRepo;
+use super::listing::list;
+use super::object::{Oid, short};
+use super::paths;
+use super::refs::{self, Listing, Values, escaped, takes_part};
+use super::run::Git;
+use super::store::{RefChange, Relation, Store};
+use super::url::Remote;
+
+/// Key of the pinned commit of a submodule against the spoke's branch.
+#[must_use]
+pub fn pin_key(path: &str) -> String {
+    format!("pin:{path}")
+}
+
+/// Key of a shared path.
+#[must_use]
+pub fn path_key(shared: &SharedPath) -> String {
+    format!("path:{}", shared.hub)
+}
+
+/// Everything at hand while one spoke is worked on.
+pub struct Context<'a> {
+    pub git: &'a Git,
+    pub state_dir: &'a Path,
+    pub spoke: &'a Spoke,
+    pub detail: &'a GitSpoke,
+    pub remote: Remote,
+    pub store: Store,
+    pub hub: HubRepo<'a>,
+}
+
+/// A mirror as it was found.
+#[derive(Clone, Debug, Default)]
+pub struct MirrorFacts {
+    pub refs: Values,
+    /// Why it takes no part this time.
+    pub unreachable: Option<String>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The hub's value of every item: refs, `pin:PATH`, `path:PATH`.
+    pub hub: Values,
+    /// The spoke's value of the same items.
+    pub spoke: Values,
+    /// All refs of the spoke that take part, whatever the integration.
+    pub spoke_refs: Values,
+    pub mirrors: BTreeMap<String, MirrorFacts>,
+    pub hub_head: Option<String>,
+    pub spoke_head: Option<String>,
+    /// Items that must not be touched now, with the reason.
+    pub frozen: BTreeMap<String, String>,
+    pub warnings: Vec<String>,
+}
+
+impl Context<'_> {
+    /// The mirrors of the spoke.
+    #[must_use]
+    pub fn mirrors(&self) -> &[Mirror] {
+        match &self.detail.integration {
+            GitIntegration::Mirror { mirrors } => mirrors,
+            _ => &[],
+        }
+    }
+
+    /// The full name of the branch that pins and shared paths follow.
+    #[must_use]
+    pub fn branch(&self) -> String {
+        format!("refs/heads/{}", self.detail.branch)
+    }
+
+    /// The path of the pin, for a submodule.
+    #[must_use]
+    pub fn pin(&self) -> Option<&str> {
+        match &self.detail.integration {
+            GitIntegration::Submodule { path } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Checks a mirror's address.
+    pub fn mirror_remote(&self, mirror: &Mirror) -> Result<Remote, GitError> {
+        if mirror.name == self.spoke.name {
+            return Err(GitError::Invalid(format!("mirror {} has the name of its spoke", mirror.name)));
+        }
+        Remote::parse(&mirror.url, self.state_dir.parent().unwrap_or(self.state_dir))
+    }
+
+    /// Reads both sides, and takes whatever is new into the store.
+    pub fn observe(&self) -> Result<Facts, GitError> {
+        let mut facts = Facts::default();
+        let listing = self.read_spoke(&mut facts)?;
+        facts.spoke_head = listing.head;
+        facts.spoke_refs = listing.refs;
+        match &self.detail.integration {
+            GitIntegration::Mirror { .. } => self.observe_mirror(&mut facts)?,
+            GitIntegration::Master => facts.hub_head.clone_from(&facts.spoke_head),
+            GitIntegration::Submodule { .. } | GitIntegration::SharedPaths => {}
+        }
+        if self.pin().is_some() || !self.detail.shared_paths.is_empty() {
+            self.observe_hub_tree(&mut facts)?;
+        }
+        Ok(facts)
+    }
+
+    fn read_spoke(&self, facts: &mut Facts) -> Result<Listing, GitError> {
+        let name = self.spoke.name.as_str();
+        let mut listing = list(self.git, &self.remote)?.filtered(&self.detail.refs, name);
+        facts.warnings.append(&mut listing.warnings);
+        let fetch = Fetch { store: &self.store,
+            remote: &self.remote,
+            side: name,
+            allow: &self.detail.fsck_allow,
+            complete: true,
+        };
+        for (refused, why) in fetch.run(&mut listing)? {
+            facts.warnings.push(format!("{name}: {refused} is refused and left alone: {why}"));
+            facts.frozen.insert(refused, why);
+        }
+        Ok(listing)
+    }
+
+    fn observe_mirror(&self, facts: &mut Facts) -> Result<(), GitError> {
+        facts.spoke = facts.spoke_refs.clone();
+        facts.hub = self.store.refs("refs/")?;
+        facts.hub.retain(|name, _| takes_part(&self.detail.refs, name));
+        facts.hub_head = self.store.head();
+        for mirror in self.mirrors() {
+            let mut found = MirrorFacts::default();
+            match self.read_mirror(mirror, facts) {
+                Ok(listing) => found.refs = listing.refs,
+                Err(GitError::Stopped) => return Err(GitError::Stopped),
+                Err(e @ (GitError::Invalid(_) | GitError::Full(_))) => return Err(e),
+                Err(error) => {
+                    facts.warnings.push(format!("mirror {} takes no part in this run: {error}", mirror.name));
+                    found.unreachable = Some(error.to_string());
+                }
+            }
+            facts.mirrors.insert(mirror.name.as_str().to_owned(), found);
+        }
+        Ok(())
+    }
+
+    fn read_mirror(&self, mirror: &Mirror, facts: &mut Facts) -> Result<Listing, GitError> {
+        let (remote, side) = (self.mirror_remote(mirror)?, mirror.name.as_str());
+        let mut listing = list(self.git, &remote)?.filtered(&self.detail.refs, side);
+        facts.warnings.append(&mut listing.warnings);
+        let fetch =
+            Fetch { store: &self.store, remote: &remote, side, allow: &self.detail.fsck_allow, complete: true };
+        for (refused, why) in fetch.run(&mut listing)? {
+            facts.warnings.push(format!("mirror {side}: {refused} is refused and left alone: {why}"));
+            facts.frozen.insert(format!("{side}:{refused}"), why);
+        }
+        Ok(listing)
+    }
+
+    fn observe_hub_tree(&self, facts: &mut Facts) -> Result<(), GitError> {
+        let _turn = self.hub.turn();
+        let tip = self.hub.tip()?;
+        let shared = &self.detail.shared_paths;
+        let mut wanted: Vec<&str> = self.pin().into_iter().collect();
+        wanted.extend(shared.iter().map(|s| s.hub.as_str()));
+        let mut found = self.hub.read(&tip, &wanted)?.into_iter();
+        let branch_tip = facts.spoke_refs.get(&self.branch()).cloned();
+        if let Some(path) = self.pin() {
+            let key = pin_key(path);
+            if let Some(entry) = found.next().flatten() {
+                if entry.is_gitlink() {
+                    self.keep_pin(&tip, path, &entry.oid)?;
+                    facts.hub.insert(key.clone(), entry.oid);
+                } else {
+                    let why = format!("{path} in the hub is not a submodule");
+                    facts.warnings.push(why.clone());
+                    facts.frozen.insert(key.clone(), why);
+                }
+            }
+            if let Some(oid) = &branch_tip {
+                facts.spoke.insert(key.clone(), oid.clone());
+            }
+            if let Some(why) = facts.frozen.get(&self.branch()).cloned() {
+                facts.frozen.insert(key, why);
+            }
+        }
+        for (shared, entry) in shared.iter().zip(found) {
+            let key = path_key(shared);
+            if let Some(value) = paths::value_of(entry, &shared.hub)? {
+                self.keep_hub_path(&tip, shared, &value)?;
+                facts.hub.insert(key.clone(), value);
+            }
+            if let Some(tip) = &branch_tip
+                && !facts.frozen.contains_key(&self.branch())
+                && let Some(value) = paths::value_of(self.store.entry_at(tip, &shared.spoke)?, &shared.hub)?
+            {
+                facts.spoke.insert(key.clone(), value);
+            }
+            if let Some(why) = facts.frozen.get(&self.branch()).cloned() {
+                facts.frozen.insert(key, why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the hub's pin in the store, from wherever its commit can be had.
+    fn keep_pin(&self, tip: &str, path: &str, oid: &Oid) -> Result<(), GitError> {
+        let name = format!("refs/cathedral/hub/pin/{}/%tip", escaped(path));
+        let before = self.store.get(&name)?;
+        if before.as_ref() == Some(oid) {
+            return Ok(());
+        }
+        let mut arrived = self.store.commit(oid).is_ok();
+        if !arrived {
+            for folder in self.hub.submodule_folders(tip, path) {
+                match fetch::copy_ref(&self.store, &folder, oid, "refs/cathedral/hub/%arriving") {
+                    Ok(()) => arrived = true,
+                    Err(GitError::Stopped) => return Err(GitError::Stopped),
+                    // The next place may have it; a commit that is nowhere is told by the plan.
+                    Err(_) => {}
+                }
+            }
+        }
+        if !arrived {
+            return Ok(());
+        }
+        let mut changes = vec![RefChange::set(&name, oid)];
+        if let Some(old) = before
+            && self.store.relation(&old, oid) != Relation::Behind
+        {
+            changes.push(RefChange::set(format!("refs/cathedral/seen/{old}"), &old));
+        }
+        self.store.update(&changes)
+    }
+
+    /// Keeps what the hub holds at a shared path in the spoke's store.
+    fn keep_hub_path(&self, tip: &str, shared: &SharedPath, value: &str) -> Result<(), GitError> {
+        let name = format!("refs/cathedral/hub/paths/{}/%tip", escaped(&shared.hub));
+        let before = self.store.get(&name)?;
+        if let Some(before) = &before
+            && self.store.commit(before).is_ok_and(|c| c.tree == value)
+        {
+            return Ok(());
+        }
+        let hub_store = self.hub.store_at(tip)?;
+        let entry = hub_store
+            .entry_at(tip, &shared.hub)?
+            .ok_or_else(|| GitError::Busy(format!("{} went away while it was read", shared.hub)))?;
+        let written = paths::write_value(&hub_store, &entry, &shared.hub)?;
+        let carrier = paths::carrier(&hub_store, &written)?;
+        let carried = format!("refs/cathedral/shared/{}/{}/%tip", self.spoke.name, escaped(&shared.hub));
+        hub_store.update(&[RefChange::set(&carried, &carrier)])?;
+        if let Some(old) = before {
+            self.store.update(&[RefChange::set(format!("refs/cathedral/seen/{old}"), &old)])?;
+        }
+        fetch::copy_ref(&self.store, hub_store.path(), &carried, &name)
+    }
+
+    /// Returns the digests, positions and counts of both sides.
+    #[must_use]
+    pub fn states(&self, facts: &Facts) -> (SideState, SideState) {
+        if matches!(self.detail.integration, GitIntegration::Master) {
+            let state = self.state(&facts.spoke_refs, facts.spoke_head.as_deref(), &facts.spoke_refs, &BTreeMap::new());
+            return (state.clone(), state);
+        }
+        let hub_refs = if matches!(self.detail.integration, GitIntegration::Mirror { .. }) { &facts.hub } else { &facts.spoke_refs };
+        let mut hub = self.state(&facts.hub, facts.hub_head.as_deref(), hub_refs, &BTreeMap::new());
+        if let Some(pin) = self.pin() {
+            hub.position = match facts.hub.get(&pin_key(pin)) {
+                Some(oid) => format!("{pin} {}", short(Some(oid))),
+                None => format!("{pin} not there yet"),
+            };
+        } else if matches!(self.detail.integration, GitIntegration::SharedPaths) {
+            hub.position = format!("{} shared paths", facts.hub.len());
+        }
+        let spoke = self.state(&facts.spoke_refs, facts.spoke_head.as_deref(), &facts.spoke_refs, &facts.mirrors);
+        (hub, spoke)
+    }
+
+    fn state(&self, values: &Values, head: Option<&str>, refs: &Values, mirrors: &BTreeMap<String, MirrorFacts>) -> SideState {
+        let head = head.map(str::to_owned);
+        let mut lines: Vec<(String, String)> = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        lines.push(("HEAD".into(), head.unwrap_or_default()));
+        for (name, mirror) in mirrors {
+            lines.extend(mirror.refs.iter().map(|(k, v)| (format!("{name}:{k}"), v.clone())));
+            if mirror.unreachable.is_some() {
+                lines.push((format!("{name}:"), "unreachable".into()));
+            }
+        }
+        let digest: Digest = refs::digest(lines.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        let position = match refs.get(&self.branch()) {
+            Some(oid) => format!("{} {}", self.detail.branch, short(Some(oid))),
+            None if refs.is_empty() => "empty".to_owned(),
+            None => format!("{} refs", refs.len()),
+        };
+        SideState { digest, position, items: values.len() as u64 }
+    }
+
+    /// Sets the store's view of a remote's ref after it was read back.
+    pub fn remember(&self, side: &str, name: &str, oid: &str) -> RefChange {
+        RefChange::set(kept_at(side, name), oid)
+    }
+}

@@ -1,0 +1,198 @@
+//! Takes what a remote advertises into the store. Nothing becomes visible as the remote's value before
+//! it passed git's strict checks and ours; values that go away stay reachable.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check;
+use super::failure::GitError;
+use super::object::Oid;
+use super::refs::{Listing, Values};
+use super::store::{RefChange, Relation, Store};
+use super::url::Remote;
+
+/// Under this prefix fetched refs wait for the checks.
+const QUARANTINE: &str = "refs/cathedral/quarantine/";
+
+/// Returns where a remote's ref is kept.
+#[must_use]
+pub fn kept_at(side: &str, name: &str) -> String {
+    format!("refs/cathedral/remote/{side}/{}", name.strip_prefix("refs/").unwrap_or(name))
+}
+
+/// Returns the refs of a remote as they were accepted last.
+pub fn accepted(store: &Store, side: &str) -> Result<Values, GitError> {
+    let prefix = format!("refs/cathedral/remote/{side}/");
+    let refs = store.refs(&prefix)?;
+    Ok(refs.into_iter().map(|(name, oid)| (format!("refs/{}", &name[prefix.len()..]), oid)).collect())
+}
+
+/// How to fetch.
+pub struct Fetch<'a> {
+    pub store: &'a Store,
+    pub remote: &'a Remote,
+    /// The name below `refs/cathedral/remote/`.
+    pub side: &'a str,
+    /// Message ids of git's checks that are tolerated.
+    pub allow: &'a [String],
+    /// Whether refs that are not in the listing are gone, or just were not asked for.
+    pub complete: bool,
+}
+
+impl Fetch<'_> {
+    /// Brings the store up to the listing, which is corrected where the remote moved meanwhile. Returns
+    /// the refs that were refused, with the reason; they keep their last good value in the store.
+    pub fn run(&self, listing: &mut Listing) -> Result<BTreeMap<String, String>, GitError> {
+        let before = accepted(self.store, self.side)?;
+        let mut refused = BTreeMap::new();
+        let mut wanted: Vec<String> =
+            listing.refs.iter().filter(|(name, oid)| before.get(*name) != Some(oid)).map(|(n, _)| n.clone()).collect();
+        let refused_before = self.store.refs(&self.refused_at("refs/"))?;
+        wanted.retain(|name| {
+            let known = refused_before.get(&self.refused_at(name)) == listing.refs.get(name);
+            if known {
+                refused.insert(name.clone(), "it was refused before and has not changed".to_owned());
+            }
+            !known
+        });
+        let gone: Vec<&String> = before.keys().filter(|n| self.complete && !listing.refs.contains_key(*n)).collect();
+        if wanted.is_empty() && gone.is_empty() {
+            return Ok(refused);
+        }
+        self.some(&wanted, listing, &mut refused)?;
+        let quarantined = self.quarantined()?;
+        let known: BTreeSet<Oid> = before.values().cloned().collect();
+        let wrong = check::findings(self.store, &quarantined, &known, self.allow)?;
+        self.admit(&before, &quarantined, &wrong, &gone)?;
+        for name in &wanted {
+            if let Some(oid) = quarantined.get(name) {
+                listing.refs.insert(name.clone(), oid.clone());
+            }
+        }
+        refused.extend(wrong);
+        Ok(refused)
+    }
+
+    fn refused_at(&self, name: &str) -> String {
+        format!("refs/cathedral/refused/{}/{}", self.side, name.strip_prefix("refs/").unwrap_or(name))
+    }
+
+    fn quarantine_at(&self, name: &str) -> String {
+        format!("{QUARANTINE}{}/{}", self.side, name.strip_prefix("refs/").unwrap_or(name))
+    }
+
+    fn quarantined(&self) -> Result<Values, GitError> {
+        let prefix = self.quarantine_at("refs/");
+        let refs = self.store.refs(&prefix)?;
+        Ok(refs.into_iter().map(|(name, oid)| (format!("refs/{}", &name[prefix.len()..]), oid)).collect())
+    }
+
+    /// Fetches refs into the quarantine; where one of them is at fault, the others still come.
+    fn some(&self, names: &[String], listing: &mut Listing, refused: &mut BTreeMap<String, String>) -> Result<(), GitError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.clear_leftovers(names)?;
+        match self.fetch(names) {
+            Ok(()) => Ok(()),
+            Err(error) if !error.is_about_items() => Err(error),
+            Err(error) if names.len() == 1 => {
+                if matches!(error, GitError::NotFound(_)) {
+                    listing.refs.remove(&names[0]); // It went away since it was listed.
+                } else {
+                    refused.insert(names[0].clone(), error.to_string());
+                }
+                Ok(())
+            }
+            Err(_) => {
+                let (left, right) = names.split_at(names.len() / 2);
+                self.some(left, listing, refused)?;
+                self.some(right, listing, refused)
+            }
+        }
+    }
+
+    /// A crash may have left refs in the quarantine that stand in the way of these.
+    fn clear_leftovers(&self, names: &[String]) -> Result<(), GitError> {
+        let left = self.store.refs(&self.quarantine_at("refs/"))?;
+        let wanted: BTreeSet<String> = names.iter().map(|n| self.quarantine_at(n)).collect();
+        let in_the_way = |name: &str| !wanted.contains(name) && wanted.iter().any(|w| super::refs::collide(w, name));
+        let changes: Vec<RefChange> = left.keys().filter(|n| in_the_way(n)).map(RefChange::delete).collect();
+        self.store.update(&changes)
+    }
+
+    fn fetch(&self, names: &[String]) -> Result<(), GitError> {
+        let mut input = String::new();
+        for name in names {
+            input.push_str(&format!("+{name}:{}\n", self.quarantine_at(name)));
+        }
+        let mut call = self
+            .store
+            .call(format!("fetch from {}", self.remote))
+            .remote(self.remote)
+            .config("fetch.fsckObjects=true")
+            .config("transfer.fsckObjects=true")
+            .config("fetch.showForcedUpdates=false")
+            .config("fetch.recurseSubmodules=false");
+        for id in self.allow.iter().filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric())) {
+            call = call.config(format!("fetch.fsck.{id}=ignore"));
+        }
+        call.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--refmap=", "--stdin", "--end-of-options"])
+            .args([self.remote.argument()])
+            .input(input)
+            .run()
+            .map(drop)
+    }
+
+    /// Moves what passed out of the quarantine. What is replaced without being contained in its
+    /// successor, or vanished, stays reachable under its own id.
+    fn admit(&self, before: &Values, fetched: &Values, wrong: &BTreeMap<String, String>, gone: &[&String]) -> Result<(), GitError> {
+        let (mut first, mut then) = (Vec::new(), Vec::new());
+        let keep = |oid: &Oid| RefChange::set(format!("refs/cathedral/seen/{oid}"), oid);
+        for name in gone {
+            first.push(keep(&before[*name]));
+            first.push(RefChange::delete(kept_at(self.side, name)));
+        }
+        for (name, oid) in fetched {
+            first.push(RefChange::delete(self.quarantine_at(name)));
+            if wrong.contains_key(name) {
+                then.push(RefChange::set(self.refused_at(name), oid));
+                continue;
+            }
+            if let Some(old) = before.get(name)
+                && old != oid
+                && self.store.relation(old, oid) != Relation::Behind
+            {
+                then.push(keep(old));
+            }
+            then.push(RefChange::set(kept_at(self.side, name), oid));
+        }
+        then.dedup_by(|a, b| a.name == b.name);
+        first.sort_by(|a, b| a.name.cmp(&b.name));
+        first.dedup_by(|a, b| a.name == b.name);
+        then.sort_by(|a, b| a.name.cmp(&b.name));
+        then.dedup_by(|a, b| a.name == b.name);
+        // The new names first wherever they are not in the way of old ones, so that a crash between the
+        // two leaves every object reachable; else the quarantine is fetched again.
+        let (deletes, keeps): (Vec<_>, Vec<_>) = first.into_iter().partition(|c| c.new.is_none());
+        let (unmove, vanish): (Vec<_>, Vec<_>) = deletes.into_iter().partition(|c| c.name.starts_with(QUARANTINE));
+        self.store.update(&keeps)?;
+        self.store.update(&vanish)?;
+        self.store.update(&then)?;
+        self.store.update(&unmove)
+    }
+}
+
+/// Fetches one commit by a ref of another repository on this machine, into a ref of the store.
+pub fn copy_ref(store: &Store, from: &std::path::Path, source: &str, target: &str) -> Result<(), GitError> {
+    let remote = Remote::Local(from.to_owned());
+    store
+        .call(format!("copy {source}"))
+        .remote(&remote)
+        .config("fetch.fsckObjects=true")
+        .config("uploadpack.allowAnySHA1InWant=true")
+        .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--refmap=", "--end-of-options"])
+        .args([remote.argument()])
+        .args([format!("+{source}:{target}")])
+        .run()
+        .map(drop)
+}

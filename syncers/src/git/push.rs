@@ -1,0 +1,120 @@
+//! Writes refs of a remote by compare-and-swap. There is no forced push: every change names the value
+//! it replaces, and what came of it is read back by the caller.
+
+use std::collections::BTreeMap;
+
+use super::failure::{GitError, cap, telling};
+use super::object::Oid;
+use super::store::Store;
+use super::url::Remote;
+
+/// How many refs one call carries.
+const BATCH: usize = 1000;
+
+/// One ref to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    pub name: String,
+    /// What it must hold; none: it must not exist.
+    pub old: Option<Oid>,
+    /// None deletes.
+    pub new: Option<Oid>,
+}
+
+/// A push of objects and refs.
+pub struct Push<'a> {
+    pub store: &'a Store,
+    pub remote: &'a Remote,
+    /// Lets a repository with a working tree follow when its checked-out branch moves; git refuses
+    /// when the tree is not clean.
+    pub update_worktree: bool,
+}
+
+impl Push<'_> {
+    /// Carries the updates out as far as the remote lets it, and returns the remote's words for those
+    /// it declined. Success is for the caller to read back. Fails only when the remote as a whole does.
+    pub fn run(&self, updates: &[Update]) -> Result<BTreeMap<String, String>, GitError> {
+        let mut declined = BTreeMap::new();
+        // Deletions first: a new name may need the place of an old one.
+        let (deletes, sets): (Vec<_>, Vec<_>) = updates.iter().cloned().partition(|u| u.new.is_none());
+        for batch in deletes.chunks(BATCH).chain(sets.chunks(BATCH)) {
+            let refused = self.push(batch, true)?;
+            if refused.is_empty() {
+                continue;
+            }
+            // All or nothing failed for some: the others still go, each judged by itself.
+            declined.extend(if batch.len() == 1 { refused } else { self.push(batch, false)? });
+        }
+        Ok(declined)
+    }
+
+    fn push(&self, batch: &[Update], atomic: bool) -> Result<BTreeMap<String, String>, GitError> {
+        let mut args = vec!["push".to_owned(), "--porcelain".into(), "--no-verify".into(), "--no-signed".into(), "--no-follow-tags".into()];
+        if atomic && batch.len() > 1 {
+            args.push("--atomic".into());
+        }
+        if self.update_worktree && self.remote.local().is_some() {
+            args.push("--receive-pack=git -c receive.denyCurrentBranch=updateInstead receive-pack".into());
+        }
+        for update in batch {
+            args.push(format!("--force-with-lease={}:{}", update.name, update.old.as_deref().unwrap_or("")));
+        }
+        args.push("--end-of-options".into());
+        let specs = batch.iter().map(|u| format!("{}:{}", u.new.as_deref().unwrap_or(""), u.name));
+        let what = format!("push to {}", self.remote);
+        let out = self
+            .store
+            .call(&what)
+            .remote(self.remote)
+            .config("push.default=nothing")
+            .config("push.recurseSubmodules=no")
+            .args(args)
+            .args([self.remote.argument()])
+            .args(specs)
+            .run_any()?;
+        let declined = refusals(&String::from_utf8_lossy(&out.stdout), &out.stderr);
+        if out.code == 0 || !declined.is_empty() {
+            return Ok(declined);
+        }
+        if atomic && batch.len() > 1 && out.stderr.contains("does not support --atomic") {
+            return Ok(batch.iter().map(|u| (u.name.clone(), telling(&out.stderr))).collect());
+        }
+        match GitError::classify(&what, &out.stderr) {
+            // A hook or limit that speaks for the whole push.
+            GitError::Refused(why) | GitError::Failed(why) => Ok(batch.iter().map(|u| (u.name.clone(), why.clone())).collect()),
+            other => Err(other),
+        }
+    }
+}
+
+/// Reads `! SRC:DST [reason]` lines and adds what the remote said.
+fn refusals(stdout: &str, stderr: &str) -> BTreeMap<String, String> {
+    let said: Vec<&str> = stderr
+        .lines()
+        .filter_map(|l| l.strip_prefix("remote:"))
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    let said = if said.is_empty() { String::new() } else { format!(": {}", cap(&said.join("; "), 400)) };
+    stdout
+        .lines()
+        .filter_map(|line| {
+            let (spec, why) = line.strip_prefix("!\t")?.split_once('\t')?;
+            let name = spec.rsplit_once(':').map_or(spec, |(_, dst)| dst);
+            Some((name.to_owned(), format!("the remote declined it: {}{said}", why.trim_matches(['[', ']']))))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_remote_are_kept_per_ref() {
+        let stdout = "To x\n=\ta:refs/heads/ok\t[up to date]\n!\tb:refs/heads/main\t[remote rejected] (hook declined)\nDone\n";
+        let found = refusals(stdout, "remote: policy: frozen        \nerror: failed to push\n");
+        assert_eq!(found.len(), 1);
+        assert!(found["refs/heads/main"].ends_with("(hook declined): policy: frozen"), "{found:?}");
+    }
+}
