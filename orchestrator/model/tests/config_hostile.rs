@@ -125,38 +125,38 @@ fn ten_thousand_spokes_are_read_and_ten_thousand_mistakes_are_counted() {
 }
 
 #[test]
-fn a_hundred_thousand_of_anything_is_little_work() {
+fn tens_of_thousands_of_anything_are_little_work() {
     let head = "cathedral_ecosystem:\n  master_repository: hub\n";
     let many = |piece: &str, count: usize| piece.repeat(count);
     let cases = [
-        ("the same key", format!("{head}{}", many("  name: a\n", 90_000))),
-        ("unknown keys", format!("{head}{}", (0..60_000).fold(String::new(), |all, n| format!("{all}  key{n}: a\n")))),
-        ("a chain", format!("{head}  conflicts: {{ chain: [{}{}] }}\n", many("text,", 90_000), many("queue,", 80_000))),
+        ("the same key", format!("{head}{}", many("  name: a\n", 40_000))),
+        ("unknown keys", format!("{head}{}", (0..30_000).fold(String::new(), |all, n| format!("{all}  key{n}: a\n")))),
+        ("a chain", format!("{head}  conflicts: {{ chain: [{}{}] }}\n", many("text,", 40_000), many("queue,", 40_000))),
         (
             "secrets on a line",
-            format!("{head}  backup: {{ recipients: [{}] }}\n", many("AGE-SECRET-KEY-1QQQQQQQQ,", 30_000)),
+            format!("{head}  backup: {{ recipients: [{}] }}\n", many("AGE-SECRET-KEY-1QQQQQQQQ,", 10_000)),
         ),
-        ("opposite names", format!("{head}  connected_repositories: [{}]\n", many("{name: a, after: [bb]},", 40_000))),
-        ("one path", format!("{head}  connected_files: [{}]\n", many("{name: a, hub: b, paths: [b]},", 30_000))),
+        ("opposite names", format!("{head}  connected_repositories: [{}]\n", many("{name: a, after: [bb]},", 12_000))),
+        ("one path", format!("{head}  connected_files: [{}]\n", many("{name: a, hub: b, paths: [b]},", 12_000))),
         (
             "mirrors",
             format!(
                 "{head}  connected_repositories: [{{ name: a, mirrors: [{}] }}]\n",
-                many("{name: b, url: c},", 40_000)
+                many("{name: b, url: c},", 12_000)
             ),
         ),
         (
             "shared paths",
             format!(
                 "{head}  connected_repositories: [{{ name: a, shared_paths: [{}] }}]\n",
-                many("{hub: b, spoke: c},", 40_000)
+                many("{hub: b, spoke: c},", 12_000)
             ),
         ),
         (
             "one table",
             format!(
                 "{head}  backup: {{ destinations: [{{ name: a, url: \"file:b\", labels: {{ {} }} }}] }}\n",
-                many("a: b,", 90_000)
+                many("a: b,", 40_000)
             ),
         ),
     ];
