@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cathedral_model::ids::LeafIndex;
@@ -33,6 +34,9 @@ use crate::reader::LogReader;
 use crate::signer::Signer;
 use crate::statements;
 use crate::wal::Wal;
+
+/// How long an acknowledged leaf stays in the write-ahead log alone.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// Fills a buffer with random bytes.
 pub type Entropy = Box<dyn FnMut(&mut [u8]) -> io::Result<()> + Send>;
@@ -63,7 +67,18 @@ impl FileLog {
     /// `origin` is `<hub-id>.cathedral/<ecosystem>`; `keys` is kept apart from the log, since what is
     /// remembered there finds a log that was put back. Refused with [`LogError::Corrupt`] when log,
     /// write-ahead log and memory do not fit together; nothing is changed then.
-    pub fn open(dir: &Path, keys: &Path, origin: &str, mut entropy: Entropy) -> Result<Self, LogError> {
+    pub fn open(dir: &Path, keys: &Path, origin: &str, entropy: Entropy) -> Result<Self, LogError> {
+        Self::open_with(dir, keys, origin, entropy, CHECKPOINT_EVERY)
+    }
+
+    /// Opens the log as [`Self::open`] does, to be published at most `every` so often while it grows.
+    pub fn open_with(
+        dir: &Path,
+        keys: &Path,
+        origin: &str,
+        mut entropy: Entropy,
+        every: Duration,
+    ) -> Result<Self, LogError> {
         let parsed = Origin::parse(origin)?;
         disk::make_dirs(dir)?;
         disk::make_dirs(keys)?;
@@ -85,7 +100,7 @@ impl FileLog {
         let mut shelf = Shelf { dir: dir.to_owned(), memory: Memory::open(keys)?, index, statements, tree };
         shelf.publish()?;
         let wal = Wal::begin(dir, shelf.published())?;
-        let writer = Writer { shelf, origin: parsed, entropy, signer, wal, head: head.clone(), stopped: None };
+        let writer = Writer { shelf, origin: parsed, entropy, signer, wal, every, head: head.clone(), stopped: None };
         let (requests, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.serve(&inbox));
         let thread = thread.map_err(|source| LogError::Io { what: "thread of the log".into(), source })?;

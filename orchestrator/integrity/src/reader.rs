@@ -8,7 +8,7 @@ use crate::audit::{self, Audit};
 use crate::error::LogError;
 use crate::index;
 use crate::key::VerifierKey;
-use crate::leaf::{KINDS, Leaf, Salt, Statement};
+use crate::leaf::{KINDS, Leaf, Statement};
 use crate::log::{Recovered, recover};
 use crate::pack::ProofPack;
 use crate::proof::InclusionProof;
@@ -184,7 +184,7 @@ impl LogReader {
             return Ok(self.log.pending[(index - published) as usize].clone());
         }
         let (mut records, _) = statements::read(&self.dir, index / WIDTH, published)?;
-        let (salt, statement): (Salt, Vec<u8>) = records.swap_remove((index % WIDTH) as usize);
+        let (salt, statement) = records.swap_remove((index % WIDTH) as usize);
         Ok(Leaf::seal(salt, statement))
     }
 }

@@ -17,8 +17,11 @@ pub(crate) fn path(n: u64) -> String {
     format!("statements/{}", number_path(n))
 }
 
+/// A statement with its salt.
+pub(crate) type Stated = (Salt, Vec<u8>);
+
 /// Reads the records of file `n` in a log of `published` leaves, and their length in bytes.
-pub(crate) fn read(dir: &Path, n: u64, published: u64) -> Result<(Vec<(Salt, Vec<u8>)>, u64), LogError> {
+pub(crate) fn read(dir: &Path, n: u64, published: u64) -> Result<(Vec<Stated>, u64), LogError> {
     let path = dir.join(path(n));
     let bytes = disk::read(&path, WIDTH * 2 * (36 + MAX_STATEMENT as u64))?
         .ok_or_else(|| LogError::corrupt_at(&path, "statements are missing"))?;
@@ -34,7 +37,7 @@ pub(crate) fn read(dir: &Path, n: u64, published: u64) -> Result<(Vec<(Salt, Vec
     Ok((records, (bytes.len() - rest.len()) as u64))
 }
 
-fn split(rest: &mut &[u8]) -> Option<(Salt, Vec<u8>)> {
+fn split(rest: &mut &[u8]) -> Option<Stated> {
     let (salt, after) = rest.split_first_chunk::<32>()?;
     let (len, after) = after.split_first_chunk::<4>()?;
     let len = usize::try_from(u32::from_be_bytes(*len)).ok().filter(|len| *len <= MAX_STATEMENT)?;

@@ -18,7 +18,7 @@ fn audit(log: &Path, key: &VerifierKey) -> Audit {
 fn filled() -> (Home, std::path::PathBuf, VerifierKey) {
     let home = Home::new();
     home.fill_fast(0, 530);
-    let log = home.open().unwrap();
+    let log = home.open_quiet().unwrap();
     for i in 0..3 {
         log.append_blocking(&leaf(&format!("late {i}"))).unwrap();
         log.publish().unwrap();

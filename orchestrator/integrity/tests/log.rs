@@ -73,6 +73,36 @@ fn a_reader_sees_acknowledged_leaves_while_the_hub_runs() {
     }
 }
 
+/// A reader in another process has no lock: files are replaced, dropped and begun under it.
+#[test]
+fn readers_are_not_disturbed_by_a_busy_writer() {
+    let home = Home::new();
+    let log = home.open().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..700 {
+                log.append_blocking(&leaf(&format!("leaf {i}"))).unwrap();
+                if i % 5 == 0 {
+                    log.publish().unwrap();
+                }
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        let mut size = 0;
+        while !done.load(std::sync::atomic::Ordering::Acquire) {
+            let reader = home.reader().unwrap();
+            assert!(reader.size() >= size, "a reader never goes back");
+            size = reader.size();
+            if size > 0 {
+                let pack = reader.prove(size / 2).unwrap().to_bytes().unwrap();
+                let check = cathedral_integrity::Check { trusted: Some(log.verifier_key()), object: None };
+                assert!(cathedral_integrity::verify_pack(&pack, check).is_trusted());
+            }
+        }
+    });
+}
+
 #[test]
 fn a_second_process_is_refused_whichever_folder_it_shares() {
     let home = Home::new();

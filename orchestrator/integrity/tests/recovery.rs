@@ -14,7 +14,7 @@ use common::{Home, ORIGIN, copy, files};
 fn killed_after(n: u64) -> (Home, PathBuf, PathBuf) {
     let home = Home::new();
     home.fill(0, 3);
-    let log = home.open().unwrap();
+    let log = home.open_quiet().unwrap();
     for i in 0..n {
         log.append_blocking(&leaf(&format!("leaf {}", 3 + i))).unwrap();
     }

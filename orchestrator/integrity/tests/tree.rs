@@ -249,8 +249,6 @@ fn the_files_of_a_log_are_those_of_tlog_tiles() {
     home.fill_fast(0, 600);
     let mut names: Vec<String> =
         common::files(&home.log()).iter().map(|f| f.display().to_string()).filter(|f| !f.starts_with("wal/")).collect();
-    // Partial tiles of earlier publications of the newest tile may stay beside the last one.
-    names.retain(|f| !f.contains(".p/") || f.ends_with("/88") || f.ends_with("/2"));
     let expect = [
         "checkpoint",
         "index",
@@ -266,6 +264,8 @@ fn the_files_of_a_log_are_those_of_tlog_tiles() {
         "tile/entries/001",
         "tile/entries/002.p/88",
     ];
+    // Partial files of earlier publications may stay beside the newest.
+    names.retain(|f| !f.contains(".p/") || expect.contains(&f.as_str()));
     assert_eq!(names, expect);
     let hashes = std::fs::read(home.log().join("tile/0/000")).unwrap();
     let bundle = std::fs::read(home.log().join("tile/entries/000")).unwrap();

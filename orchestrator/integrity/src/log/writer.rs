@@ -27,7 +27,6 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Acknowledged leaves kept in memory when the tree cannot be published.
 const MAX_PENDING: usize = 1 << 16;
 const PUBLISH_AT: usize = 4096;
-const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// The write-ahead log starts a new segment above this.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
@@ -44,6 +43,7 @@ pub(super) struct Writer {
     pub entropy: Entropy,
     pub signer: Signer,
     pub wal: Wal,
+    pub every: Duration,
     pub head: Arc<Mutex<Head>>,
     pub stopped: Option<String>,
 }
@@ -87,7 +87,7 @@ impl Writer {
             due = match due {
                 _ if self.shelf.tree.pending.is_empty() => None,
                 Some(due) if !late => Some(due),
-                _ => Some(Instant::now() + PUBLISH_EVERY),
+                _ => Some(Instant::now() + self.every),
             };
         }
     }

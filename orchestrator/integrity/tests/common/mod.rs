@@ -57,6 +57,12 @@ impl Home {
         FileLog::open(&self.log(), &self.keys(), ORIGIN, os_entropy())
     }
 
+    /// Opens a log that is published only when it is told to.
+    pub fn open_quiet(&self) -> Result<FileLog, LogError> {
+        let hour = std::time::Duration::from_secs(3600);
+        FileLog::open_with(&self.log(), &self.keys(), ORIGIN, os_entropy(), hour)
+    }
+
     pub fn reader(&self) -> Result<LogReader, LogError> {
         LogReader::open(&self.log(), &cathedral_integrity::key::verifier_key(&self.keys())?)
     }
