@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use cathedral_model::ports::{Cause, PortError};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::conn::{Conn, Place, Pool, values};
+use crate::error;
 use crate::migrate::migrate;
 use crate::statement::Statement;
 use crate::store::SqlStore;
@@ -42,6 +44,9 @@ impl SqlStore<Postgres> {
             ("statement_timeout", "60s"),
             ("idle_in_transaction_session_timeout", "20s"),
         ]);
+        // A pool would try again until its patience ends, and then only say that it timed out.
+        let first = PgConnection::connect_with(&options).await.map_err(|e| error::port(&place, e))?;
+        first.close().await.map_err(|e| error::port(&place, e))?;
         let pool = |size| PgPoolOptions::new().min_connections(0).max_connections(size).acquire_timeout(PATIENCE);
         let writer = Pool::Postgres(pool(1).connect_lazy_with(options.clone()));
         let readers = Pool::Postgres(pool(READERS).connect_lazy_with(options));
