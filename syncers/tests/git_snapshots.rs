@@ -1,0 +1,168 @@
+//! Git parts of snapshots: out, in, and back in place.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod git_support;
+
+use cathedral_model::ecosystem::{Side, Spoke, SpokeKind};
+use cathedral_model::ids::{Fence, RunId};
+use cathedral_model::ports::Syncer;
+use cathedral_model::ports::syncer::{Imported, Place};
+use cathedral_model::snapshot::part_digest;
+use git_support::part::{Kept, Part};
+use git_support::{Repo, World, mirror, now, submodule};
+use std::path::Path;
+
+fn export(world: &World, spoke: &Spoke, part: &mut Part) -> cathedral_model::observation::SideState {
+    now(world.syncer().export(spoke, &Place::Live(Side::Hub), part)).unwrap()
+}
+
+fn import(world: &World, spoke: &Spoke, place: Place, part: &Part, run: i64) -> Imported {
+    now(world.syncer().import(spoke, &place, &mut Kept::new(part), RunId(run), Fence(run))).unwrap()
+}
+
+fn proven(world: &World, spoke: &Spoke, dir: &Path, part: &Part) {
+    let mut again = Part::default();
+    now(world.syncer().export(spoke, &Place::Path(dir.to_owned()), &mut again)).unwrap();
+    assert_eq!(again.refs, part.refs, "the prover sees the same refs");
+}
+
+#[test]
+fn a_submodule_goes_out_and_comes_back_with_its_pin() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    lib.put("main", "a.txt", "one\n");
+    lib.git(&["tag", "-a", "-m", "one", "v1", "main"]);
+    lib.git(&["branch", "dev", "main"]);
+    let spoke = submodule(&lib.0.display().to_string());
+    world.sync(&spoke);
+    lib.put("dev", "d.txt", "only on dev\n");
+    let mut part = Part::default();
+    let state = export(&world, &spoke, &mut part);
+    let observed = world.observe(&spoke);
+    assert_eq!(state.digest, part_digest(SpokeKind::Git, Side::Hub, &observed.digests()));
+    let named = |name: &str| part.refs.refs.iter().find(|r| r.name == name).cloned().unwrap();
+    assert_eq!(named("refs/cathedral/pin").oid, lib.tip("main"));
+    assert_eq!(named("refs/tags/v1").peeled, Some(lib.tip("main")));
+    assert_eq!(part.refs.head.as_deref(), Some("refs/heads/main"));
+
+    let to = world.path("restored/lib.git");
+    let imported = import(&world, &spoke, Place::Path(to.clone()), &part, 3);
+    assert_eq!(imported.kept, None);
+    let restored = Repo(to.clone());
+    restored.git(&["fsck", "--strict"]);
+    assert_eq!(restored.heads(), lib.heads());
+    assert_eq!(restored.text("dev", "d.txt"), "only on dev");
+    proven(&world, &spoke, &to, &part);
+    // Again onto the same place: what stood there is kept.
+    let again = import(&world, &spoke, Place::Path(to.clone()), &part, 4);
+    assert!(Repo(again.kept.unwrap().into()).get("refs/heads/main").is_some());
+    proven(&world, &spoke, &to, &part);
+}
+
+#[test]
+fn the_next_snapshot_carries_only_what_is_new() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    let bulk: String = (0..20_000).map(|i| format!("{i:x}\n")).collect();
+    lib.put("main", "big.txt", &bulk);
+    let spoke = mirror(&lib.0.display().to_string());
+    world.sync(&spoke);
+    let mut part = Part::default();
+    export(&world, &spoke, &mut part);
+    export(&world, &spoke, &mut part);
+    assert_eq!(part.packs.len(), 1, "nothing new is no pack");
+    lib.put("main", "big.txt", &format!("{bulk}one more line\n"));
+    lib.git(&["tag", "later", "main"]);
+    world.sync(&spoke);
+    export(&world, &spoke, &mut part);
+    assert_eq!(part.packs.len(), 2);
+    assert!(part.packs[1].len() < part.packs[0].len() / 10, "the second pack is thin");
+    let to = world.path("restored.git");
+    import(&world, &spoke, Place::Path(to.clone()), &part, 9);
+    assert_eq!(Repo(to.clone()).heads(), lib.heads());
+    proven(&world, &spoke, &to, &part);
+}
+
+#[test]
+fn empty_parts_and_failing_sinks() {
+    let world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    let spoke = mirror(&lib.0.display().to_string());
+    let mut part = Part::default();
+    export(&world, &spoke, &mut part);
+    assert!(part.packs.is_empty());
+    let to = world.path("restored.git");
+    import(&world, &spoke, Place::Path(to.clone()), &part, 1);
+    proven(&world, &spoke, &to, &part);
+
+    lib.put("main", "big.txt", &"0123456789abcdef\n".repeat(100_000));
+    let mut full = Part { full_after: Some(100), ..Part::default() };
+    let error = now(world.syncer().export(&spoke, &Place::Live(Side::Hub), &mut full)).unwrap_err();
+    assert_eq!(error.cause(), cathedral_model::ports::Cause::Full);
+}
+
+#[test]
+fn a_broken_pack_leaves_what_stands_there() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    lib.put("main", "a.txt", "one\n");
+    let spoke = mirror(&lib.0.display().to_string());
+    world.sync(&spoke);
+    let mut part = Part::default();
+    export(&world, &spoke, &mut part);
+    let to = world.path("place.git");
+    import(&world, &spoke, Place::Path(to.clone()), &part, 1);
+    let middle = part.packs[0].len() / 2;
+    part.packs[0][middle] ^= 0x40;
+    let place = Place::Path(to.clone());
+    assert!(now(world.syncer().import(&spoke, &place, &mut Kept::new(&part), RunId(2), Fence(2))).is_err());
+    assert_eq!(Repo(to).heads(), lib.heads());
+    let left = std::fs::read_dir(world.dir.path()).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".cathedral")).count();
+    assert_eq!(left, 0, "nothing half done stays");
+}
+
+#[test]
+fn refs_go_back_in_place_and_what_stood_there_is_kept() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    let old = lib.put("main", "a.txt", "one\n");
+    lib.git(&["branch", "gone", "main"]);
+    let spoke = mirror(&lib.0.display().to_string());
+    world.sync(&spoke);
+    let mut part = Part::default();
+    export(&world, &spoke, &mut part);
+    let newer = lib.put("main", "a.txt", "two\n");
+    lib.git(&["branch", "-D", "-q", "gone"]);
+    lib.git(&["branch", "extra", "main"]);
+    world.sync(&spoke);
+    let imported = import(&world, &spoke, Place::Live(Side::Hub), &part, 40);
+    assert!(imported.kept.is_some());
+    assert_eq!((lib.tip("main"), lib.tip("gone"), lib.tip("extra")), (old.clone(), old.clone(), newer.clone()));
+    let store = world.store("lib");
+    assert_eq!(store.tip("main"), old);
+    assert_eq!(store.get("refs/cathedral/kept/40/spoke/heads/main/%tip"), Some(newer.clone()));
+    assert_eq!(store.get("refs/cathedral/kept/40/hub/heads/main/%tip"), Some(newer));
+    // Repeating it changes nothing.
+    let refs = lib.refs();
+    import(&world, &spoke, Place::Live(Side::Hub), &part, 41);
+    assert_eq!(lib.refs(), refs);
+}
+
+#[test]
+fn a_pin_goes_back_by_a_commit_on_top() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    let old = lib.put("main", "a.txt", "one\n");
+    let spoke = submodule(&lib.0.display().to_string());
+    world.sync(&spoke);
+    let mut part = Part::default();
+    export(&world, &spoke, &mut part);
+    lib.put("main", "a.txt", "two\n");
+    world.sync(&spoke);
+    let before = world.hub.tip("main");
+    import(&world, &spoke, Place::Live(Side::Hub), &part, 50);
+    assert_eq!(world.hub.link("main", "libs/lib"), Some(old.clone()));
+    assert_eq!(lib.tip("main"), old);
+    world.hub.git(&["merge-base", "--is-ancestor", &before, "main"]);
+}
