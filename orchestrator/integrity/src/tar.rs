@@ -68,7 +68,7 @@ fn header(name: &str, len: usize) -> [u8; BLOCK] {
     block
 }
 
-/// Reads an archive made by [`write`], and no other.
+/// Reads an archive made by [`write()`], and no other.
 pub fn read(bytes: &[u8]) -> Result<Vec<Member>, TarError> {
     if bytes.len() > MAX_ARCHIVE {
         return Err(TarError::TooLarge);
