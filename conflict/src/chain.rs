@@ -184,9 +184,11 @@ fn same_meaning(conflict: &Conflict<'_>, a: &[u8], b: &[u8]) -> bool {
     lines(a).is_some() && lines(a) == lines(b)
 }
 
+/// Adds a proposal; of two with the same bytes the later stage's stays, which knows more about them.
 fn propose(proposals: &mut Vec<Candidate>, candidate: Candidate) {
-    if !proposals.iter().any(|known| known.value == candidate.value) {
-        proposals.push(candidate);
+    match proposals.iter_mut().find(|known| known.value == candidate.value) {
+        Some(known) => *known = candidate,
+        None => proposals.push(candidate),
     }
 }
 

@@ -451,6 +451,17 @@ fn adjacent_keys_merge_where_lines_do_not() {
 }
 
 #[test]
+fn entries_of_a_cargo_lock_are_told_apart_by_name_and_version() {
+    let entry = |name: &str, version: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n\n");
+    let file = |entries: &[(&str, &str)]| -> String { entries.iter().map(|(n, v)| entry(n, v)).collect() };
+    let base = file(&[("a", "1"), ("b", "1"), ("b", "2"), ("c", "1")]);
+    let hub = file(&[("a", "1"), ("a1", "3"), ("b", "1"), ("b", "2"), ("c", "1")]);
+    let spoke = file(&[("a", "1"), ("aa", "7"), ("b", "2"), ("c", "1")]);
+    let expect = file(&[("a", "1"), ("a1", "3"), ("aa", "7"), ("b", "2"), ("c", "1")]);
+    assert_eq!(suggested("Cargo.lock", &base, &hub, &spoke, &expect), Pattern::LockEntry);
+}
+
+#[test]
 fn a_raised_version_on_both_sides_is_open_with_the_higher_first() {
     let file = |version: &str| format!("{{\n  \"name\": \"x\",\n  \"version\": \"{version}\"\n}}\n");
     let pattern = suggested("package.json", &file("1.9.0"), &file("1.9.1"), &file("1.10.0"), &file("1.10.0"));

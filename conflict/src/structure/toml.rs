@@ -1,5 +1,7 @@
 //! TOML as lines: keys with values, and sections. `toml_edit` has the last word on what is valid.
 
+use std::collections::BTreeMap;
+
 use super::flow::{Flow, canonical_number, check_duplicates};
 use super::node::{Body, Digest, Doc, Fault, Member, NODE_LIMIT, Node, Style, broken, unsupported};
 use crate::kind::Syntax;
@@ -43,7 +45,12 @@ pub(crate) fn parse(src: &str) -> Result<Doc<'_>, Fault> {
     let file_head = split_file_head(&mut root, &mut frames);
     let mut positional = Vec::new();
     let mut current: Vec<(String, String)> = Vec::new(); // array path, key of its latest item
-    let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut repeats: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (index, header, _) in headers.iter().filter(|(_, header, _)| header.is_item) {
+        let identity = item_identity(&sections[*index]).unwrap_or_default();
+        *repeats.entry((join(&header.path), identity)).or_default() += 1;
+    }
     let ends: Vec<usize> = frames.iter().skip(1).map(|frame| frame.3).chain([at]).collect();
     for (((index, header, _), (lead, head, open, start)), end) in headers.into_iter().zip(frames).zip(ends) {
         let members = std::mem::take(&mut sections[index]);
@@ -51,7 +58,12 @@ pub(crate) fn parse(src: &str) -> Result<Doc<'_>, Fault> {
         let inside = current.iter().rev().find(|(array, _)| path.starts_with(&format!("{array}/")));
         let place = inside.map_or(path.clone(), |(array, item)| format!("{item}{}", &path[array.len()..]));
         let key = if header.is_item {
-            let identity = item_identity(&members).unwrap_or_default();
+            let mut identity = item_identity(&members).unwrap_or_default();
+            if repeats.get(&(path.clone(), identity.clone())).is_some_and(|count| *count > 1) {
+                // Two versions of one package, as in a lock file.
+                let version = field(&members, "version").unwrap_or_default();
+                identity = format!("{identity},version={}", escape(&version));
+            }
             let mut key = format!("[[{place}]]#{identity}");
             let count = counts.entry(key.clone()).or_default();
             if identity.is_empty() || *count > 0 {
@@ -135,13 +147,15 @@ fn block<'a>(members: Vec<Member<'a>>, open: &'a str) -> Node<'a> {
 }
 
 fn item_identity(members: &[Member<'_>]) -> Option<String> {
-    let of = |name: &str| {
-        members.iter().find(|member| member.key == name).and_then(|member| match &member.node.body {
-            Body::Scalar { canon, .. } => Some(canon.to_string()),
-            _ => None,
-        })
-    };
-    super::identity::FIELDS.iter().find_map(|field| Some(format!("{field}={}", escape(&of(field)?))))
+    let named = |name: &&str| Some(format!("{name}={}", escape(&field(members, name)?)));
+    super::identity::FIELDS.iter().find_map(named)
+}
+
+fn field(members: &[Member<'_>], name: &str) -> Option<String> {
+    members.iter().find(|member| member.key == name).and_then(|member| match &member.node.body {
+        Body::Scalar { canon, .. } => Some(canon.split_once(':').map_or(&**canon, |(_, value)| value).to_owned()),
+        _ => None,
+    })
 }
 
 struct Header {
