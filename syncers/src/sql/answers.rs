@@ -1,0 +1,128 @@
+//! What people said about conflicts, as the merge takes it.
+
+use std::collections::BTreeMap;
+
+use cathedral_model::conflict::Side;
+use cathedral_model::conflict::rows::{Answer, Answers, Pick, RowId, Shape};
+use cathedral_model::conflict::value::{Row, Value, write_key};
+use cathedral_model::ids::Digest;
+use cathedral_model::plan::{self, Choice, ConflictDraft, Directive};
+use cathedral_model::ports::{Cause, Content, PortError};
+use serde::{Deserialize, Serialize};
+
+use super::form::{Cells, from_json};
+
+/// The three versions of a row in dispute, in the content store.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Versions {
+    pub table: String,
+    pub columns: Vec<String>,
+    pub base: Option<Cells>,
+    pub hub: Option<Cells>,
+    pub spoke: Option<Cells>,
+}
+
+/// Returns the row a directive is about; none when its table or key is not to be found any more.
+pub(super) fn row_of(draft: &ConflictDraft, shape: &Shape) -> Option<RowId> {
+    if draft.conflict_kind == "table" {
+        return Some((shape.name.clone(), vec![]));
+    }
+    if shape.key.is_empty() || draft.pk.len() != shape.key.len() {
+        return None;
+    }
+    let values: Option<Row> = draft.pk.iter().map(from_json).collect();
+    let values = values?;
+    let key = write_key(values.iter().zip(&shape.key).map(|(v, i)| (v, shape.collation(*i))));
+    Some((shape.name.clone(), key))
+}
+
+/// Adds a directive to the answers. For one that is undone the agreed row to go back to is returned.
+pub(super) fn add(
+    answers: &mut Answers,
+    directive: &Directive,
+    id: &RowId,
+    shape: &Shape,
+    content: &dyn Content,
+) -> Result<Option<Option<Row>>, PortError> {
+    let refuse = |why: String| PortError::failed(Cause::Invalid, format!("conflict {}: {why}", directive.conflict));
+    let mut past = None;
+    let answer = match &directive.answer {
+        plan::Answer::Take(Choice::Hub) => Answer::Take(Side::Hub),
+        plan::Answer::Take(Choice::Spoke) => Answer::Take(Side::Spoke),
+        plan::Answer::Take(Choice::Base) => Answer::Take(Side::Base),
+        plan::Answer::Take(Choice::Suggested) => return Err(refuse("it has no suggested value".to_owned())),
+        plan::Answer::Fields(fields) => {
+            let versions = versions(&directive.draft, content).ok();
+            let mut picks = BTreeMap::new();
+            for (name, text) in fields {
+                let column = column(shape, name).ok_or_else(|| refuse(format!("there is no column {name:?}")))?;
+                picks.insert(column, pick(text, versions.as_ref(), name));
+            }
+            Answer::Fields(picks)
+        }
+        plan::Answer::Content(id) => Answer::Fields(whole(content, id, shape).map_err(|e| refuse(e.to_string()))?),
+        plan::Answer::Undo => {
+            let kept = versions(&directive.draft, content)?;
+            let fit = |row: &Option<Cells>| row.as_ref().map(|r| fitted(&kept.columns, &r.0, shape));
+            past = Some(fit(&kept.base));
+            Answer::Apart { hub: fit(&kept.hub), spoke: fit(&kept.spoke) }
+        }
+    };
+    answers.insert(id.clone(), answer);
+    Ok(past)
+}
+
+fn column(shape: &Shape, name: &str) -> Option<usize> {
+    shape.columns.iter().position(|c| c.eq_ignore_ascii_case(name))
+}
+
+fn fitted(columns: &[String], row: &Row, shape: &Shape) -> Row {
+    let at = |name: &String| columns.iter().position(|c| c.eq_ignore_ascii_case(name));
+    shape.columns.iter().map(|c| at(c).and_then(|i| row.get(i)).cloned().unwrap_or(Value::Null)).collect()
+}
+
+fn versions(draft: &ConflictDraft, content: &dyn Content) -> Result<Versions, PortError> {
+    let id = [&draft.base, &draft.hub, &draft.spoke].into_iter().flatten().find_map(|v| v.content);
+    let id = id.ok_or_else(|| PortError::permanent(format!("conflict at {} keeps no values", draft.place)))?;
+    serde_json::from_slice(&content.get(&id)?)
+        .map_err(|_| PortError::Corrupt(format!("the values of the conflict at {} are damaged", draft.place)))
+}
+
+/// A typed word becomes the kind of value that the column holds on the sides.
+fn pick(text: &str, versions: Option<&Versions>, name: &str) -> Pick {
+    match text {
+        "@hub" => return Pick::Side(Side::Hub),
+        "@spoke" => return Pick::Side(Side::Spoke),
+        "@base" => return Pick::Side(Side::Base),
+        "@null" => return Pick::Value(Value::Null),
+        _ => {}
+    }
+    let held: Vec<&Value> = versions.map_or_else(Vec::new, |v| {
+        let at = v.columns.iter().position(|c| c.eq_ignore_ascii_case(name));
+        [&v.hub, &v.spoke, &v.base].into_iter().flatten().filter_map(|r| at.and_then(|i| r.0.get(i))).collect()
+    });
+    let any = |f: fn(&Value) -> bool| held.iter().any(|v| f(v));
+    let as_text = || Value::Text(text.to_owned());
+    let value = if any(|v| matches!(v, Value::Int(_))) && text.parse::<i64>().is_ok() {
+        text.parse().map_or_else(|_| as_text(), Value::Int)
+    } else if any(|v| matches!(v, Value::Int(_) | Value::Real(_))) && text.parse::<f64>().is_ok_and(|x| !x.is_nan()) {
+        text.parse().map_or_else(|_| as_text(), Value::Real)
+    } else if any(|v| matches!(v, Value::Blob(_))) && text.starts_with("x'") && text.ends_with('\'') && text.len() > 2 {
+        hex::decode(&text[2..text.len() - 1]).map_or_else(|_| as_text(), Value::Blob)
+    } else {
+        as_text()
+    };
+    Pick::Value(value)
+}
+
+fn whole(content: &dyn Content, id: &Digest, shape: &Shape) -> Result<BTreeMap<usize, Pick>, PortError> {
+    let bad = || PortError::failed(Cause::Invalid, "the new row must be a JSON object of columns");
+    let raw: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&content.get(id)?).map_err(|_| bad())?;
+    raw.iter()
+        .map(|(name, cell)| {
+            let column = column(shape, name).ok_or_else(bad)?;
+            Ok((column, Pick::Value(from_json(cell).ok_or_else(bad)?)))
+        })
+        .collect()
+}

@@ -1,0 +1,536 @@
+//! From two databases and the agreed state to a plan. Nothing is written but to the content store.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use cathedral_model::conflict::rows::{
+    self, Answers, Direction, Mode, Policy, Prefer, RowConflict, RowId, RowPlan, Shape, TableDiff, TableRows,
+};
+use cathedral_model::conflict::value::Row;
+use cathedral_model::ecosystem::{ConflictPolicy, DataSync, DatabaseSpoke, RowMerge, Side, Spoke};
+use cathedral_model::ids::{ConflictId, Digest};
+use cathedral_model::observation::Digests;
+use cathedral_model::plan::{
+    Action, ConflictDraft, Directive, FieldDispute, Guard, PlanContext, SideValue, SpokePlan,
+};
+use cathedral_model::ports::{Cause, Content, PortError};
+
+use super::answers::{self, Versions};
+use super::base::{BaseReader, BaseTable};
+use super::catalog::{Catalog, Table};
+use super::form::{Cells, plain, shown, shown_row, to_json};
+use super::name::is_included;
+use super::open::{Reading, reading};
+use super::payload::{RowWrite, Step, port_side, store};
+use super::scan::{DatabaseDigest, missing};
+use super::drift;
+
+/// One side, open at one moment.
+pub(super) struct Open {
+    pub reading: Reading,
+    pub catalog: Catalog,
+}
+
+/// Opens a side; none when its file is missing.
+pub(super) fn open(path: &std::path::Path) -> Result<Option<Open>, PortError> {
+    let Some(reading) = reading(path)? else { return Ok(None) };
+    let catalog = reading.catalog()?;
+    Ok(Some(Open { reading, catalog }))
+}
+
+/// Returns the shape by which rows of a pair are identified.
+pub(super) fn paired(hub: &Table, spoke: &Table) -> Shape {
+    let mut shape = hub.shape.clone();
+    if hub.shape.key != spoke.shape.key {
+        shape.key.clear();
+    }
+    shape
+}
+
+struct Planner<'a> {
+    detail: &'a DatabaseSpoke,
+    content: &'a dyn Content,
+    policy: Policy,
+    steps: Vec<Step>,
+    actions: Vec<Action>,
+    conflicts: Vec<ConflictDraft>,
+    diffs: Vec<TableDiff>,
+    /// Definitions of the tables whose rows may be written, by name and side.
+    tables: BTreeMap<String, [Option<Table>; 2]>,
+}
+
+/// Plans one spoke.
+pub(super) fn plan(
+    spoke: &Spoke,
+    detail: &DatabaseSpoke,
+    context: &PlanContext,
+    content: &dyn Content,
+) -> Result<SpokePlan, PortError> {
+    let (hub, far) = (open(&detail.hub)?, open(&detail.spoke)?);
+    let base = match &context.base {
+        Some(id) => Some(BaseReader::open(content, id)?.all()?),
+        None => None,
+    };
+    let policy = policy(spoke, detail, context);
+    let steps = vec![Step::Past { base: context.base }];
+    let mut planner = Planner {
+        detail,
+        content,
+        policy,
+        steps,
+        actions: vec![],
+        conflicts: vec![],
+        diffs: vec![],
+        tables: BTreeMap::new(),
+    };
+    let mut out = SpokePlan {
+        spoke: spoke.name.clone(),
+        expected: Digests { hub: missing().digest, spoke: missing().digest },
+        actions: vec![],
+        conflicts: vec![],
+        settles: vec![],
+        guards: vec![],
+        payload: Digest::of(b""),
+    };
+    let agreed = base.as_ref().is_some_and(|b| !b.is_empty());
+    let lost = lost_sides(detail, hub.as_ref(), far.as_ref());
+    let alone = match (&hub, &far) {
+        (None, None) => {
+            let (h, s) = (detail.hub.display(), detail.spoke.display());
+            return Err(PortError::failed(Cause::NotFound, format!("neither {h} nor {s} is there")));
+        }
+        (Some(one), None) => Some((one, Side::Spoke)),
+        (None, Some(one)) => Some((one, Side::Hub)),
+        (Some(_), Some(_)) => None,
+    };
+    if policy.direction == Direction::Neither || (agreed && !lost.is_empty()) || alone.is_some() {
+        let digest = |o: &Option<Open>| o.as_ref().map_or_else(|| Ok(missing()), |o| o.reading.digest(&o.catalog));
+        out.expected = Digests { hub: digest(&hub)?.digest, spoke: digest(&far)?.digest };
+        if policy.direction == Direction::Neither {
+        } else if agreed && !lost.is_empty() {
+            out.guards = lost.into_iter().map(|why| Guard { name: "root_missing".into(), why }).collect();
+        } else if let Some((source, side)) = alone {
+            planner.create_file(source, side)?;
+        }
+    } else if let (Some(hub), Some(far)) = (&hub, &far) {
+        let none = BTreeMap::new();
+        out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none))?;
+        let (settles, guards) = planner.decide(&context.directives)?;
+        out.settles = settles;
+        out.guards = guards;
+        planner.sequences(hub, far);
+    }
+    out.payload = store(content, &planner.steps)?;
+    out.actions = planner.actions;
+    out.conflicts = planner.conflicts;
+    Ok(out)
+}
+
+fn policy(spoke: &Spoke, detail: &DatabaseSpoke, context: &PlanContext) -> Policy {
+    Policy {
+        mode: match detail.merge {
+            RowMerge::Cell => Mode::Cell,
+            RowMerge::Row => Mode::Row,
+            RowMerge::None => Mode::Table,
+        },
+        prefer: match context.policy.unwrap_or(spoke.policy) {
+            ConflictPolicy::Hub => Prefer::Hub,
+            ConflictPolicy::Spoke => Prefer::Spoke,
+            // Newest needs a declared column, union a set: both wait for a person until they can be declared.
+            ConflictPolicy::Queue | ConflictPolicy::Newest | ConflictPolicy::Union => Prefer::Queue,
+        },
+        direction: match spoke.data_sync {
+            DataSync::Bidirectional => Direction::Both,
+            DataSync::HubDistribution => Direction::ToSpoke,
+            DataSync::Collect => Direction::ToHub,
+            DataSync::SnapshotOnly => Direction::Neither,
+        },
+    }
+}
+
+/// Sides that hold nothing although rows were agreed on.
+fn lost_sides(detail: &DatabaseSpoke, hub: Option<&Open>, spoke: Option<&Open>) -> Vec<String> {
+    let why = |path: &std::path::Path, side: Option<&Open>| match side {
+        None => Some(format!("database {} is missing, and it was there at the last sync", path.display())),
+        Some(o) if o.catalog.tables.is_empty() => {
+            Some(format!("database {} is empty, and it was not at the last sync", path.display()))
+        }
+        Some(_) => None,
+    };
+    why(&detail.hub, hub).into_iter().chain(why(&detail.spoke, spoke)).collect()
+}
+
+impl Planner<'_> {
+    fn included(&self, table: &str) -> bool {
+        is_included(table, &self.detail.include, &self.detail.exclude)
+    }
+
+    fn may_write(&self, side: Side) -> bool {
+        match self.policy.direction {
+            Direction::Both => true,
+            Direction::ToSpoke => side == Side::Spoke,
+            Direction::ToHub => side == Side::Hub,
+            Direction::Neither => false,
+        }
+    }
+
+    fn create_file(&mut self, source: &Open, side: Side) -> Result<(), PortError> {
+        let path = if side == Side::Hub { &self.detail.hub } else { &self.detail.spoke };
+        if !self.may_write(side) {
+            let text = format!("database {} is missing, and nothing travels there", path.display());
+            return Err(PortError::failed(Cause::NotFound, text));
+        }
+        self.steps.push(Step::CreateFile { side });
+        for table in source.catalog.tables.values() {
+            if !self.included(table.name()) {
+                continue;
+            }
+            self.actions.push(Action {
+                side,
+                target: plain(table.name(), 120),
+                action: "create".into(),
+                from: String::new(),
+                to: "all rows".into(),
+                reason: format!("only the {} has this database", side.other().as_str()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads both sides once: their digests, and the rows that differ.
+    fn compare(
+        &mut self,
+        hub: &Open,
+        far: &Open,
+        base: &BTreeMap<String, BaseTable>,
+    ) -> Result<Digests, PortError> {
+        let mut digests = (DatabaseDigest::new(&hub.catalog), DatabaseDigest::new(&far.catalog));
+        let names: BTreeSet<&String> = hub.catalog.tables.keys().chain(far.catalog.tables.keys()).collect();
+        for key in names {
+            let (h, s) = (hub.catalog.tables.get(key), far.catalog.tables.get(key));
+            let shape = match (h, s) {
+                (Some(h), Some(s)) => paired(h, s),
+                (Some(one), None) | (None, Some(one)) => one.shape.clone(),
+                (None, None) => continue,
+            };
+            // The shape of the hub's table does not read the spoke's when they have drifted apart.
+            let drifted = match (h, s) {
+                (Some(h), Some(s)) => drift::between(h, s),
+                _ => None,
+            };
+            let load = |side: &Open, table: Option<&Table>, digest: &mut DatabaseDigest| match table {
+                None => Ok::<_, PortError>(TableRows::new()),
+                Some(table) => {
+                    let own = if drifted.is_some() { &table.shape } else { &shape };
+                    let (rows, rows_digest) = side.reading.load(&side.catalog, table, own)?;
+                    digest.table(table, rows_digest);
+                    Ok(rows)
+                }
+            };
+            let hub_rows = load(hub, h, &mut digests.0)?;
+            let far_rows = load(far, s, &mut digests.1)?;
+            if !self.included(&shape.name) {
+                continue;
+            }
+            let known = base.get(key);
+            if let Some(why) = drifted {
+                self.pause(&shape, &hub_rows, &far_rows, why);
+                continue;
+            }
+            if let (Some(one), side) | (side, Some(one)) = (h, s)
+                && side.is_none()
+            {
+                let target = if h.is_none() { Side::Hub } else { Side::Spoke };
+                if known.is_some() {
+                    let why = format!("the {} has dropped this table", target.as_str());
+                    self.pause(&shape, &hub_rows, &far_rows, why);
+                    continue;
+                }
+                if !self.may_write(target) {
+                    continue;
+                }
+                let source = if h.is_none() { far } else { hub };
+                self.create_table(one, &source.catalog, target);
+            }
+            let fitted = known.map(|b| b.fitted(&shape, &hub_rows, &far_rows));
+            let diff = rows::diff(shape.clone(), fitted.as_ref(), &hub_rows, &far_rows);
+            self.tables.insert(shape.name.clone(), [h.cloned(), s.cloned()]);
+            self.diffs.push(diff);
+        }
+        Ok(Digests { hub: digests.0.finish().digest, spoke: digests.1.finish().digest })
+    }
+
+    fn create_table(&mut self, table: &Table, from: &Catalog, side: Side) {
+        let own = |o: &&super::catalog::Object| {
+            o.kind != "view" && o.table.eq_ignore_ascii_case(table.name())
+        };
+        let statements =
+            [table.sql.clone()].into_iter().chain(from.objects.iter().filter(own).map(|o| o.sql.clone())).collect();
+        self.steps.push(Step::CreateTable { side, table: table.name().to_owned(), statements });
+        self.actions.push(Action {
+            side,
+            target: plain(table.name(), 120),
+            action: "create".into(),
+            from: String::new(),
+            to: "table".into(),
+            reason: format!("only the {} has this table", side.other().as_str()),
+        });
+    }
+
+    fn pause(&mut self, shape: &Shape, hub: &TableRows, far: &TableRows, why: String) {
+        let shown = |rows: &TableRows| SideValue {
+            shown: super::scan::counted(rows.values().map(|r| r.count).sum(), "row"),
+            content: None,
+        };
+        self.conflicts.push(ConflictDraft {
+            item: format!("{} (schema)", plain(&shape.name, 400)),
+            place: format!("table {}", plain(&shape.name, 120)),
+            conflict_kind: "schema".into(),
+            because: format!("the table is paused: {why}"),
+            base: None,
+            hub: Some(shown(hub)),
+            spoke: Some(shown(far)),
+            suggested: None,
+            table: Some(shape.name.clone()),
+            pk: vec![],
+            fields: vec![],
+        });
+        let mut diff = TableDiff { shape: shape.clone(), paused: Some(why), ..TableDiff::default() };
+        diff.changes.clear();
+        self.diffs.push(diff);
+    }
+
+    fn decide(&mut self, directives: &[Directive]) -> Result<(Vec<ConflictId>, Vec<Guard>), PortError> {
+        let mut answers = Answers::new();
+        let mut asked: BTreeMap<RowId, (&Directive, Option<Option<Row>>)> = BTreeMap::new();
+        for directive in directives {
+            let draft = &directive.draft;
+            let table = draft.table.as_deref().unwrap_or_default();
+            let shape = self.diffs.iter().map(|d| &d.shape).find(|s| s.name.eq_ignore_ascii_case(table));
+            let Some(shape) = shape else { continue };
+            let Some(id) = answers::row_of(draft, shape) else { continue };
+            let past = answers::add(&mut answers, directive, &id, shape, self.content)?;
+            asked.insert(id, (directive, past));
+        }
+        let checker = Checker::new(&self.tables);
+        let mut plan = rows::plan(&self.diffs, self.policy, &answers, &|table, row| checker.check(table, row));
+        let mut settles = Vec::new();
+        for (id, (directive, past)) in asked {
+            if plan.settled.contains(&id) {
+                settles.push(directive.conflict);
+                if let Some(row) = past {
+                    self.conflicts.push(directive.draft.clone());
+                    plan.conflicts.retain(|c| (&c.table, &c.key) != (&id.0, &id.1));
+                    let (table, key) = (id.0, hex::encode(id.1));
+                    self.steps.push(Step::Base { table, key, row: row.map(Cells) });
+                }
+            }
+        }
+        let guards = plan.guards.iter().map(|g| Guard { name: g.name.into(), why: g.why.clone() }).collect();
+        self.write_down(plan)?;
+        Ok((settles, guards))
+    }
+
+    /// Turns the merge's answer into steps, actions and conflicts.
+    fn write_down(&mut self, plan: RowPlan) -> Result<(), PortError> {
+        let diffs = std::mem::take(&mut self.diffs);
+        let shapes: BTreeMap<&str, &TableDiff> = diffs.iter().map(|d| (d.shape.name.as_str(), d)).collect();
+        let mut touched: BTreeSet<(Side, &str)> = BTreeSet::new();
+        for write in plan.writes {
+            let Some(diff) = shapes.get(write.table.as_str()) else { continue };
+            let side = port_side(write.side);
+            if touched.insert((side, &diff.shape.name)) {
+                self.expect_shape(side, &diff.shape);
+            }
+            self.actions.push(action(side, &diff.shape, &write));
+            self.steps.push(Step::Write(RowWrite {
+                side,
+                table: write.table,
+                key: hex::encode(write.key),
+                before: write.before.map(Cells),
+                after: write.after.map(Cells),
+                counts: write.counts,
+            }));
+        }
+        for conflict in &plan.conflicts {
+            if let Some(diff) = shapes.get(conflict.table.as_str()) {
+                let draft = self.draft(&diff.shape, conflict)?;
+                self.conflicts.push(draft);
+                self.steps.push(dispute(&conflict.table, [&conflict.base, &conflict.hub, &conflict.spoke]));
+            }
+        }
+        for ((table, key), _) in &plan.held {
+            if let Some(change) = shapes.get(table.as_str()).and_then(|d| d.changes.get(key)) {
+                self.steps.push(dispute(table, [&change.base, &change.hub, &change.spoke]));
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_shape(&mut self, side: Side, shape: &Shape) {
+        let own = self.tables.get(&shape.name).map(|t| &t[usize::from(side == Side::Spoke)]);
+        let other = self.tables.get(&shape.name).map(|t| &t[usize::from(side == Side::Hub)]);
+        let table = own.and_then(Option::as_ref).or(other.and_then(Option::as_ref));
+        if let Some(table) = table {
+            self.steps.push(Step::Shape {
+                side,
+                table: shape.name.clone(),
+                columns: shape.columns.clone(),
+                key: shape.key.clone(),
+                sql: Digest::of(table.sql.as_bytes()),
+            });
+        }
+    }
+
+    fn draft(&self, shape: &Shape, conflict: &RowConflict) -> Result<ConflictDraft, PortError> {
+        let cells = |row: &Option<Row>| row.clone().map(Cells);
+        let kept = if conflict.key.is_empty() {
+            None
+        } else {
+            let versions = Versions {
+                table: conflict.table.clone(),
+                columns: shape.columns.clone(),
+                base: cells(&conflict.base),
+                hub: cells(&conflict.hub),
+                spoke: cells(&conflict.spoke),
+            };
+            let text = serde_json::to_vec(&versions).map_err(|e| PortError::permanent(format!("conflict: {e}")))?;
+            Some(self.content.put(&text)?)
+        };
+        let side = |row: &Option<Row>| {
+            row.as_ref().map(|row| SideValue {
+                shown: shown_row(&shape.columns, row, &conflict.columns),
+                content: kept,
+            })
+        };
+        let any = conflict.hub.as_ref().or(conflict.spoke.as_ref()).or(conflict.base.as_ref());
+        let pk: Vec<serde_json::Value> =
+            any.map(|row| shape.key.iter().map(|i| to_json(&row[*i])).collect()).unwrap_or_default();
+        let cell = |row: &Option<Row>, i: usize| row.as_ref().map(|r| shown(&r[i])).unwrap_or_default();
+        let target = target(shape, any);
+        Ok(ConflictDraft {
+            item: target.clone(),
+            place: target,
+            conflict_kind: conflict.kind.into(),
+            because: conflict.because.clone(),
+            base: side(&conflict.base),
+            hub: side(&conflict.hub),
+            spoke: side(&conflict.spoke),
+            suggested: None,
+            table: Some(shape.name.clone()),
+            pk,
+            fields: conflict
+                .columns
+                .iter()
+                .map(|i| FieldDispute {
+                    field: shape.columns[*i].clone(),
+                    base: cell(&conflict.base, *i),
+                    hub: cell(&conflict.hub, *i),
+                    spoke: cell(&conflict.spoke, *i),
+                })
+                .collect(),
+        })
+    }
+
+    /// Counters of both sides go to the higher one.
+    fn sequences(&mut self, hub: &Open, far: &Open) {
+        for (key, h) in &hub.catalog.tables {
+            let Some(s) = far.catalog.tables.get(key) else { continue };
+            if !(h.autoincrement && s.autoincrement && self.included(h.name()) && drift::between(h, s).is_none()) {
+                continue;
+            }
+            let of = |o: &Open, t: &Table| o.catalog.settings.sequences.get(t.name()).copied().unwrap_or_default();
+            let (at_hub, at_spoke) = (of(hub, h), of(far, s));
+            let (side, from, to) = if at_hub < at_spoke {
+                (Side::Hub, at_hub, at_spoke)
+            } else {
+                (Side::Spoke, at_spoke, at_hub)
+            };
+            if from == to || !self.may_write(side) {
+                continue;
+            }
+            self.steps.push(Step::Sequence { side, table: h.name().to_owned(), from, to });
+            self.actions.push(Action {
+                side,
+                target: format!("{}[{}]", "sqlite_sequence", plain(h.name(), 120)),
+                action: "update".into(),
+                from: from.to_string(),
+                to: to.to_string(),
+                reason: "the higher counter of both sides".into(),
+            });
+        }
+    }
+}
+
+fn dispute(table: &str, [base, hub, spoke]: [&Option<Row>; 3]) -> Step {
+    let cells = |row: &Option<Row>| row.clone().map(Cells);
+    Step::Dispute { table: table.to_owned(), base: cells(base), hub: cells(hub), spoke: cells(spoke) }
+}
+
+/// Returns `table[key]`.
+fn target(shape: &Shape, row: Option<&Row>) -> String {
+    let key = |row: &Row| {
+        let parts: Vec<String> = shape.key.iter().map(|i| to_json(&row[*i]).to_string()).collect();
+        if parts.is_empty() { shown_row(&shape.columns, row, &[]) } else { parts.join(",") }
+    };
+    let name = plain(&shape.name, 400);
+    row.map_or_else(|| name.clone(), |row| format!("{name}[{}]", plain(&key(row), 400)))
+}
+
+fn action(side: Side, shape: &Shape, write: &rows::Write) -> Action {
+    let columns: Vec<usize> = match (&write.before, &write.after) {
+        (Some(b), Some(a)) => (0..a.len()).filter(|i| a[*i] != b[*i]).collect(),
+        _ => vec![],
+    };
+    let copies = |n: u64| if write.counts.0.max(write.counts.1) > 1 { format!("{n} x ") } else { String::new() };
+    let shown = |row: &Option<Row>, n| {
+        row.as_ref().map(|r| copies(n) + &shown_row(&shape.columns, r, &columns)).unwrap_or_default()
+    };
+    let action = match (write.counts.0, write.counts.1) {
+        (0, _) => "create",
+        (_, 0) => "delete",
+        _ => "update",
+    };
+    Action {
+        side,
+        target: target(shape, write.after.as_ref().or(write.before.as_ref())),
+        action: action.into(),
+        from: shown(&write.before, write.counts.0),
+        to: shown(&write.after, write.counts.1),
+        reason: write.because.into(),
+    }
+}
+
+/// Tries merged rows against the table's own checks, in memory.
+struct Checker<'a> {
+    tables: &'a BTreeMap<String, [Option<Table>; 2]>,
+    scratch: Option<rusqlite::Connection>,
+    made: RefCell<BTreeMap<String, bool>>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(tables: &'a BTreeMap<String, [Option<Table>; 2]>) -> Self {
+        let scratch = rusqlite::Connection::open_in_memory().ok();
+        if let Some(conn) = &scratch {
+            let _ = conn.execute_batch("pragma foreign_keys = off; pragma trusted_schema = off;");
+        }
+        Self { tables, scratch, made: RefCell::default() }
+    }
+
+    /// Returns what the engine says against the row; a table that cannot be made here is not checked.
+    fn check(&self, table: &str, row: &Row) -> Option<String> {
+        let conn = self.scratch.as_ref()?;
+        let table = self.tables.get(table)?.iter().flatten().next()?;
+        let made = *self
+            .made
+            .borrow_mut()
+            .entry(table.name().to_owned())
+            .or_insert_with(|| conn.execute(&table.sql, []).is_ok());
+        if !made {
+            return None;
+        }
+        let error = super::write::insert(conn, table, row, None).err();
+        let _ = conn.execute(&format!("delete from {}", table.quoted()), []);
+        error.map(|e| e.to_string())
+    }
+}

@@ -1,0 +1,113 @@
+//! Tables that come, go and change.
+
+use super::support::*;
+
+#[test]
+fn a_new_table_is_made_on_the_other_side_with_its_indexes_and_rows() {
+    let mut pair = Pair::agreed("create table a (id integer primary key, v); insert into a values (1, 1);");
+    pair.far()
+        .execute_batch(
+            "create table b (id integer primary key autoincrement, a integer references a(id), v text default 'x');
+             create index b_a on b (a); create trigger b_t after insert on b begin update a set v = 99; end;
+             insert into a values (2, 2); insert into b (a) values (2); update a set v = 3;",
+        )
+        .unwrap();
+    let (plan, applied) = pair.sync();
+    assert!(plan.conflicts.is_empty() && applied.skipped.is_empty());
+    pair.same("select * from b");
+    pair.same("select * from a");
+    pair.same("select type, name, sql from sqlite_schema where name <> 'cathedral_sync' order by 1, 2");
+    pair.same("select * from sqlite_sequence");
+    pair.quiet();
+}
+
+#[test]
+fn a_table_that_drifted_is_paused_with_the_reason_and_the_others_go_on() {
+    let cases = [
+        ("alter table t add column extra text", "column \"extra\" is on the hub only"),
+        ("drop table t", "the hub has dropped this table"),
+        ("drop table t; create table t (id integer primary key, v text not null default '')", "column \"v\""),
+        ("create unique index u on t (v)", "unique indexes differ"),
+        ("drop table t; create table t (id integer primary key, v, check (v < 100))", "checks"),
+        ("drop table t; create table t (id text primary key, v)", "column \"id\""),
+    ];
+    for (change, why) in cases {
+        let mut pair = Pair::agreed(
+            "create table t (id integer primary key, v); create table child (id integer primary key, t integer references t(id));
+             create table free (id integer primary key, v); insert into t values (1, 1); insert into free values (1, 1);",
+        );
+        pair.hub().execute_batch(&format!("pragma foreign_keys = off; {change}; update free set v = 2")).unwrap();
+        pair.far().execute_batch("insert into t values (5, 5); insert into child values (1, 5); insert into free values (3, 3)").unwrap();
+        let (plan, _) = pair.sync();
+        assert_eq!(kinds(&plan), ["schema"], "{change}");
+        assert!(plan.conflicts[0].because.contains(why), "{change}: {}", plan.conflicts[0].because);
+        assert_eq!(plan.actions.len(), 2, "{change}: {:?}", plan.actions);
+        assert_eq!(pair.same("select count(*) from free"), ["Integer(2)"]);
+        assert_eq!(pair.rows("select count(*) from child").0, ["Integer(0)"], "a child of a paused table waits");
+        pair.quiet();
+    }
+}
+
+#[test]
+fn a_column_that_the_owner_added_on_both_sides_is_no_conflict() {
+    let mut pair = Pair::agreed("create table t (id integer primary key, v); insert into t values (1, 1), (2, 2), (3, 3);");
+    pair.hub().execute_batch("alter table t add column extra text default 'x'; update t set extra = 'hub' where id = 1").unwrap();
+    pair.far().execute_batch("alter table t add column extra text default 'x'; update t set v = 9 where id = 2; delete from t where id = 3").unwrap();
+    let (plan, _) = pair.sync();
+    assert_eq!(kinds(&plan), ["update/update"], "only the cell that differs without a past");
+    assert_eq!(pair.same("select v, extra from t where id = 2"), ["Integer(9)|Text([120])"]);
+    assert_eq!(pair.same("select count(*) from t"), ["Integer(2)"]);
+}
+
+#[test]
+fn spelling_of_a_definition_does_not_matter() {
+    let mut pair = Pair::new();
+    pair.hub().execute_batch("create table T (Id integer primary key, v text, check (v <> ''))").unwrap();
+    pair.far().execute_batch("CREATE TABLE  T(Id INTEGER PRIMARY KEY,\n v TEXT,\n CHECK (v <> ''))").unwrap();
+    pair.hub().execute("insert into t values (1, 'a')", []).unwrap();
+    let (plan, _) = pair.sync();
+    assert!(plan.conflicts.is_empty(), "{:?}", plan.conflicts);
+    assert_eq!(pair.same("select * from t").len(), 1);
+}
+
+#[test]
+fn only_included_tables_take_part() {
+    let mut pair = Pair::new();
+    pair.hub()
+        .execute_batch(
+            "create table keep (id integer primary key); create table _local (id integer primary key); create table other (id integer primary key);
+             insert into _local values (1); insert into other values (1); insert into keep values (1);",
+        )
+        .unwrap();
+    pair.detail().include = vec!["k*".into(), "_local".into()];
+    pair.sync();
+    assert_eq!(rows(&pair.far(), "select name from sqlite_schema where name not like '%cathedral%'").len(), 1);
+    pair.far().execute_batch("create table other (id integer primary key, more); insert into keep values (2)").unwrap();
+    let (plan, _) = pair.sync();
+    assert!(plan.conflicts.is_empty());
+    assert_eq!(plan.actions.len(), 1);
+}
+
+#[test]
+fn a_table_altered_between_plan_and_apply_is_left_alone() {
+    let mut pair = Pair::agreed("create table t (id integer primary key, v); create table u (id integer primary key); insert into t values (1, 1);");
+    pair.hub().execute_batch("update t set v = 2; insert into u values (1)").unwrap();
+    let plan = pair.plan();
+    pair.far().execute_batch("alter table t add column w").unwrap();
+    let applied = pair.apply(&plan).unwrap();
+    assert_eq!(applied.skipped.len(), 1);
+    assert_eq!(pair.rows("select v from t").1, ["Integer(1)"]);
+    assert_eq!(pair.same("select count(*) from u"), ["Integer(1)"]);
+}
+
+#[test]
+fn virtual_tables_are_named_and_left_alone() {
+    let mut pair = Pair::new();
+    pair.hub()
+        .execute_batch("create table t (id integer primary key, v text); create virtual table f using fts5(v); insert into f values ('a'); insert into t values (1, 'x')")
+        .unwrap();
+    pair.sync();
+    assert_eq!(pair.observe().warnings.len(), 1);
+    assert_eq!(pair.same("select * from t").len(), 1);
+    pair.quiet();
+}

@@ -1,0 +1,130 @@
+//! Out into a snapshot and back in.
+
+use std::sync::Arc;
+
+use cathedral_model::ecosystem::Side;
+use cathedral_model::ids::{Fence, RunId};
+use cathedral_model::ports::syncer::Place;
+use cathedral_model::ports::{PortError, Syncer};
+use cathedral_syncers::sql::SqliteSyncer;
+
+use super::shop::shop;
+use super::support::*;
+
+fn export(pair: &Pair, place: &Place) -> Part {
+    let mut part = Part::default();
+    let state = wait(pair.syncer.export(&pair.spoke, place, &mut part)).unwrap();
+    assert_eq!(part.state.as_ref(), Some(&state));
+    part
+}
+
+fn import(pair: &Pair, place: &Place, part: &Part) -> Result<cathedral_model::ports::syncer::Imported, PortError> {
+    wait(pair.syncer.import(&pair.spoke, place, &mut part.clone(), RunId(3), Fence(1)))
+}
+
+#[test]
+fn a_database_comes_back_equal_at_a_new_place() {
+    let mut pair = shop();
+    pair.hub()
+        .execute_batch(
+            "pragma user_version = 7; pragma application_id = 99; insert into log values (null, cast(x'ff' as text)), (1.5, x'00');
+             create table bad (id integer primary key, p integer references gone(id)); create table \"we\"\"ird\" (a, b default (1+1));",
+        )
+        .unwrap();
+    pair.sync();
+    let live = Place::Live(Side::Hub);
+    let part = export(&pair, &live);
+    assert_eq!(part.state.as_ref().unwrap().digest, pair.observe().hub.digest, "it is the observed state");
+    assert!(part.tables.iter().all(|t| !t.name.contains("cathedral")));
+    let path = pair.dir.path().join("restored/new.db");
+    let imported = import(&pair, &Place::Path(path.clone()), &part).unwrap();
+    assert_eq!((imported.files, imported.kept), (1, None));
+    let back = export(&pair, &Place::Path(path.clone()));
+    assert_eq!((&back.rows, &back.tables, &back.schema), (&part.rows, &part.tables, &part.schema));
+    assert_eq!(back.state, part.state);
+    let conn = application(&path);
+    assert_eq!(rows(&conn, "pragma user_version"), ["Integer(7)"]);
+    assert_eq!(rows(&conn, "select count(*) from totals"), ["Integer(60)"]);
+    let names: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["new.db"], "nothing is left beside it");
+}
+
+#[test]
+fn a_living_database_is_replaced_under_the_programs_that_use_it() {
+    for wal in [false, true] {
+        let pair = shop();
+        let part = export(&pair, &Place::Live(Side::Spoke));
+        let app = pair.far();
+        if wal {
+            app.execute_batch("pragma journal_mode = wal").unwrap();
+        }
+        app.execute_batch("delete from track; update artist set name = 'lost ' || id; create table extra (x)").unwrap();
+        let imported = import(&pair, &Place::Live(Side::Spoke), &part).unwrap();
+        assert_eq!(rows(&app, "select count(*) from track"), ["Integer(2000)"], "an open connection sees it");
+        app.execute("update track set name = 'after' where id = 1", []).unwrap();
+        assert_eq!(rows(&pair.far(), "select count(*) from track where name = 'after'"), ["Integer(1)"]);
+        app.execute("update track set name = 'track 1' where id = 1", []).unwrap();
+        let back = export(&pair, &Place::Live(Side::Spoke));
+        assert_eq!(back.rows, part.rows);
+        let kept = imported.kept.unwrap();
+        assert!(kept.contains("state/kept/3/shop/spoke/"), "{kept}");
+        let kept = application(std::path::Path::new(&kept));
+        assert_eq!(rows(&kept, "select count(*) from artist where name like 'lost%'"), ["Integer(25)"]);
+        // Once more is the same, and does not lose what was kept first.
+        import(&pair, &Place::Live(Side::Spoke), &part).unwrap();
+        assert_eq!(rows(&kept, "select count(*) from track"), ["Integer(0)"]);
+    }
+}
+
+#[test]
+fn a_damaged_or_missing_file_is_moved_away_with_its_companions() {
+    let pair = shop();
+    let part = export(&pair, &Place::Live(Side::Hub));
+    std::fs::write(pair.path("hub"), "not a database at all, but long enough to look like a file with a header in it, or so it seems").unwrap();
+    std::fs::write(pair.dir.path().join("hub.db-wal"), "old log").unwrap();
+    let imported = import(&pair, &Place::Live(Side::Hub), &part).unwrap();
+    assert!(std::fs::read_to_string(imported.kept.unwrap()).unwrap().starts_with("not a database"));
+    assert!(!pair.dir.path().join("hub.db-wal").exists());
+    assert_eq!(export(&pair, &Place::Live(Side::Hub)).rows, part.rows);
+    std::fs::remove_file(pair.path("hub")).unwrap();
+    import(&pair, &Place::Live(Side::Hub), &part).unwrap();
+    assert_eq!(export(&pair, &Place::Live(Side::Hub)).rows, part.rows);
+}
+
+#[test]
+fn a_crash_in_an_import_leaves_the_old_content_and_repeating_finishes() {
+    for point in ["import_built", "import_kept"] {
+        let mut pair = shop();
+        let part = export(&pair, &Place::Live(Side::Hub));
+        pair.hub().execute("delete from line", []).unwrap();
+        let old = export(&pair, &Place::Live(Side::Hub));
+        let steady = std::mem::replace(
+            &mut pair.syncer,
+            SqliteSyncer::new(pair.dir.path().join("state"), pair.content.clone()).with_failpoint(Arc::new(
+                move |at: &str| if at == point { Err(PortError::permanent("crash")) } else { Ok(()) },
+            )),
+        );
+        assert!(import(&pair, &Place::Live(Side::Hub), &part).is_err());
+        assert_eq!(export(&pair, &Place::Live(Side::Hub)).rows, old.rows);
+        pair.syncer = steady;
+        import(&pair, &Place::Live(Side::Hub), &part).unwrap();
+        assert_eq!(export(&pair, &Place::Live(Side::Hub)).rows, part.rows);
+        let kept = pair.dir.path().join("state/kept/3/shop/hub/hub.db");
+        assert_eq!(rows(&application(&kept), "select count(*) from line"), ["Integer(0)"]);
+        let left: Vec<_> = std::fs::read_dir(pair.dir.path()).unwrap().map(|e| e.unwrap().file_name()).filter(|n| n.to_string_lossy().starts_with(".cathedral")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_sync_after_a_restore_goes_on_from_the_agreed_state() {
+    let mut pair = shop();
+    let part = export(&pair, &Place::Live(Side::Spoke));
+    pair.hub().execute("update track set name = 'newer' where id = 1", []).unwrap();
+    pair.sync();
+    import(&pair, &Place::Live(Side::Spoke), &part).unwrap();
+    let (plan, _) = pair.sync();
+    // The restored side says the old name on purpose: it is the side that changed.
+    assert_eq!(plan.changes(), (1, 0));
+    pair.same("select * from track order by id");
+}
