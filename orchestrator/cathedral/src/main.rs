@@ -1,1 +1,10 @@
-fn main() {}
+//! `cathedral`: keeps an ecosystem of git repositories, databases and file trees in sync, provably
+//! intact and restorable.
+
+mod cli;
+mod demo;
+mod hub;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -86,12 +86,12 @@ pub enum ConflictPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GitMerge {
-    /// Divergence always waits for a person.
+    /// Divergence always waits for a person: the protecting default.
+    #[default]
     Queue,
     /// Only fast-forwards; divergence is a conflict.
     FastForward,
-    /// A clean merge becomes a merge commit; the default when the spoke is bidirectional.
-    #[default]
+    /// A clean merge becomes a merge commit.
     Merge,
 }
 

@@ -21,7 +21,7 @@ impl SyncPerformer {
             blake3: None,
             at: self.engine.ports.env.now(),
             predicate: serde_json::json!({
-                "ecosystem": self.engine.ecosystem.name, "cause": claim.request.cause, "result": result,
+                "cause": claim.request.cause, "result": result,
                 "snapshot": summary.snapshot,
                 "spokes": summary.spokes.iter().map(|s| serde_json::json!({
                     "name": s.name, "result": s.result, "in": s.changes_in, "out": s.changes_out, "conflicts": s.conflicts,

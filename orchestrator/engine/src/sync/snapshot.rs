@@ -162,7 +162,6 @@ impl SyncPerformer {
             at: self.engine.ports.env.now(),
             predicate: serde_json::json!({
                 "run": state.run, "root": taken.root, "destinations": taken.destinations,
-                "ecosystem": self.engine.ecosystem.name,
             }),
         };
         match self.engine.patiently(|| self.engine.ports.ledger.append(&leaf)).await {

@@ -1,0 +1,104 @@
+//! The command line: arguments in, one of the documented exit codes out.
+
+mod args;
+mod commands;
+mod failure;
+mod guide;
+mod output;
+mod progress;
+mod schema;
+mod table;
+mod when;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Args, Command};
+pub use failure::Failure;
+pub use output::{Output, Tint, many, safe, size};
+pub use progress::Bar;
+
+/// What every command ends with.
+pub type Ended = Result<u8, Failure>;
+
+/// Parses the arguments, runs the command, reports its failure.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let code = match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+                _ => 2,
+            };
+            // Nothing better can be done when even the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    start_log(args.global.verbose);
+    let output = Output::new(&args.global);
+    let ended = run(args, &output);
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Commands that need no hub run at once; the others get a runtime.
+fn run(args: Args, output: &Output) -> Ended {
+    if args.global.hub.is_some() {
+        return Err(Failure::new(2, "C1005", "a running hub cannot be reached yet")
+            .why("the hub's API comes with `cathedral up`, which is not available yet")
+            .next("leave --hub and CATHEDRAL_HUB out: every command works on the state folder itself"));
+    }
+    let command = match commands::without_hub(args.command, &args.global, output) {
+        Ok(ended) => return ended,
+        Err(command) => *command,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(1, "C1001", format!("the program could not start its threads: {e}")))?;
+    let global = args.global;
+    runtime.block_on(async {
+        let work = commands::with_hub(command, &global, output);
+        let limit = global.timeout.map(std::time::Duration::from);
+        let limited = async {
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+                    Err(Failure::new(124, "C1003", "the time given by --timeout is over")
+                        .why("the run's journal says how far it came; what was applied stays applied")
+                        .next("repeat the command: it goes on where it stopped"))
+                }),
+                None => work.await,
+            }
+        };
+        tokio::select! {
+            ended = limited => ended,
+            _ = tokio::signal::ctrl_c() => Err(Failure::new(130, "C1004", "interrupted")
+                .why("every step is recorded, and the step that was under way is repeated")
+                .next("repeat the command: it goes on where it stopped")),
+        }
+    })
+}
+
+fn start_log(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let level = match verbose {
+        0 => "error",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("CATHEDRAL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // A second subscriber can only come from a test in the same process.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+}
+
+/// Commands as they were parsed, for those that run without a hub.
+pub(crate) type Parsed = Command;

@@ -1,0 +1,420 @@
+//! What can be typed.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Keeps an ecosystem of git repositories, databases and file trees in sync, provably intact and restorable.
+#[derive(Debug, Parser)]
+#[command(name = "cathedral", version, propagate_version = false, max_term_width = 100, after_help = AFTER)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER: &str = "Begin with:\n  cathedral demo             a small real ecosystem, the whole loop, and a report\n  cathedral init             write a configuration for what lies around\n  cathedral sync             validate, snapshot, sync, validate again, notify\n  cathedral restore latest   what it would bring back, then bring it back\n\n`cathedral help codes` lists the exit codes.";
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Global {
+    /// Work as if started in this folder
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub dir: Option<PathBuf>,
+    /// Configuration file instead of .cathedral/integration-config.yaml
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Talk to a running hub
+    #[arg(long, value_name = "URL", env = "CATHEDRAL_HUB", global = true, hide = true)]
+    pub hub: Option<String>,
+    /// One JSON document on stdout
+    #[arg(long, global = true, conflicts_with_all = ["jsonl", "plain"])]
+    pub json: bool,
+    /// One JSON event per line on stdout
+    #[arg(long, global = true, conflicts_with = "plain")]
+    pub jsonl: bool,
+    /// Plain lines, as in a pipe
+    #[arg(long, global = true)]
+    pub plain: bool,
+    /// Say less
+    #[arg(short = 'q', long, global = true)]
+    pub quiet: bool,
+    /// Say more; repeat for details
+    #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, value_enum, default_value = "auto", global = true)]
+    pub color: Color,
+    /// Fail instead of asking
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// No progress lines
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Give up after this long, for example 90s or 10m
+    #[arg(long, value_name = "DUR", value_parser = super::when::duration, global = true)]
+    pub timeout: Option<super::when::Span>,
+    /// Carried into logs
+    #[arg(long, value_name = "ID", global = true, hide = true)]
+    pub trace_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a small real ecosystem, run the whole loop on it, report
+    Demo {
+        /// Where to build it; a new folder below the system's temporary one unless given
+        dir: Option<PathBuf>,
+        /// End with the report (serving the dashboard is not available yet)
+        #[arg(long)]
+        no_serve: bool,
+    },
+    /// Write a commented configuration for what lies around, and make keys
+    Init {
+        dir: Option<PathBuf>,
+        /// `full` writes every key
+        #[arg(long, value_enum, default_value = "short")]
+        template: Template,
+        /// Print the configuration and change nothing
+        #[arg(long)]
+        stdout: bool,
+    },
+    /// The state in one sentence, and the spokes that need attention
+    Status {
+        spoke: Option<String>,
+        /// All spokes, also those in sync
+        #[arg(long)]
+        all: bool,
+        /// End with 11, 12 or 22 when something needs attention
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// What a sync would do
+    Plan {
+        spokes: Vec<String>,
+        /// Also write the plan to a file
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Validate, snapshot, sync, validate again, notify
+    Sync(SyncArgs),
+    /// Past and present runs
+    Runs {
+        /// Only runs that did not succeed
+        #[arg(long)]
+        failed: bool,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// One run
+    Run {
+        #[command(subcommand)]
+        what: RunCommand,
+    },
+    /// What both sides changed and a person must decide
+    Conflicts {
+        #[command(subcommand)]
+        what: Option<ConflictsCommand>,
+    },
+    /// Merge one file three ways to stdout; also a git merge driver
+    MergeFile {
+        base: PathBuf,
+        hub: PathBuf,
+        spoke: PathBuf,
+        /// The name by which the kind of file is known
+        #[arg(long, value_name = "NAME")]
+        path: Option<String>,
+        /// Print suggestion N instead of leaving the conflict
+        #[arg(long, value_name = "N")]
+        suggest: Option<usize>,
+        /// Say on stderr what decided
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Take, list and look into snapshots
+    Snapshot {
+        #[command(subcommand)]
+        what: SnapshotCommand,
+    },
+    /// Read back and check
+    Verify {
+        snapshots: Vec<String>,
+        #[arg(long, value_enum, default_value = "metadata")]
+        level: Level,
+    },
+    /// Get things back: shows what it would do, then does it; keeps what was there
+    Restore(RestoreArgs),
+    /// Make or check a proof, offline
+    Proof {
+        #[command(subcommand)]
+        what: Option<ProofCommand>,
+        /// Check a proof file
+        #[arg(long, value_name = "FILE")]
+        verify: Option<PathBuf>,
+        /// The log's public key to trust (as `cathedral log head` prints it)
+        #[arg(long, value_name = "VKEY", requires = "verify")]
+        vkey: Option<String>,
+        /// A manifest file that the proof must be about
+        #[arg(long, value_name = "FILE", requires = "verify")]
+        manifest: Option<PathBuf>,
+    },
+    /// The transparency log
+    Log {
+        #[command(subcommand)]
+        what: LogCommand,
+    },
+    /// The event log
+    Events {
+        /// Only events after this cursor
+        #[arg(long, default_value_t = 0)]
+        from: i64,
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Only events of this type
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+    },
+    /// Look at and check the configuration
+    Config {
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
+    /// Check the machine, the store, and access to every spoke and destination
+    Doctor,
+    /// Shell completion
+    Completion {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages
+    Man { dir: Option<PathBuf> },
+    /// JSON schemas of the outputs
+    Schema { name: Option<String> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    Short,
+    Full,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SyncArgs {
+    pub spokes: Vec<String>,
+    /// Carry out exactly this plan, or refuse
+    #[arg(long, value_name = "ID", conflicts_with = "spokes")]
+    pub plan: Option<String>,
+    /// Only these phases
+    #[arg(long, value_name = "PHASES", value_enum, value_delimiter = ',')]
+    pub only: Vec<PhaseName>,
+    /// What is done with conflicts in this run
+    #[arg(long, value_name = "WORD", value_enum)]
+    pub on_conflict: Option<OnConflict>,
+    /// Show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Confirm protecting limits by the ecosystem's name
+    #[arg(long, value_name = "NAME")]
+    pub yes: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PhaseName {
+    Validate,
+    Snapshot,
+    Sync,
+    Verify,
+    Notify,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnConflict {
+    /// Change nothing when there is one
+    Stop,
+    /// Park it; the rest goes on
+    Queue,
+    /// Take the hub's side
+    Hub,
+    /// Take the spoke's side
+    Spoke,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RunCommand {
+    /// What a run did
+    Show {
+        /// A number, or `last`
+        run: String,
+    },
+    /// The journal of a run
+    Log { run: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConflictsCommand {
+    /// Those that wait (the default)
+    List {
+        /// Also those that are settled
+        #[arg(long)]
+        all: bool,
+        spoke: Option<String>,
+    },
+    /// One conflict with all sides
+    Show { id: i64 },
+    /// Decide one
+    Resolve {
+        id: i64,
+        /// Take a side
+        #[arg(long, value_enum, conflicts_with_all = ["field", "file"])]
+        take: Option<Take>,
+        /// Decide one field: a value, or @hub, @spoke, @base; repeat
+        #[arg(long, value_name = "K=V", conflicts_with = "file")]
+        field: Vec<String>,
+        /// Take the content of a file
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+        /// Only record the answer; the next sync carries it out
+        #[arg(long)]
+        no_sync: bool,
+    },
+    /// Put both sides back to what they were before a decision
+    Undo {
+        id: i64,
+        /// Only record it; the next sync carries it out
+        #[arg(long)]
+        no_sync: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Take {
+    Hub,
+    Spoke,
+    Base,
+    Suggested,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// Take one now
+    Create {
+        #[arg(long, value_name = "TAG")]
+        tag: Vec<String>,
+    },
+    /// All snapshots
+    List,
+    /// What one holds
+    Show {
+        /// An id or its beginning, `latest`, `@2026-11-20T14:00`, `2h ago`
+        snapshot: String,
+    },
+    /// Entries of a part, or the parts
+    Ls {
+        snapshot: String,
+        /// SPOKE, SPOKE/path, or SPOKE@spoke/path for the spoke's side
+        path: Option<String>,
+    },
+    /// A file, a table or the refs, to stdout
+    Cat { snapshot: String, path: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// Every object is there with the right size
+    Quick,
+    /// And signatures, indexes, trees, every chunk resolvable
+    Metadata,
+    /// And every byte decrypted, decompressed and hashed
+    Full,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RestoreArgs {
+    /// An id or its beginning, `latest`, `@2026-11-20T14:00`, `2h ago`
+    pub snapshot: String,
+    /// SPOKE, or SPOKE@spoke for the spoke's side; all unless given
+    pub what: Vec<String>,
+    /// Write into this new folder
+    #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
+    pub to: Option<PathBuf>,
+    /// Write over what is there; that is kept
+    #[arg(long)]
+    pub in_place: bool,
+    /// Read from this destination only: a name, or a file: URL when the hub is lost
+    #[arg(long, value_name = "DEST|URL")]
+    pub from: Option<String>,
+    /// The key to read with when the hub is lost
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Use no state of a hub: needs --from, --key-file and --to
+    #[arg(long)]
+    pub offline: bool,
+    /// Show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Confirm a restore in place by the ecosystem's name
+    #[arg(long, value_name = "NAME")]
+    pub yes: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProofCommand {
+    /// Proof that a snapshot is in the log
+    Snapshot {
+        snapshot: String,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Proof of one leaf
+    Leaf {
+        index: u64,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// The signed head
+    Head,
+    /// Entries, newest last
+    Show {
+        /// From this leaf on
+        #[arg(long, value_name = "INDEX")]
+        since: Option<u64>,
+        #[arg(long, default_value_t = 50)]
+        limit: u64,
+    },
+    /// Recompute the whole log and compare
+    Audit,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every problem at once
+    Validate {
+        /// A file instead of the ecosystem's own; `-` for standard input
+        file: Option<PathBuf>,
+    },
+    /// The configuration as it is used, with defaults
+    Show {
+        #[arg(long, value_enum, default_value = "yaml")]
+        format: Format,
+    },
+    /// What a key means
+    Explain { key: Option<String> },
+    /// JSON Schema of the file
+    Schema,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Yaml,
+    Json,
+}

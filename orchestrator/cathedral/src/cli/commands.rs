@@ -1,0 +1,139 @@
+//! What each command does.
+
+mod config;
+mod conflicts;
+mod doctor;
+mod init;
+mod log;
+mod merge_file;
+mod plan;
+mod restore;
+mod runs;
+mod snapshot;
+mod status;
+mod sync;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cathedral_model::ids::SnapshotId;
+use cathedral_model::ids::SpokeName;
+use cathedral_model::snapshot::SnapshotInfo;
+
+use super::args::{Command, Global};
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::Bar;
+use super::{Ended, guide, schema, when};
+use crate::hub::{Hub, HubEnv, Site};
+
+/// Runs commands that need neither a hub nor a runtime; gives back the others.
+pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result<Ended, Box<Command>> {
+    Ok(match command {
+        Command::Config { what } => config::run(what, global, output),
+        Command::Init { dir, template, stdout } => init::run(dir, template, stdout, global, output),
+        Command::MergeFile { base, hub, spoke, path, suggest, explain } => {
+            merge_file::run(&base, &hub, &spoke, path.as_deref(), suggest, explain, output)
+        }
+        Command::Completion { shell } => guide::completion(shell, output),
+        Command::Man { dir } => guide::man(dir, output),
+        Command::Schema { name } => schema::run(name, output),
+        Command::Proof { what: None, verify: Some(file), vkey, manifest } => {
+            log::verify(&file, vkey.as_deref(), manifest.as_deref(), output)
+        }
+        Command::Proof { what: None, verify: None, .. } => {
+            Err(Failure::new(2, "C1201", "nothing to prove or to verify is named")
+                .next("cathedral proof snapshot latest --out FILE")
+                .next("cathedral proof --verify FILE"))
+        }
+        other => return Err(Box::new(other)),
+    })
+}
+
+/// Runs commands on a hub.
+pub async fn with_hub(command: Command, global: &Global, output: &Output) -> Ended {
+    match command {
+        Command::Demo { dir, .. } => crate::demo::run(dir, output).await,
+        Command::Status { spoke, all, exit_code } => status::run(spoke, all, exit_code, global, output).await,
+        Command::Plan { spokes, out } => plan::run(&spokes, out, global, output).await,
+        Command::Sync(args) => sync::run(args, global, output).await,
+        Command::Runs { failed, limit } => runs::list(failed, limit, global, output).await,
+        Command::Run { what } => runs::one(what, global, output).await,
+        Command::Conflicts { what } => conflicts::run(what, global, output).await,
+        Command::Snapshot { what } => snapshot::run(what, global, output).await,
+        Command::Verify { snapshots, level } => snapshot::verify(&snapshots, level, global, output).await,
+        Command::Restore(args) => restore::run(args, global, output).await,
+        Command::Proof { what: Some(what), .. } => log::prove(what, global, output).await,
+        Command::Log { what } => log::run(what, global, output),
+        Command::Events { from, limit, kind } => log::events(from, limit, kind, global, output).await,
+        Command::Doctor => doctor::run(global, output).await,
+        Command::Init { .. }
+        | Command::Config { .. }
+        | Command::MergeFile { .. }
+        | Command::Completion { .. }
+        | Command::Man { .. }
+        | Command::Schema { .. }
+        | Command::Proof { what: None, .. } => Err(Failure::new(1, "C1002", "this command runs without a hub")),
+    }
+}
+
+fn folder(global: &Global) -> PathBuf {
+    global.dir.clone().unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// The site around the current folder.
+pub fn site(global: &Global) -> Result<Site, Failure> {
+    Site::find(&folder(global), global.config.as_deref())
+}
+
+/// The hub, opened for work.
+pub async fn hub(global: &Global, output: &Output) -> Result<(Hub, Arc<Bar>), Failure> {
+    let bar = Arc::new(Bar::new(output));
+    let hub = Hub::open(site(global)?, Arc::clone(&bar) as _).await?;
+    Ok((hub, bar))
+}
+
+/// Checks spoke names, with the nearest known one in the failure.
+pub fn spokes(hub: &Hub, names: &[String]) -> Result<Vec<SpokeName>, Failure> {
+    let known: Vec<String> = hub.ecosystem().spokes.iter().map(|s| s.name.to_string()).collect();
+    let check = |name: &String| {
+        let found = hub.ecosystem().spokes.iter().find(|s| s.name.as_str() == name);
+        found.map(|s| s.name.clone()).ok_or_else(|| Failure::unknown("spoke", name, &known))
+    };
+    names.iter().map(check).collect()
+}
+
+/// Finds a snapshot by id prefix, `latest`, `@time` or `2h ago`.
+pub fn find_snapshot<'a>(list: &'a [SnapshotInfo], text: &str) -> Result<&'a SnapshotInfo, Failure> {
+    if list.is_empty() {
+        return Err(Failure::new(4, "C1404", "there are no snapshots yet").next("cathedral snapshot create"));
+    }
+    if text == "latest" {
+        return list.last().ok_or_else(|| Failure::new(4, "C1404", "there are no snapshots yet"));
+    }
+    if let Some(point) = when::point(text, HubEnv::clock()) {
+        let found = list.iter().rev().find(|s| s.meta.at <= point);
+        return found.ok_or_else(|| {
+            let first = list.first().map(|s| when::local(s.meta.at)).unwrap_or_default();
+            Failure::new(4, "C1404", format!("there is no snapshot at or before {text}"))
+                .why(format!("the first one was taken {first}"))
+        });
+    }
+    let upper = text.to_ascii_uppercase();
+    let found: Vec<&SnapshotInfo> = list.iter().filter(|s| s.meta.id.as_str().starts_with(&upper)).collect();
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => {
+            let mut known: Vec<String> = list.iter().rev().take(8).map(|s| short(&s.meta.id)).collect();
+            known.insert(0, "latest".into());
+            Err(Failure::unknown("snapshot", text, &known))
+        }
+        several => Err(Failure::new(2, "C1202", format!("{} snapshots begin with {text}", several.len()))
+            .next("write more characters of the id; `cathedral snapshot list` shows them")),
+    }
+}
+
+/// The part of a snapshot id that people read and type.
+pub fn short(id: &SnapshotId) -> String {
+    id.as_str().chars().take(16).collect()
+}

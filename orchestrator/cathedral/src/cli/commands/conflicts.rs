@@ -1,0 +1,261 @@
+//! `conflicts list|show|resolve|undo`: the inbox.
+
+use std::collections::BTreeMap;
+
+use cathedral_model::ids::{ConflictId, Digest, SpokeName};
+use cathedral_model::inbox::{ConflictRecord, ConflictState};
+use cathedral_model::plan::{Answer, Choice, SideValue};
+use cathedral_model::ports::Content;
+use cathedral_syncers::content::LocalContent;
+
+use super::super::args::{ConflictsCommand, Global, Take};
+use super::super::output::{Tint, many, safe};
+use super::super::table::Table;
+use super::super::when;
+use super::{Ended, Failure, Output};
+use crate::hub::{HubEnv, Site};
+
+/// A side is shown up to this many bytes; `--json` names its content id.
+const SHOWN: usize = 4_000;
+
+pub async fn run(what: Option<ConflictsCommand>, global: &Global, output: &Output) -> Ended {
+    match what.unwrap_or(ConflictsCommand::List { all: false, spoke: None }) {
+        ConflictsCommand::List { all, spoke } => list(all, spoke.as_deref(), global, output).await,
+        ConflictsCommand::Show { id } => show(ConflictId(id), global, output).await,
+        ConflictsCommand::Resolve { id, take, field, file, no_sync } => {
+            let answer = Asked { take, field, file };
+            resolve(ConflictId(id), answer, no_sync, global, output).await
+        }
+        ConflictsCommand::Undo { id, no_sync } => {
+            let (hub, bar) = super::hub(global, output).await?;
+            known(hub.store().conflict(ConflictId(id)).await?, id)?;
+            let ended = carry_out(&hub, ConflictId(id), Answer::Undo, no_sync, output).await;
+            bar.finish();
+            ended
+        }
+    }
+}
+
+struct Asked {
+    take: Option<Take>,
+    field: Vec<String>,
+    file: Option<std::path::PathBuf>,
+}
+
+fn value(side: Option<&SideValue>) -> serde_json::Value {
+    side.map_or(serde_json::Value::Null, |v| serde_json::json!({ "shown": v.shown, "content": v.content }))
+}
+
+fn json(record: &ConflictRecord) -> serde_json::Value {
+    let draft = &record.draft;
+    let mut out = serde_json::json!({
+        "id": record.id, "spoke": record.spoke, "kind": record.kind, "conflict_kind": draft.conflict_kind,
+        "where": draft.place, "base": value(draft.base.as_ref()), "hub": value(draft.hub.as_ref()),
+        "spoke_side": value(draft.spoke.as_ref()), "suggested": value(draft.suggested.as_ref()),
+        "because": draft.because, "state": record.state, "opened_at": record.opened_at.to_rfc3339(),
+        "changed_at": record.changed_at.to_rfc3339(), "opened_by": record.opened_by, "fields": draft.fields,
+    });
+    if let (Some(table), Some(object)) = (&draft.table, out.as_object_mut()) {
+        object.insert("table".into(), serde_json::json!(table));
+        object.insert("pk".into(), serde_json::json!(draft.pk));
+    }
+    out
+}
+
+async fn list(all: bool, spoke: Option<&str>, global: &Global, output: &Output) -> Ended {
+    let site = super::site(global)?;
+    let spoke = match spoke {
+        Some(text) => Some(SpokeName::new(text).map_err(|e| Failure::new(2, "C1201", e.to_string()))?),
+        None => None,
+    };
+    let states: &[ConflictState] = if all { &[] } else { &[ConflictState::Open, ConflictState::Answered] };
+    let records = match site.store().await? {
+        Some(store) => store.conflicts(spoke.as_ref(), states).await?,
+        None => vec![],
+    };
+    let conflicts: Vec<_> = records.iter().map(json).collect();
+    output.data("conflicts", &serde_json::json!({ "conflicts": conflicts }), &[]);
+    let waiting = records.iter().filter(|r| r.state == ConflictState::Open).count();
+    if records.is_empty() {
+        output.note(format!("{} no conflicts", output.paint(Tint::Good, output.symbol("●", "ok"))));
+        return Ok(0);
+    }
+    let now = HubEnv::clock();
+    let mut table = Table::new(&["ID", "SPOKE", "KIND", "WHERE", "OPENED", "STATE"]);
+    for record in &records {
+        table.row(vec![
+            record.id.to_string(),
+            record.spoke.to_string(),
+            record.draft.conflict_kind.clone(),
+            safe(&record.draft.place),
+            when::ago(record.opened_at, now),
+            record.state.as_str().to_owned(),
+        ]);
+    }
+    if !output.is_machine() {
+        table.print(output);
+        if waiting > 0 {
+            let first = records.iter().find(|r| r.state == ConflictState::Open).map_or(0, |r| r.id.0);
+            output.note(output.paint(Tint::Dim, &format!("next: cathedral conflicts show {first}")));
+        }
+    }
+    Ok(if waiting > 0 { 11 } else { 0 })
+}
+
+fn known(record: Option<ConflictRecord>, id: i64) -> Result<ConflictRecord, Failure> {
+    record.ok_or_else(|| Failure::new(4, "C1404", format!("there is no conflict {id}")).next("cathedral conflicts"))
+}
+
+async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
+    let site = super::site(global)?;
+    let record = match site.store().await? {
+        Some(store) => store.conflict(id).await?,
+        None => None,
+    };
+    let record = known(record, id.0)?;
+    output.data("conflict", &serde_json::json!({ "conflict": json(&record) }), &[]);
+    if output.is_machine() {
+        return Ok(0);
+    }
+    let draft = &record.draft;
+    output.say(format!(
+        "conflict {id} in {}: {}   {}",
+        record.spoke,
+        output.paint(Tint::Bold, &safe(&draft.place)),
+        draft.conflict_kind
+    ));
+    output.say(format!("  {}", safe(&draft.because)));
+    output.say(format!("  {} since {}", record.state.as_str(), when::local(record.opened_at)));
+    if draft.fields.is_empty() {
+        let sides =
+            [("base", &draft.base), ("hub", &draft.hub), ("spoke", &draft.spoke), ("suggested", &draft.suggested)];
+        for (name, side) in sides {
+            if let Some(side) = side {
+                tell_side(&site, name, side, output);
+            } else if name != "suggested" {
+                output.say(format!("  {}: nothing there", output.paint(Tint::Bold, name)));
+            }
+        }
+    } else {
+        let mut table = Table::new(&["FIELD", "BASE", "HUB", "SPOKE"]);
+        for field in &draft.fields {
+            table.row(vec![safe(&field.field), safe(&field.base), safe(&field.hub), safe(&field.spoke)]);
+        }
+        table.print(output);
+    }
+    if record.state == ConflictState::Open {
+        let suggested = if draft.suggested.is_some() { "|suggested" } else { "" };
+        output.note(
+            output.paint(Tint::Dim, &format!("next: cathedral conflicts resolve {id} --take hub|spoke{suggested}")),
+        );
+    } else if record.state == ConflictState::Settled {
+        output.note(output.paint(Tint::Dim, &format!("next: cathedral conflicts undo {id}    puts both sides back")));
+    }
+    Ok(0)
+}
+
+fn tell_side(site: &Site, name: &str, side: &SideValue, output: &Output) {
+    output.say(format!("  {}: {}", output.paint(Tint::Bold, name), safe(&side.shown)));
+    let Some(content) = side.content else { return };
+    let bytes = LocalContent::open(site.state.join("content")).and_then(|store| store.get(&content));
+    let Ok(bytes) = bytes else { return };
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    let cut: String = text.chars().take(SHOWN).collect();
+    for line in cut.lines() {
+        output.say(format!("    {} {}", output.symbol("│", "|"), safe(line)));
+    }
+    if cut.len() < text.len() {
+        output.say("    (cut; --json names the whole content)");
+    }
+}
+
+async fn resolve(id: ConflictId, asked: Asked, no_sync: bool, global: &Global, output: &Output) -> Ended {
+    if asked.take.is_none() && asked.field.is_empty() && asked.file.is_none() {
+        return Err(Failure::new(2, "C1201", format!("how to decide conflict {id} is not said"))
+            .why("the full-screen merge view is not available yet")
+            .next(format!("cathedral conflicts show {id}"))
+            .next(format!("cathedral conflicts resolve {id} --take hub|spoke|base|suggested"))
+            .next(format!("cathedral conflicts resolve {id} --field NAME=VALUE    or --file PATH")));
+    }
+    let (hub, bar) = super::hub(global, output).await?;
+    let record = known(hub.store().conflict(id).await?, id.0)?;
+    let answer = answer(&record, asked, hub.content.as_ref())?;
+    let ended = carry_out(&hub, id, answer, no_sync, output).await;
+    bar.finish();
+    ended
+}
+
+fn answer(record: &ConflictRecord, asked: Asked, content: &dyn Content) -> Result<Answer, Failure> {
+    if let Some(path) = asked.file {
+        let mut file = std::fs::File::open(&path).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+        let (id, _): (Digest, u64) = content.put_from(&mut file)?;
+        return Ok(Answer::Content(id));
+    }
+    if !asked.field.is_empty() {
+        let mut fields = BTreeMap::new();
+        for text in asked.field {
+            let (key, value) = text.split_once('=').ok_or_else(|| {
+                Failure::new(2, "C1201", format!("--field {text:?} has no `=`"))
+                    .next("--field NAME=VALUE, or --field NAME=@hub")
+            })?;
+            fields.insert(key.to_owned(), value.to_owned());
+        }
+        let known: Vec<String> = record.draft.fields.iter().map(|f| f.field.clone()).collect();
+        if let Some(wrong) = fields.keys().find(|k| !known.is_empty() && !known.contains(k)) {
+            return Err(Failure::unknown("disputed field", wrong, &known));
+        }
+        return Ok(Answer::Fields(fields));
+    }
+    let take = asked.take.unwrap_or(Take::Hub);
+    if take == Take::Suggested && record.draft.suggested.is_none() {
+        return Err(Failure::new(2, "C1201", format!("conflict {} has no suggestion", record.id))
+            .next(format!("cathedral conflicts resolve {} --take hub|spoke|base", record.id)));
+    }
+    Ok(Answer::Take(match take {
+        Take::Hub => Choice::Hub,
+        Take::Spoke => Choice::Spoke,
+        Take::Base => Choice::Base,
+        Take::Suggested => Choice::Suggested,
+    }))
+}
+
+async fn carry_out(hub: &crate::hub::Hub, id: ConflictId, answer: Answer, no_sync: bool, output: &Output) -> Ended {
+    let actor = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".into());
+    let (record, request) = hub.engine.answer(id, &answer, &actor).await?;
+    if no_sync {
+        output.data("conflict", &serde_json::json!({ "conflict": json(&record) }), &[]);
+        output.note(format!("recorded; `cathedral sync {}` carries it out", record.spoke));
+        return Ok(0);
+    }
+    let run = hub.engine.submit(&request).await?.run();
+    let summary = hub.engine.work_until(run).await?;
+    let record = known(hub.store().conflict(id).await?, id.0)?;
+    let left = hub.store().conflicts(None, &[ConflictState::Open]).await?.len() as u64;
+    output.data(
+        "conflict",
+        &serde_json::json!({ "conflict": json(&record), "run": run, "result": summary.result }),
+        &[],
+    );
+    let done = match (&answer, record.state) {
+        (Answer::Undo, ConflictState::Open) => Some("undone: both sides are as they were"),
+        (Answer::Undo, _) => None,
+        (_, ConflictState::Settled) => Some("settled"),
+        _ => None,
+    };
+    let Some(done) = done else {
+        let note = summary.spokes.iter().find(|s| s.name == record.spoke).map(|s| safe(&s.note)).unwrap_or_default();
+        let why = if note.is_empty() { "a side has changed since; look at it again".to_owned() } else { note };
+        return Err(Failure::new(
+            12,
+            "C1203",
+            format!("conflict {id} is not settled: it is {}", record.state.as_str()),
+        )
+        .why(why)
+        .next(format!("cathedral conflicts show {id}"))
+        .next(format!("cathedral run show {run}")));
+    };
+    let rest = if left > 0 { format!("; {} left", many(left, "conflict is", "conflicts are")) } else { String::new() };
+    output
+        .note(format!("{} conflict {id} {done} (run {run}){rest}", output.paint(Tint::Good, output.symbol("●", "ok"))));
+    Ok(0)
+}

@@ -1,0 +1,158 @@
+//! `init`: looks around and writes a configuration that works as it stands.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use cathedral_model::config::{Found, FoundDatabase, FoundFolder, FoundRepository, template_full, template_short};
+
+use super::super::args::{Global, Template};
+use super::super::output::{Tint, many};
+use super::{Ended, Failure, Output, folder};
+use crate::hub::{CONFIG, Site, is_repository, prepare_state, shown};
+
+pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Global, output: &Output) -> Ended {
+    let start = match dir {
+        Some(dir) => folder(global).join(dir),
+        None => folder(global),
+    };
+    let root = std::path::absolute(&start).map_err(|e| Failure::io(&shown(&start), &e))?;
+    if !root.is_dir() {
+        return Err(Failure::new(4, "C1404", format!("{} is not a folder", shown(&root)))
+            .next("make the folder that shall hold the hub first, or name another one"));
+    }
+    let found = look_around(&root);
+    let text = match template {
+        Template::Short => template_short(&found),
+        Template::Full => template_full(&found),
+    };
+    if stdout {
+        output.raw(text.as_bytes());
+        return Ok(0);
+    }
+    let file = root.join(CONFIG);
+    if file.exists() {
+        return Err(Failure::new(7, "C1701", format!("{} is there already", shown(&file)))
+            .why("a configuration is never overwritten; nothing was changed")
+            .next("cathedral config validate    checks it")
+            .next("cathedral init --stdout      prints what would be written"));
+    }
+    prepare_state(&root.join(".cathedral"))?;
+    write_new(&file, text.as_bytes())?;
+    let site = Site::find(&root, None);
+    let counts = serde_json::json!({
+        "file": file, "repositories": found.repositories.len(), "databases": found.databases.len(), "folders": found.folders.len(),
+    });
+    output.data("init", &counts, &[]);
+    let number = |n: usize, one, more| many(n as u64, one, more);
+    output.note(format!(
+        "{} written: {}, {}, {}",
+        shown(&file),
+        number(found.repositories.len(), "repository", "repositories"),
+        number(found.databases.len(), "database", "databases"),
+        number(found.folders.len(), "folder", "folders"),
+    ));
+    if let Err(failure) = site {
+        return Err(failure);
+    }
+    output.note(output.paint(
+        Tint::Dim,
+        "next: look it over, then `cathedral plan` shows what a sync would do, and `cathedral sync` does it",
+    ));
+    Ok(0)
+}
+
+fn write_new(file: &Path, text: &[u8]) -> Result<(), Failure> {
+    let aside = file.with_extension("yaml.new");
+    let write = || {
+        fs::write(&aside, text)?;
+        fs::File::open(&aside)?.sync_all()?;
+        fs::rename(&aside, file)
+    };
+    write().map_err(|e: std::io::Error| Failure::io(&shown(file), &e))
+}
+
+/// Repositories, SQLite files and folders in and beside the folder; one level, nothing hidden.
+fn look_around(root: &Path) -> Found {
+    let master = root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_else(|| "hub".into());
+    let mut found = Found { master, ..Found::default() };
+    let submodules = fs::read_to_string(root.join(".gitmodules")).unwrap_or_default();
+    for (name, path) in submodule_paths(&submodules) {
+        let has_own_path = path != name;
+        found.repositories.push(FoundRepository {
+            name,
+            url: None,
+            path: has_own_path.then_some(path),
+            is_submodule: true,
+        });
+    }
+    for (base, prefix) in [(Some(root), ""), (root.parent(), "../")] {
+        let Some(base) = base else { continue };
+        for (name, path) in children(base) {
+            let place = format!("{prefix}{name}");
+            if path == root
+                || (prefix.is_empty() && found.repositories.iter().any(|r| r.path.as_deref() == Some(&name)))
+            {
+                continue;
+            }
+            if path.is_dir() {
+                let known = found.repositories.iter().any(|r| r.name == name);
+                if is_repository(&path.display().to_string()) {
+                    if !known && is_plain(&name) {
+                        let name = name.trim_end_matches(".git").to_owned();
+                        found.repositories.push(FoundRepository {
+                            name,
+                            url: Some(place),
+                            path: None,
+                            is_submodule: false,
+                        });
+                    }
+                } else if !prefix.is_empty() && is_plain(&name) && !known {
+                    found.folders.push(FoundFolder { name, path: place });
+                }
+            } else if !prefix.is_empty() && is_sqlite(&path) {
+                let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+                if is_plain(&stem) {
+                    found.databases.push(FoundDatabase { name: stem, path: place });
+                }
+            }
+        }
+    }
+    found
+}
+
+fn children(folder: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = fs::read_dir(folder) else { return vec![] };
+    let mut out: Vec<(String, PathBuf)> = entries
+        .filter_map(Result::ok)
+        .filter_map(|e| e.file_name().into_string().ok().map(|name| (name, e.path())))
+        .filter(|(name, _)| !name.starts_with('.'))
+        .collect();
+    out.sort();
+    out
+}
+
+fn is_plain(name: &str) -> bool {
+    cathedral_model::ids::SpokeName::new(name).is_ok()
+}
+
+fn is_sqlite(path: &Path) -> bool {
+    let mut head = [0; 16];
+    fs::File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok() && &head == b"SQLite format 3\0"
+}
+
+fn submodule_paths(text: &str) -> Vec<(String, String)> {
+    let mut out = vec![];
+    let mut name = String::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("[submodule") {
+            name = line.split('"').nth(1).unwrap_or_default().to_owned();
+        } else if let Some(path) = line.strip_prefix("path").and_then(|r| r.trim_start().strip_prefix('=')) {
+            let last = name.rsplit('/').next().unwrap_or_default().to_owned();
+            if is_plain(&last) {
+                out.push((last, path.trim().to_owned()));
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,131 @@
+//! `plan`: what a sync would do, saved under an id.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cathedral_model::ecosystem::{ConflictPolicy, Side};
+use cathedral_model::ids::{Digest, SpokeName};
+use cathedral_model::ports::Env;
+
+use super::super::args::Global;
+use super::super::output::{Tint, many, safe};
+use super::super::table::Table;
+use super::{Ended, Failure, Output};
+use crate::hub::{Hub, HubEnv};
+
+/// How many actions a person is shown of one spoke.
+const SHOWN: usize = 12;
+
+pub async fn run(names: &[String], out: Option<PathBuf>, global: &Global, output: &Output) -> Ended {
+    let (hub, bar) = super::hub(global, output).await?;
+    let names = super::spokes(&hub, names)?;
+    let ended = show(&hub, &names, None, out, output).await;
+    bar.finish();
+    ended
+}
+
+/// Prints the plan; exit 10 when something would change.
+pub async fn show(
+    hub: &Hub,
+    names: &[SpokeName],
+    policy: Option<ConflictPolicy>,
+    out: Option<PathBuf>,
+    output: &Output,
+) -> Ended {
+    let previews = hub.engine.preview(names, policy).await?;
+    let mut ids: BTreeMap<SpokeName, Digest> = BTreeMap::new();
+    let mut spokes = vec![];
+    let mut changes = 0;
+    let mut failed = None;
+    for preview in &previews {
+        let name = &preview.spoke.name;
+        let plan = preview.plan.as_ref();
+        if let Some(plan) = plan {
+            let (id, _) = plan.sealed().map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
+            ids.insert(name.clone(), id);
+            changes += plan.actions.len() + plan.conflicts.len();
+        }
+        if let Some(error) = &preview.failed {
+            failed = failed.or(Some(error.cause()));
+        }
+        spokes.push(serde_json::json!({
+            "name": name, "kind": preview.spoke.kind(),
+            "actions": plan.map(|p| p.actions.iter().map(|a| serde_json::json!({
+                "target": a.target, "action": a.action, "from": a.from, "to": a.to, "reason": a.reason, "side": a.side,
+            })).collect::<Vec<_>>()).unwrap_or_default(),
+            "conflicts": plan.map(|p| p.conflicts.len()).unwrap_or_default(),
+            "guards": plan.map(|p| p.guards.clone()).unwrap_or_default(),
+            "error": preview.failed.as_ref().map(ToString::to_string),
+            "warnings": preview.observation.as_ref().map(|o| o.warnings.clone()).unwrap_or_default(),
+        }));
+    }
+    let text = serde_json::to_string(&ids).map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
+    let id = Digest::of(text.as_bytes());
+    if changes > 0 {
+        hub.store().save_plan(&id, &text, HubEnv.now()).await?;
+    }
+    let data = serde_json::json!({ "plan": id, "spokes": spokes });
+    if let Some(out) = out {
+        let text = serde_json::to_string_pretty(&data).map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
+        std::fs::write(&out, text).map_err(|e| Failure::io(&out.display().to_string(), &e))?;
+    }
+    output.data("plan", &data, &[]);
+    for preview in &previews {
+        tell(preview, output);
+    }
+    if let Some(cause) = failed {
+        return Ok(cathedral_model::run::exit_code(cause));
+    }
+    if changes == 0 {
+        output.note("nothing to do: everything is in sync");
+        return Ok(0);
+    }
+    output.note(output.paint(Tint::Dim, &format!("next: cathedral sync --plan {}", &id.to_string()[..12])));
+    Ok(10)
+}
+
+fn tell(preview: &cathedral_engine::Preview, output: &Output) {
+    let name = &preview.spoke.name;
+    if let Some(error) = &preview.failed {
+        output.say(format!(
+            "{} {name}: {}",
+            output.paint(Tint::Bad, output.symbol("✖", "xx")),
+            safe(&error.to_string())
+        ));
+    }
+    for warning in preview.observation.iter().flat_map(|o| &o.warnings) {
+        output.say(format!("{} {name}: {}", output.paint(Tint::Warn, output.symbol("▲", "!!")), safe(warning)));
+    }
+    let Some(plan) = &preview.plan else { return };
+    if plan.actions.is_empty() && plan.conflicts.is_empty() && plan.guards.is_empty() {
+        return;
+    }
+    let (into_hub, out) = plan.changes();
+    output.say(format!("{}: {} to the hub, {} to the spoke", output.paint(Tint::Bold, name.as_str()), into_hub, out));
+    for guard in &plan.guards {
+        output.say(output.paint(Tint::Bad, &format!("  stopped by {}: {}", guard.name, safe(&guard.why))));
+    }
+    let mut table = Table::new(&["AT", "ACTION", "WHAT", "WHY"]);
+    for action in plan.actions.iter().take(SHOWN) {
+        let at = if action.side == Side::Hub { "hub" } else { "spoke" };
+        table.row(vec![at.to_owned(), action.action.clone(), safe(&action.target), safe(&action.reason)]);
+    }
+    if !table.is_empty() {
+        table.print(output);
+    }
+    if plan.actions.len() > SHOWN {
+        output.say(format!("  and {} more; --json has all", plan.actions.len() - SHOWN));
+    }
+    for conflict in plan.conflicts.iter().take(SHOWN) {
+        let mark = output.paint(Tint::Warn, output.symbol("▲", "!!"));
+        output.say(format!(
+            "  {mark} {} {}: {}",
+            conflict.conflict_kind,
+            safe(&conflict.place),
+            safe(&conflict.because)
+        ));
+    }
+    if plan.conflicts.len() > SHOWN {
+        output.say(format!("  and {}", many((plan.conflicts.len() - SHOWN) as u64, "more conflict", "more conflicts")));
+    }
+}

@@ -1,0 +1,359 @@
+//! `restore`: a plan first, then the deed, with or without the hub.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cathedral_backup::{LocalDestination, LocalVault};
+use cathedral_engine::Engine;
+use cathedral_model::ecosystem::{
+    ConflictPolicy, DataSync, DatabaseSpoke, Ecosystem, FilesSpoke, GitIntegration, GitMerge, GitSpoke, RefRules,
+    RowMerge, Side, Spoke, SpokeDetail, SpokeKind,
+};
+use cathedral_model::ids::DestinationName;
+use cathedral_model::ports::{Destination, Vault};
+use cathedral_model::restore::{RestorePart, RestoreRequest};
+use cathedral_model::run::{Priority, Request, RunResult, RunSummary, Work};
+use cathedral_model::snapshot::{PartInfo, SnapshotInfo};
+
+use super::super::args::{Global, RestoreArgs};
+use super::super::output::{Tint, many, safe, size};
+use super::super::table::Table;
+use super::snapshot::{part_name, part_of};
+use super::{Ended, Failure, Output, find_snapshot, short, sync};
+use crate::cli::Bar;
+use crate::hub::{Hub, offline_engine};
+
+pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
+    let is_url = args.from.as_deref().is_some_and(|from| from.contains(':') || from.contains('/'));
+    if args.offline || is_url || args.key_file.is_some() {
+        return offline(args, global, output).await;
+    }
+    let (hub, bar) = super::hub(global, output).await?;
+    let list = hub.vault.list().await?;
+    let info = find_snapshot(&list, &args.snapshot)?;
+    let parts = choose(info, &args.what, args.in_place)?;
+    if !args.in_place && args.to.is_none() {
+        describe(info, &parts, None, Some(hub.ecosystem()), output);
+        return Err(Failure::new(7, "C1703", "where to restore to is not said; nothing was changed")
+            .next(format!("cathedral restore {} --to DIR       into a new folder", short(&info.meta.id)))
+            .next(format!(
+                "cathedral restore {} --in-place     over what is there, which is kept",
+                short(&info.meta.id)
+            )));
+    }
+    let to = args.to.as_deref().map(|to| absolute(global, to)).transpose()?;
+    let request = request(info, &parts, to.as_deref(), Some(hub.ecosystem()), true)?;
+    if args.dry_run {
+        describe(info, &parts, to.as_deref(), Some(hub.ecosystem()), output);
+        data(output, &plan_json(&request, info));
+        return Ok(if request.parts.is_empty() { 0 } else { 10 });
+    }
+    if let Some(to) = &to {
+        empty_or_ours(to)?;
+    } else {
+        describe(info, &parts, None, Some(hub.ecosystem()), output);
+        confirm_in_place(&hub, &args, output)?;
+    }
+    let work = Request {
+        priority: Priority::Incident,
+        cause: format!("cathedral restore {}", short(&info.meta.id)),
+        work: Work::Restore(request),
+    };
+    let run = hub.engine.submit(&work).await?.run();
+    let summary = hub.engine.work_until(run).await?;
+    bar.finish();
+    report(&summary, to.as_deref(), output)
+}
+
+fn absolute(global: &Global, path: &Path) -> Result<PathBuf, Failure> {
+    let path = global.dir.clone().unwrap_or_default().join(path);
+    std::path::absolute(&path).map_err(|e| Failure::io(&path.display().to_string(), &e))
+}
+
+fn data(output: &Output, value: &serde_json::Value) {
+    output.data("restore", value, &[]);
+}
+
+fn plan_json(request: &RestoreRequest, info: &SnapshotInfo) -> serde_json::Value {
+    serde_json::json!({
+        "snapshot": info.meta.id, "root": info.root, "restored": [],
+        "would_restore": request.parts.iter().map(|p| serde_json::json!({
+            "spoke": p.spoke.name, "side": p.side, "to": p.to, "root": p.root,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn confirm_in_place(hub: &Hub, args: &RestoreArgs, output: &Output) -> Result<(), Failure> {
+    if sync::confirm(hub, args.yes.as_deref())? {
+        return Ok(());
+    }
+    let name = &hub.ecosystem().name;
+    if output.no_input || output.is_machine() {
+        return Err(Failure::new(7, "C1702", "a restore over living data is not confirmed; nothing was changed")
+            .why("what stands there now would be replaced; it would be kept under .cathedral/kept/")
+            .next(format!("--yes {name}    confirms it")));
+    }
+    output.warn(format!("type the ecosystem's name ({name}) to restore over what is there:"));
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed).map_err(|e| Failure::io("standard input", &e))?;
+    if typed.trim() == name {
+        return Ok(());
+    }
+    Err(Failure::new(7, "C1702", "not confirmed; nothing was changed"))
+}
+
+/// The parts that were asked for; all when none is named. A spoke's own side is left out of a restore
+/// to a folder when it equals the hub's.
+fn choose<'a>(info: &'a SnapshotInfo, what: &[String], in_place: bool) -> Result<Vec<&'a PartInfo>, Failure> {
+    if what.is_empty() {
+        let hub_root = |p: &PartInfo| {
+            info.parts.iter().find(|q| q.key.spoke == p.key.spoke && q.key.side == Side::Hub).map(|q| q.root)
+        };
+        let wanted = |p: &&PartInfo| in_place || p.key.side == Side::Hub || hub_root(p) != Some(p.root);
+        return Ok(info.parts.iter().filter(wanted).collect());
+    }
+    let mut chosen = BTreeSet::new();
+    for text in what {
+        let (key, below) = part_of(info, text)?;
+        if !below.is_empty() {
+            return Err(Failure::new(
+                2,
+                "C1205",
+                format!("{text:?}: a path inside a spoke is not restored by itself yet"),
+            )
+            .next(format!("cathedral snapshot cat {} {text} > FILE    gives one file back", short(&info.meta.id)))
+            .next(format!("cathedral restore {} {} --to DIR", short(&info.meta.id), part_name(key))));
+        }
+        chosen.insert(key.clone());
+    }
+    Ok(info.parts.iter().filter(|p| chosen.contains(&p.key)).collect())
+}
+
+fn request(
+    info: &SnapshotInfo,
+    parts: &[&PartInfo],
+    to: Option<&Path>,
+    ecosystem: Option<&Ecosystem>,
+    seal: bool,
+) -> Result<RestoreRequest, Failure> {
+    let mut out = vec![];
+    for part in parts {
+        let declared = ecosystem.and_then(|e| e.spoke(&part.key.spoke)).filter(|s| s.kind() == part.kind).cloned();
+        let spoke = match (declared, to) {
+            (Some(spoke), _) => spoke,
+            (None, Some(_)) => rebuilt(part),
+            (None, None) => {
+                return Err(Failure::new(
+                    4,
+                    "C1404",
+                    format!("{} is not in the configuration any more", part.key.spoke),
+                )
+                .why("a restore in place needs to know where it stood")
+                .next("cathedral restore SNAP --to DIR    brings it back into a folder"));
+            }
+        };
+        out.push(RestorePart {
+            side: part.key.side,
+            to: to.map(|to| to.join(folder_name(part))),
+            root: part.root,
+            // In place a git part is merged into a store that holds more than the snapshot did.
+            provable: to.is_some() || part.kind != SpokeKind::Git,
+            spoke,
+        });
+    }
+    Ok(RestoreRequest { snapshot: info.meta.id.clone(), snapshot_root: info.root, parts: out, seal })
+}
+
+/// What a part is called in the folder it is restored to.
+fn folder_name(part: &PartInfo) -> String {
+    let name = part_name(&part.key);
+    match part.kind {
+        SpokeKind::Git => format!("{name}.git"),
+        SpokeKind::Database => format!("{name}.db"),
+        SpokeKind::Files => name,
+    }
+}
+
+/// A spoke as far as a restore to a folder needs it, when no configuration declares it.
+fn rebuilt(part: &PartInfo) -> Spoke {
+    let nowhere = PathBuf::new;
+    let detail = match part.kind {
+        SpokeKind::Git => SpokeDetail::Git(GitSpoke {
+            url: String::new(),
+            branch: "main".into(),
+            integration: GitIntegration::Mirror { mirrors: vec![] },
+            refs: RefRules::default(),
+            shared_paths: vec![],
+            merge: GitMerge::Queue,
+            fsck_allow: vec![],
+        }),
+        SpokeKind::Database => SpokeDetail::Database(DatabaseSpoke {
+            hub: nowhere(),
+            spoke: nowhere(),
+            include: vec!["*".into()],
+            exclude: vec![],
+            merge: RowMerge::Cell,
+        }),
+        SpokeKind::Files => SpokeDetail::Files(FilesSpoke {
+            hub: nowhere(),
+            spoke: nowhere(),
+            ignore: vec![],
+            preserve_mode: true,
+            preserve_mtime: true,
+            preserve_symlinks: true,
+            versions: 0,
+            documents: vec![],
+        }),
+    };
+    Spoke {
+        name: part.key.spoke.clone(),
+        role: String::new(),
+        data_sync: DataSync::SnapshotOnly,
+        wave: 0,
+        after: vec![],
+        chain: vec![],
+        policy: ConflictPolicy::Queue,
+        detail,
+    }
+}
+
+/// A restore goes into a new or empty folder, or goes on where an earlier one stopped.
+fn empty_or_ours(to: &Path) -> Result<(), Failure> {
+    if to.is_symlink() {
+        return Err(Failure::new(7, "C1701", format!("{} is a symbolic link; nothing was changed", to.display()))
+            .next("name the folder itself"));
+    }
+    match std::fs::read_dir(to) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Failure::io(&to.display().to_string(), &e)),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(7, "C1701", format!("{} is not empty; nothing was changed", to.display()))
+                .why("a restore never mixes what it brings back with what is there")
+                .next("name a new folder, or empty this one")),
+        },
+    }
+}
+
+fn describe(
+    info: &SnapshotInfo,
+    parts: &[&PartInfo],
+    to: Option<&Path>,
+    ecosystem: Option<&Ecosystem>,
+    output: &Output,
+) {
+    let bytes = parts.iter().map(|p| p.bytes).sum();
+    output.note(format!(
+        "snapshot {} of {}: {}, {}",
+        short(&info.meta.id),
+        super::super::when::local(info.meta.at),
+        many(parts.len() as u64, "part", "parts"),
+        size(bytes),
+    ));
+    let mut table = Table::new(&["PART", "KIND", "SIZE", "GOES TO"]);
+    for part in parts {
+        let place = match to {
+            Some(to) => to.join(folder_name(part)).display().to_string(),
+            None => live_place(part, ecosystem),
+        };
+        table.row(vec![part_name(&part.key), part.kind.as_str().to_owned(), size(part.bytes), safe(&place)]);
+    }
+    table.print(output);
+}
+
+fn live_place(part: &PartInfo, ecosystem: Option<&Ecosystem>) -> String {
+    let spoke = ecosystem.and_then(|e| e.spoke(&part.key.spoke));
+    match spoke.map(|s| &s.detail) {
+        None => "not in the configuration any more".into(),
+        Some(SpokeDetail::Git(git)) => format!("{} (refs are put back)", git.url),
+        Some(SpokeDetail::Database(db)) => {
+            if part.key.side == Side::Hub { &db.hub } else { &db.spoke }.display().to_string()
+        }
+        Some(SpokeDetail::Files(files)) => {
+            if part.key.side == Side::Hub { &files.hub } else { &files.spoke }.display().to_string()
+        }
+    }
+}
+
+/// A restore with nothing but a destination and a key.
+async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
+    let missing = |what: &str, how: &str| {
+        Err(Failure::new(2, "C1201", format!("{what} is needed to restore without the hub")).next(how.to_owned()))
+    };
+    let Some(from) = &args.from else { return missing("--from", "--from file:/path/of/the/vault") };
+    let Some(key_file) = &args.key_file else {
+        return missing("--key-file", "--key-file FILE    the hub's key, or any age identity the vault is sealed to");
+    };
+    let Some(to) = &args.to else { return missing("--to", "--to DIR") };
+    let path = from.strip_prefix("file://").or_else(|| from.strip_prefix("file:")).unwrap_or(from);
+    if path.contains("://") {
+        return Err(Failure::new(2, "C1206", format!("{from}: only file: destinations can be read in this version"))
+            .next("copy the vault to a local folder and name that"));
+    }
+    let place = absolute(global, Path::new(path))?;
+    let name = DestinationName::new("given").map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
+    let destination: Arc<dyn Destination> = Arc::new(LocalDestination::new(name, place));
+    let vault = LocalVault::open_with_key(vec![destination], key_file)?;
+    let list = vault.list().await?;
+    let info = find_snapshot(&list, &args.snapshot)?.clone();
+    let parts = choose(&info, &args.what, false)?;
+    let to = absolute(global, to)?;
+    let request = request(&info, &parts, Some(&to), None, false)?;
+    if args.dry_run {
+        describe(&info, &parts, Some(&to), None, output);
+        data(output, &plan_json(&request, &info));
+        return Ok(if request.parts.is_empty() { 0 } else { 10 });
+    }
+    empty_or_ours(&to)?;
+    let bar = Arc::new(Bar::new(output));
+    let scratch = tempfile::tempdir().map_err(|e| Failure::io("a scratch folder", &e))?;
+    let engine: Engine = offline_engine(vault, scratch.path(), Arc::clone(&bar) as _).await?;
+    let work =
+        Request { priority: Priority::Incident, cause: "restore without a hub".into(), work: Work::Restore(request) };
+    let run = engine.submit(&work).await?.run();
+    let summary = engine.work_until(run).await?;
+    bar.finish();
+    report(&summary, Some(&to), output)
+}
+
+fn report(summary: &RunSummary, to: Option<&Path>, output: &Output) -> Ended {
+    let code = if summary.code == 20 { 21 } else { summary.code };
+    data(
+        output,
+        &serde_json::json!({
+            "snapshot": summary.snapshot, "result": summary.result, "restored": summary.restored,
+            "failed": summary.spokes.iter().filter(|s| s.result == "failed").map(|s| serde_json::json!({
+                "spoke": s.name, "why": s.note,
+            })).collect::<Vec<_>>(),
+        }),
+    );
+    let mut table = Table::new(&["PART", "FILES", "SIZE", "CHECKED", "PATH"]);
+    for part in &summary.restored {
+        let checked = if part.verified { output.symbol("✔ root agrees", "ok root agrees") } else { "not proven" };
+        let mut path = safe(&part.path);
+        if let Some(kept) = &part.kept {
+            path = format!("{path}   (before: {})", safe(kept));
+        }
+        let name = if part.side == Side::Spoke { format!("{}@spoke", part.spoke) } else { part.spoke.to_string() };
+        table.row(vec![name, part.files.to_string(), size(part.bytes), checked.to_owned(), path]);
+    }
+    if !output.is_machine() && !table.is_empty() {
+        table.print(output);
+    }
+    for spoke in summary.spokes.iter().filter(|s| s.result == "failed") {
+        output.warn(format!("{}: {}", spoke.name, safe(&spoke.note)));
+    }
+    if summary.result == Some(RunResult::Succeeded) {
+        let place = to.map_or("in place; the next sync compares both sides afresh".to_owned(), |to| {
+            format!("to {}", to.display())
+        });
+        output.note(format!("{} restored {place}", output.paint(Tint::Good, output.symbol("●", "ok"))));
+    }
+    if code != 0 && summary.error.is_some() && summary.restored.is_empty() {
+        let what = summary.error.clone().unwrap_or_default();
+        return Err(Failure::new(code, "C2103", format!("nothing was restored: {}", safe(&what)))
+            .next("cathedral verify --level full    says what is damaged and where an intact copy is"));
+    }
+    Ok(code)
+}

@@ -1,0 +1,268 @@
+//! `snapshot create|list|show|ls|cat` and `verify`.
+
+use cathedral_backup::LocalVault;
+use cathedral_model::ecosystem::Side;
+use cathedral_model::ports::vault::{EntryKind, TreeEntry};
+use cathedral_model::ports::{Vault, env::Silent};
+use cathedral_model::run::{Phase, RunResult, SyncRequest};
+use cathedral_model::snapshot::{CheckLevel, PartKey, SnapshotInfo};
+
+use super::super::args::{Global, Level, SnapshotCommand};
+use super::super::output::{Tint, count, many, safe, size};
+use super::super::table::Table;
+use super::super::when;
+use super::{Ended, Failure, Output, find_snapshot, short, sync};
+use crate::hub::{HubEnv, read_vault};
+
+pub async fn run(what: SnapshotCommand, global: &Global, output: &Output) -> Ended {
+    match what {
+        SnapshotCommand::Create { tag } => create(tag, global, output).await,
+        SnapshotCommand::List => list(global, output).await,
+        SnapshotCommand::Show { snapshot } => show(&snapshot, global, output).await,
+        SnapshotCommand::Ls { snapshot, path } => ls(&snapshot, path.as_deref(), global, output).await,
+        SnapshotCommand::Cat { snapshot, path } => cat(&snapshot, &path, global, output).await,
+    }
+}
+
+/// The published form of a snapshot.
+pub fn json(info: &SnapshotInfo) -> serde_json::Value {
+    serde_json::json!({
+        "id": info.meta.id, "root": info.root, "created_at": info.meta.at.to_rfc3339(), "cause": info.meta.cause,
+        "tags": info.meta.tags, "bytes": info.bytes, "destinations": info.destinations, "parent": info.parent,
+        "manifest": { "sha256": info.manifest_sha256, "blake3": info.manifest_blake3 },
+        "parts": info.parts.iter().map(|p| serde_json::json!({
+            "spoke": p.key.spoke, "side": p.key.side, "kind": p.kind, "root": p.root, "position": p.position,
+            "items": p.items, "bytes": p.bytes, "consistency": p.consistency, "skipped": p.skipped,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
+    let (hub, bar) = super::hub(global, output).await?;
+    let request = SyncRequest { only: vec![Phase::Snapshot], tags, force_snapshot: true, ..SyncRequest::default() };
+    let (run, summary) = sync::drive(&hub, "cathedral snapshot create", request).await?;
+    bar.finish();
+    let Some(id) = &summary.snapshot else {
+        let why = summary.error.clone().unwrap_or_else(|| "see the run's log".into());
+        return Err(Failure::new(summary.code.max(1), "C2102", format!("no snapshot was taken: {}", safe(&why)))
+            .why("nothing is visible at any destination before everything is there")
+            .next(format!("cathedral run show {run}")));
+    };
+    let info = hub.vault.snapshot(id).await?;
+    output.data("snapshot", &serde_json::json!({ "snapshot": json(&info), "run": run }), &[]);
+    let held = info.destinations.iter().filter(|d| d.state == "held").count();
+    output.note(format!(
+        "{} snapshot {}: {} new of {}, stored {}, at {held} of {}",
+        output.paint(Tint::Good, output.symbol("●", "ok")),
+        short(id),
+        size(info.bytes.new),
+        size(info.bytes.logical),
+        size(info.bytes.stored),
+        many(info.destinations.len() as u64, "destination", "destinations"),
+    ));
+    for spoke in summary.spokes.iter().filter(|s| !s.note.is_empty()) {
+        output.warn(format!("{}: {}", spoke.name, safe(&spoke.note)));
+    }
+    Ok(if summary.result == Some(RunResult::Conflicts) { 0 } else { summary.code })
+}
+
+async fn load(global: &Global) -> Result<(LocalVault, Vec<SnapshotInfo>), Failure> {
+    let site = super::site(global)?;
+    if !site.state.join("keys").join("hub.key").exists() && !site.state.join("keys/vault-destinations").exists() {
+        return Err(Failure::new(4, "C1404", "there are no snapshots yet").next("cathedral snapshot create"));
+    }
+    let vault = read_vault(&site)?;
+    let list = vault.list().await?;
+    Ok((vault, list))
+}
+
+async fn list(global: &Global, output: &Output) -> Ended {
+    let (_, list) = load(global).await?;
+    output.data("snapshots", &serde_json::json!({ "snapshots": list.iter().map(json).collect::<Vec<_>>() }), &[]);
+    if list.is_empty() {
+        output.note("no snapshots yet; `cathedral snapshot create` takes one");
+        return Ok(0);
+    }
+    let now = HubEnv::clock();
+    let mut table = Table::new(&["SNAPSHOT", "TAKEN", "SIZE", "NEW", "HELD", "CAUSE"]);
+    for info in &list {
+        let held = info.destinations.iter().filter(|d| d.state == "held").count();
+        table.row(vec![
+            short(&info.meta.id),
+            when::ago(info.meta.at, now),
+            size(info.bytes.logical),
+            size(info.bytes.new),
+            format!("{held}/{}", info.destinations.len()),
+            safe(&info.meta.cause),
+        ]);
+    }
+    if !output.is_machine() {
+        table.print(output);
+    }
+    Ok(0)
+}
+
+async fn show(text: &str, global: &Global, output: &Output) -> Ended {
+    let (_, list) = load(global).await?;
+    let info = find_snapshot(&list, text)?;
+    output.data("snapshot", &serde_json::json!({ "snapshot": json(info) }), &[]);
+    if output.is_machine() {
+        return Ok(0);
+    }
+    output.say(format!("snapshot {}   {}", output.paint(Tint::Bold, info.meta.id.as_str()), when::local(info.meta.at)));
+    output.say(format!("  root   {}", info.root));
+    output.say(format!("  cause  {}", safe(&info.meta.cause)));
+    output.say(format!(
+        "  size   {}, {} new, {} stored",
+        size(info.bytes.logical),
+        size(info.bytes.new),
+        size(info.bytes.stored)
+    ));
+    for held in &info.destinations {
+        output.say(format!("  at     {} {}", held.name, held.state));
+    }
+    let mut table = Table::new(&["PART", "KIND", "ITEMS", "SIZE", "POSITION"]);
+    for part in &info.parts {
+        table.row(vec![
+            part_name(&part.key),
+            part.kind.as_str().to_owned(),
+            count(part.items),
+            size(part.bytes),
+            safe(&part.position),
+        ]);
+    }
+    table.print(output);
+    for part in &info.parts {
+        for skipped in &part.skipped {
+            output.say(output.paint(Tint::Warn, &format!("  not in it: {} {}", part_name(&part.key), safe(skipped))));
+        }
+    }
+    output.note(output.paint(Tint::Dim, &format!("next: cathedral snapshot ls {} SPOKE", short(&info.meta.id))));
+    Ok(0)
+}
+
+/// How a part is written on the command line: the spoke's name, `@spoke` for its own side.
+pub fn part_name(key: &PartKey) -> String {
+    match key.side {
+        Side::Hub => key.spoke.to_string(),
+        Side::Spoke => format!("{}@spoke", key.spoke),
+    }
+}
+
+/// Reads `SPOKE[@spoke][/path]`.
+pub fn part_of<'a>(info: &'a SnapshotInfo, text: &'a str) -> Result<(&'a PartKey, &'a str), Failure> {
+    let (part, path) = text.split_once('/').unwrap_or((text, ""));
+    let (name, side) = match part.split_once('@') {
+        None | Some((_, "hub")) => (part.split('@').next().unwrap_or(part), Side::Hub),
+        Some((name, "spoke")) => (name, Side::Spoke),
+        Some((_, other)) => {
+            return Err(Failure::new(2, "C1201", format!("{other:?} is not a side")).next("write NAME or NAME@spoke"));
+        }
+    };
+    let found = info.parts.iter().find(|p| p.key.spoke.as_str() == name && p.key.side == side);
+    let known: Vec<String> = info.parts.iter().map(|p| part_name(&p.key)).collect();
+    found.map(|p| (&p.key, path)).ok_or_else(|| Failure::unknown("part", part, &known))
+}
+
+async fn ls(text: &str, path: Option<&str>, global: &Global, output: &Output) -> Ended {
+    let (vault, list) = load(global).await?;
+    let info = find_snapshot(&list, text)?;
+    let Some(path) = path else {
+        let parts: Vec<_> = info.parts.iter().map(|p| part_name(&p.key)).collect();
+        output.data("snapshot-ls", &serde_json::json!({ "parts": parts }), &[]);
+        for part in parts {
+            output.say(part);
+        }
+        return Ok(0);
+    };
+    let (key, below) = part_of(info, path)?;
+    let entries = tokio::task::block_in_place(|| vault.ls(&info.meta.id, key, below.as_bytes()))?;
+    let lines: Vec<serde_json::Value> = entries.iter().map(entry_json).collect();
+    output.data("snapshot-ls", &serde_json::json!({ "entries": lines }), &[]);
+    if !output.is_machine() {
+        for entry in &entries {
+            let (mark, length) = match &entry.kind {
+                EntryKind::File { size: bytes } => ("", size(*bytes)),
+                EntryKind::Dir => ("/", String::new()),
+                EntryKind::Symlink { .. } => ("@", String::new()),
+            };
+            output.say(format!(
+                "{:04o} {length:>8}  {}{mark}",
+                entry.mode,
+                safe(&String::from_utf8_lossy(&entry.path))
+            ));
+        }
+    }
+    Ok(0)
+}
+
+fn entry_json(entry: &TreeEntry) -> serde_json::Value {
+    let path = String::from_utf8_lossy(&entry.path);
+    match &entry.kind {
+        EntryKind::File { size } => {
+            serde_json::json!({ "path": path, "type": "file", "size": size, "mode": entry.mode })
+        }
+        EntryKind::Dir => serde_json::json!({ "path": path, "type": "dir", "mode": entry.mode }),
+        EntryKind::Symlink { target } => {
+            serde_json::json!({ "path": path, "type": "symlink", "target": String::from_utf8_lossy(target) })
+        }
+    }
+}
+
+async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended {
+    let (vault, list) = load(global).await?;
+    let info = find_snapshot(&list, text)?;
+    let (key, below) = part_of(info, path)?;
+    let mut out = std::io::stdout().lock();
+    tokio::task::block_in_place(|| vault.cat(&info.meta.id, key, below.as_bytes(), &mut out))?;
+    drop(out);
+    let _ = output;
+    Ok(0)
+}
+
+pub async fn verify(names: &[String], level: Level, global: &Global, output: &Output) -> Ended {
+    let (vault, list) = load(global).await?;
+    let only =
+        names.iter().map(|n| find_snapshot(&list, n).map(|s| s.meta.id.clone())).collect::<Result<Vec<_>, _>>()?;
+    let level = match level {
+        Level::Quick => CheckLevel::Quick,
+        Level::Metadata => CheckLevel::Metadata,
+        Level::Full => CheckLevel::Full,
+    };
+    let bar = super::Bar::new(output);
+    let silent = Silent;
+    let report =
+        if output.progress { vault.check(level, &only, &bar).await } else { vault.check(level, &only, &silent).await };
+    bar.finish();
+    let report = report?;
+    output.data("verify", &report, &[]);
+    if report.problems.is_empty() {
+        output.note(format!(
+            "{} {} intact: {}, {}, {} read",
+            output.paint(Tint::Good, output.symbol("●", "ok")),
+            many(report.snapshots.len() as u64, "snapshot", "snapshots"),
+            many(report.checked.packs, "pack", "packs"),
+            many(report.checked.chunks, "chunk", "chunks"),
+            size(report.checked.bytes),
+        ));
+        return Ok(0);
+    }
+    for problem in &report.problems {
+        let cure = if problem.restorable { "an intact copy is elsewhere" } else { "no intact copy is known" };
+        output.say(format!(
+            "{} {} at {}: {} ({cure})",
+            output.paint(Tint::Bad, output.symbol("✖", "xx")),
+            problem.object,
+            problem.destination,
+            safe(&problem.fault)
+        ));
+        for affected in problem.affects.iter().take(8) {
+            output.say(format!("    affects {}", safe(affected)));
+        }
+        if problem.affects.len() > 8 {
+            output.say(format!("    and {} more", problem.affects.len() - 8));
+        }
+    }
+    output.say(many(report.problems.len() as u64, "problem", "problems"));
+    Ok(20)
+}

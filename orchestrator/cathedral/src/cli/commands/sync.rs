@@ -1,0 +1,161 @@
+//! `sync`: the five phases, now.
+
+use std::collections::BTreeMap;
+
+use cathedral_model::ecosystem::ConflictPolicy;
+use cathedral_model::ids::{Digest, RunId, SpokeName};
+use cathedral_model::run::{Phase, Priority, Request, RunResult, RunSummary, SyncRequest, Work};
+
+use super::super::args::{Global, OnConflict, PhaseName, SyncArgs};
+use super::super::output::{Tint, many, safe};
+use super::super::table::Table;
+use super::{Ended, Failure, Output, plan, short};
+use crate::hub::Hub;
+
+pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
+    let (hub, bar) = super::hub(global, output).await?;
+    let names = super::spokes(&hub, &args.spokes)?;
+    let confirmed = confirm(&hub, args.yes.as_deref())?;
+    let policy = match args.on_conflict {
+        Some(OnConflict::Hub) => Some(ConflictPolicy::Hub),
+        Some(OnConflict::Spoke) => Some(ConflictPolicy::Spoke),
+        Some(OnConflict::Queue) => Some(ConflictPolicy::Queue),
+        Some(OnConflict::Stop) | None => None,
+    };
+    if args.dry_run {
+        let ended = plan::show(&hub, &names, policy, None, output).await;
+        bar.finish();
+        return ended;
+    }
+    if args.on_conflict == Some(OnConflict::Stop) {
+        stop_on_conflict(&hub, &names).await?;
+    }
+    let planned = match &args.plan {
+        Some(prefix) => saved_plan(&hub, prefix).await?,
+        None => BTreeMap::new(),
+    };
+    let names = if args.plan.is_some() { planned.keys().cloned().collect() } else { names };
+    let request = SyncRequest {
+        spokes: names,
+        only: args.only.iter().map(|p| phase(*p)).collect(),
+        plan: planned,
+        confirmed,
+        policy,
+        tags: vec![],
+        force_snapshot: args.only.contains(&PhaseName::Snapshot) && !args.only.contains(&PhaseName::Sync),
+    };
+    let (run, summary) = drive(&hub, "cathedral sync", request).await?;
+    bar.finish();
+    report(&hub, run, &summary, output);
+    Ok(summary.code)
+}
+
+fn phase(name: PhaseName) -> Phase {
+    match name {
+        PhaseName::Validate => Phase::Validate,
+        PhaseName::Snapshot => Phase::Snapshot,
+        PhaseName::Sync => Phase::Sync,
+        PhaseName::Verify => Phase::Verify,
+        PhaseName::Notify => Phase::Notify,
+    }
+}
+
+/// Checks a typed ecosystem name.
+pub fn confirm(hub: &Hub, typed: Option<&str>) -> Result<bool, Failure> {
+    let name = &hub.ecosystem().name;
+    match typed {
+        None => Ok(false),
+        Some(typed) if typed == name => Ok(true),
+        Some(typed) => Err(Failure::new(7, "C1702", format!("{typed:?} is not the ecosystem's name"))
+            .why("the name confirms that you mean this ecosystem; nothing was changed")
+            .next(format!("--yes {name}"))),
+    }
+}
+
+async fn stop_on_conflict(hub: &Hub, names: &[SpokeName]) -> Result<(), Failure> {
+    for preview in hub.engine.preview(names, None).await? {
+        let conflicts = preview.plan.map_or(0, |p| p.conflicts.len());
+        if conflicts > 0 {
+            let what = many(conflicts as u64, "conflict", "conflicts");
+            return Err(Failure::new(11, "C1101", format!("{what} in {}; nothing was changed", preview.spoke.name))
+                .next("cathedral plan    shows them")
+                .next("cathedral sync    parks them and goes on with the rest"));
+        }
+    }
+    Ok(())
+}
+
+async fn saved_plan(hub: &Hub, prefix: &str) -> Result<BTreeMap<SpokeName, Digest>, Failure> {
+    let found = hub.store().plan(prefix).await?;
+    let (_, text) = found.ok_or_else(|| {
+        Failure::new(4, "C1404", format!("there is no plan {prefix}"))
+            .next("cathedral plan    makes one and prints its id")
+    })?;
+    serde_json::from_str(&text)
+        .map_err(|e| Failure::new(20, "C2001", format!("the stored plan {prefix} cannot be read: {e}")))
+}
+
+/// Files a request and drives it (and what was unfinished before it) to its end.
+pub async fn drive(hub: &Hub, cause: &str, request: SyncRequest) -> Result<(RunId, RunSummary), Failure> {
+    let request = Request { priority: Priority::Manual, cause: cause.to_owned(), work: Work::Sync(request) };
+    let run = hub.engine.submit(&request).await?.run();
+    let summary = hub.engine.work_until(run).await?;
+    Ok((run, summary))
+}
+
+/// Tells how a run ended.
+pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
+    let mut data = serde_json::to_value(summary).unwrap_or_default();
+    if let Some(object) = data.as_object_mut() {
+        object.insert("run".into(), serde_json::json!(run));
+    }
+    let warnings: Vec<String> = hub.site.warnings.iter().map(ToString::to_string).collect();
+    output.data("sync", &data, &warnings);
+    if output.is_machine() {
+        return;
+    }
+    let result = summary.result.unwrap_or(RunResult::Failed);
+    let touched = summary.spokes.iter().filter(|s| s.result != "unchanged");
+    let mut table = Table::new(&["SPOKE", "RESULT", "IN", "OUT", "NOTE"]);
+    for spoke in touched {
+        let note = if spoke.note.is_empty() && spoke.conflicts > 0 {
+            many(spoke.conflicts, "conflict waits", "conflicts wait")
+        } else {
+            safe(&spoke.note)
+        };
+        let number = |n: u64| if n == 0 { "-".to_owned() } else { n.to_string() };
+        table.row(vec![
+            spoke.name.to_string(),
+            spoke.result.clone(),
+            number(spoke.changes_in),
+            number(spoke.changes_out),
+            note,
+        ]);
+    }
+    let (symbol, tint, words) = match result {
+        RunResult::Succeeded => (output.symbol("●", "ok"), Tint::Good, "done"),
+        RunResult::NothingToDo => (output.symbol("●", "ok"), Tint::Good, "nothing to do: everything is in sync"),
+        RunResult::Conflicts => (output.symbol("▲", "!!"), Tint::Warn, "done; conflicts wait for you"),
+        RunResult::Partial => (output.symbol("▲", "!!"), Tint::Warn, "partly done; the rest can be repeated"),
+        RunResult::Failed => (output.symbol("✖", "xx"), Tint::Bad, "failed"),
+        RunResult::Cancelled => (output.symbol("✖", "xx"), Tint::Bad, "cancelled"),
+    };
+    let snapshot = summary.snapshot.as_ref().map(|s| format!(", snapshot {}", short(s))).unwrap_or_default();
+    output.note(format!("{} run {run}: {words}{snapshot}", output.paint(tint, symbol)));
+    if let Some(error) = &summary.error {
+        output.warn(format!("error: {}", safe(error)));
+        output.warn("  no spoke was changed without a snapshot");
+    }
+    if !table.is_empty() && result != RunResult::NothingToDo {
+        table.print(output);
+    }
+    if result == RunResult::Conflicts {
+        output.note(output.paint(Tint::Dim, "next: cathedral conflicts"));
+    }
+    if summary.code == 7 {
+        output.note(
+            output
+                .paint(Tint::Dim, &format!("next: cathedral plan, then cathedral sync --yes {}", hub.ecosystem().name)),
+        );
+    }
+}

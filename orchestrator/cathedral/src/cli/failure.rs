@@ -1,0 +1,119 @@
+//! Failures as people read them: what happened, why, what to do next.
+
+use cathedral_engine::EngineError;
+use cathedral_model::ports::{Cause, PortError};
+use cathedral_model::run::exit_code;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code (`cathedral help codes`).
+    pub code: u8,
+    /// The catalogue number (`cathedral help C2103`).
+    pub id: &'static str,
+    pub what: String,
+    pub why: Option<String>,
+    pub next: Vec<String>,
+    /// Lines shown before the message as they are, for example a list of problems with excerpts.
+    pub details: Vec<String>,
+    /// Structured details for `--json`.
+    pub data: Option<serde_json::Value>,
+}
+
+impl Failure {
+    /// Makes a failure; `what` is lower case and names the thing.
+    pub fn new(code: u8, id: &'static str, what: impl Into<String>) -> Self {
+        Self { code, id, what: what.into(), why: None, next: vec![], details: vec![], data: None }
+    }
+
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    pub fn next(mut self, next: impl Into<String>) -> Self {
+        self.next.push(next.into());
+        self
+    }
+
+    pub fn data(mut self, data: serde_json::Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// The failure of something that was asked for by name.
+    pub fn unknown(kind: &str, name: &str, known: &[String]) -> Self {
+        let failure = Self::new(4, "C1404", format!("there is no {kind} {name:?}"));
+        let nearest = cathedral_model::config::nearest(name, known.iter().map(String::as_str));
+        match nearest {
+            Some(nearest) => failure.next(format!("did you mean {nearest}?")),
+            None if known.is_empty() => failure.why(format!("there are no {kind}s yet")),
+            None => {
+                let shown: Vec<&str> = known.iter().take(12).map(String::as_str).collect();
+                failure.why(format!("known: {}", shown.join(", ")))
+            }
+        }
+    }
+
+    pub fn io(what: &str, error: &std::io::Error) -> Self {
+        Self::from(PortError::io(what, error))
+    }
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Self {
+        let message = error.to_string();
+        match &error {
+            PortError::Corrupt(_) => Self::new(20, "C2001", message)
+                .why("data is not what its name, signature or log entry says; nothing was overwritten")
+                .next("cathedral verify --level full    says what is affected and where an intact copy is"),
+            PortError::Fenced(_) => Self::new(75, "C7502", message)
+                .why("another process drives this run now; this one stopped before writing")
+                .next("cathedral runs    shows who"),
+            PortError::Transient { cause, .. } | PortError::Permanent { cause, .. } => {
+                let code = exit_code(*cause);
+                let failure = Self::new(code, catalogue(*cause), message);
+                match cause {
+                    Cause::Full => failure
+                        .why("there is no room left; what was written before stays valid")
+                        .next("make room and repeat the command: it goes on where it stopped"),
+                    Cause::Denied => failure.next("check the rights or credentials, then repeat the command"),
+                    Cause::Key => failure
+                        .why("without the right key the vault cannot be read")
+                        .next("give the key file with --key-file, or put it back under .cathedral/keys/"),
+                    Cause::Unreachable => failure.next("cathedral doctor    tries every spoke and destination"),
+                    Cause::Busy => failure.next("try again in a moment"),
+                    Cause::Refused => failure.why("a limit that protects data stopped it; nothing was changed"),
+                    Cause::NotFound | Cause::Invalid | Cause::Other => failure,
+                }
+            }
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Port(port) => port.into(),
+            EngineError::NoRun(run) => Self::new(4, "C1404", format!("there is no run {run}")),
+            EngineError::Parked(why) => Self::new(11, "C1101", format!("the run waits: {why}")),
+            other @ (EngineError::Panicked | EngineError::Illegal(_)) => Self::new(1, "C1002", other.to_string())
+                .why("this is a fault of the program; the journal is intact")
+                .next("repeat the command; if it stays, report it with `cathedral run log last`"),
+        }
+    }
+}
+
+fn catalogue(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Other => "C1002",
+        Cause::NotFound => "C1404",
+        Cause::Denied => "C1501",
+        Cause::Unreachable => "C1601",
+        Cause::Refused => "C1701",
+        Cause::Busy => "C7501",
+        Cause::Full => "C1801",
+        Cause::Key => "C1502",
+        Cause::Invalid => "C1301",
+    }
+}

@@ -1,0 +1,242 @@
+//! Data on stdout, everything else on stderr; decided per stream whether a person looks.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+
+use serde::Serialize;
+
+use super::args::{Color, Global};
+use super::failure::Failure;
+
+/// How to speak.
+pub struct Output {
+    pub json: bool,
+    pub jsonl: bool,
+    pub quiet: bool,
+    pub no_input: bool,
+    pub progress: bool,
+    color_out: bool,
+    color_err: bool,
+    /// Whether symbols beyond ASCII may be used.
+    unicode: bool,
+    width: usize,
+}
+
+/// Tints, told by word and shape as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tint {
+    Good,
+    Warn,
+    Bad,
+    Dim,
+    Bold,
+}
+
+impl Output {
+    pub fn new(global: &Global) -> Self {
+        let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
+        let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let decide = |terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto if set("NO_COLOR") || global.plain => false,
+            Color::Auto if set("CLICOLOR_FORCE") => true,
+            Color::Auto => terminal && !dumb,
+        };
+        let out_terminal = std::io::stdout().is_terminal();
+        let err_terminal = std::io::stderr().is_terminal();
+        let locale =
+            ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()));
+        let utf8 = locale.is_some_and(|l| l.to_ascii_lowercase().replace('-', "").contains("utf8"));
+        Self {
+            json: global.json,
+            jsonl: global.jsonl,
+            quiet: global.quiet,
+            no_input: global.no_input || !std::io::stdin().is_terminal(),
+            progress: !global.no_progress && !global.quiet,
+            color_out: decide(out_terminal) && !global.json && !global.jsonl,
+            color_err: decide(err_terminal),
+            unicode: utf8 && !global.plain,
+            width: std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|w| *w >= 40).unwrap_or(100),
+        }
+    }
+
+    /// A path as text that is safe for a terminal.
+    pub fn safe_path(path: &std::path::Path) -> String {
+        safe(&path.to_string_lossy())
+    }
+
+    /// Whether stdout holds a machine format.
+    pub fn is_machine(&self) -> bool {
+        self.json || self.jsonl
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Whether stderr is watched by a person who can be shown moving lines.
+    pub fn is_watched(&self) -> bool {
+        self.progress && std::io::stderr().is_terminal()
+    }
+
+    pub fn colored_err(&self) -> bool {
+        self.color_err
+    }
+
+    /// A symbol with its plain form.
+    pub fn symbol(&self, symbol: &'static str, plain: &'static str) -> &'static str {
+        if self.unicode { symbol } else { plain }
+    }
+
+    pub fn is_unicode(&self) -> bool {
+        self.unicode
+    }
+
+    pub fn paint(&self, tint: Tint, text: &str) -> String {
+        paint(self.color_out, tint, text)
+    }
+
+    /// A line for people on stdout; nothing with `--json`.
+    pub fn say(&self, line: impl AsRef<str>) {
+        if !self.is_machine() {
+            self.raw(line.as_ref().as_bytes());
+            self.raw(b"\n");
+        }
+    }
+
+    /// A routine line for people on stdout, left out with `-q`.
+    pub fn note(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            self.say(line);
+        }
+    }
+
+    /// Bytes on stdout. A reader that has gone away ends the program quietly, as in any pipe.
+    pub fn raw(&self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// A line on stderr.
+    pub fn warn(&self, line: impl AsRef<str>) {
+        eprintln!("{}", line.as_ref());
+    }
+
+    /// The one JSON document of the command, when asked for.
+    pub fn data<T: Serialize>(&self, name: &str, data: &T, warnings: &[String]) {
+        if self.is_machine() {
+            let document = serde_json::json!({
+                "schema": format!("cathedral.{name}/v1"), "generated_at": now(), "data": data, "warnings": warnings,
+            });
+            self.document(&document);
+        }
+    }
+
+    fn document(&self, document: &serde_json::Value) {
+        let text = if self.jsonl { document.to_string() } else { format!("{document:#}") };
+        self.raw(text.as_bytes());
+        self.raw(b"\n");
+    }
+
+    /// Reports a failure on stderr, and as the JSON document when asked for.
+    pub fn failure(&self, failure: &Failure) {
+        if self.is_machine() {
+            let mut error = serde_json::json!({
+                "type": format!("urn:cathedral:error:{}", failure.id), "title": failure.what, "status": failure.code,
+                "detail": failure.why, "code": failure.id, "next": failure.next,
+            });
+            if let (Some(data), Some(object)) = (&failure.data, error.as_object_mut()) {
+                object.insert("data".into(), data.clone());
+            }
+            self.document(&serde_json::json!({
+                "schema": "cathedral.error/v1", "generated_at": now(), "error": error, "warnings": [],
+            }));
+        }
+        let mut text = String::new();
+        for line in &failure.details {
+            let _ = writeln!(text, "{line}");
+        }
+        let label = paint(self.color_err, Tint::Bad, "error:");
+        let id = paint(self.color_err, Tint::Dim, &format!("[{}]", failure.id));
+        let _ = writeln!(text, "{label} {}   {id}", failure.what);
+        if let Some(why) = &failure.why {
+            let _ = writeln!(text, "  why: {why}");
+        }
+        for (index, next) in failure.next.iter().enumerate() {
+            let _ = writeln!(text, "  {} {next}", if index == 0 { "try:" } else { "    " });
+        }
+        eprint!("{text}");
+    }
+}
+
+fn paint(on: bool, tint: Tint, text: &str) -> String {
+    if !on {
+        return text.to_owned();
+    }
+    let code = match tint {
+        Tint::Good => "32",
+        Tint::Warn => "33",
+        Tint::Bad => "31;1",
+        Tint::Dim => "2",
+        Tint::Bold => "1",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+fn now() -> String {
+    format!("{:.6}", jiff::Timestamp::now())
+}
+
+/// Makes text safe for a terminal: control, escape and bidirectional characters become visible.
+pub fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let hidden =
+            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if hidden {
+            let _ = write!(out, "\\u{{{:x}}}", c as u32);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A size for people, in powers of 1000.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit < UNITS.len() - 1 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else if value < 10.0 {
+        format!("{value:.1} {}", UNITS[unit])
+    } else {
+        format!("{value:.0} {}", UNITS[unit])
+    }
+}
+
+/// A number with separators.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Singular or plural.
+pub fn many(n: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { more })
+}

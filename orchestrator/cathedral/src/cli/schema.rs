@@ -1,0 +1,183 @@
+//! JSON schemas of the outputs that scripts rely on.
+
+use serde_json::{Value, json};
+
+use super::{Ended, Failure, Output};
+
+/// Prints one schema, or the names of all.
+pub fn run(name: Option<String>, output: &Output) -> Ended {
+    let all = schemas();
+    let Some(name) = name else {
+        for (name, _) in &all {
+            output.raw(format!("{name}\n").as_bytes());
+        }
+        return Ok(0);
+    };
+    let found = all.iter().find(|(n, _)| *n == name);
+    let known: Vec<String> = all.iter().map(|(n, _)| (*n).to_owned()).collect();
+    let (_, schema) = found.ok_or_else(|| Failure::unknown("schema", &name, &known))?;
+    output.raw(format!("{schema:#}\n").as_bytes());
+    Ok(0)
+}
+
+fn object(properties: Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+fn array(items: Value) -> Value {
+    json!({ "type": "array", "items": items })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn number() -> Value {
+    json!({ "type": "integer" })
+}
+
+fn words(words: &[&str]) -> Value {
+    json!({ "type": "string", "enum": words })
+}
+
+fn maybe(mut schema: Value) -> Value {
+    if let Some(kind) = schema.get("type").cloned() {
+        schema["type"] = json!([kind, "null"]);
+    }
+    schema
+}
+
+/// The envelope with the data of one command in it.
+fn document(name: &str, data: Value) -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": format!("urn:cathedral:schema:{name}:v1"),
+        "type": "object",
+        "properties": {
+            "schema": { "const": format!("cathedral.{name}/v1") },
+            "generated_at": { "type": "string", "format": "date-time" },
+            "data": data,
+            "warnings": array(text()),
+        },
+        "required": ["schema", "generated_at", "data", "warnings"],
+    })
+}
+
+fn snapshot() -> Value {
+    let bytes =
+        object(json!({ "logical": number(), "new": number(), "stored": number() }), &["logical", "new", "stored"]);
+    let destinations = array(object(json!({ "name": text(), "state": text() }), &["name", "state"]));
+    object(
+        json!({ "id": text(), "root": text(), "created_at": text(), "bytes": bytes, "destinations": destinations }),
+        &["id", "root", "created_at", "bytes", "destinations"],
+    )
+}
+
+/// All schemas by name.
+pub fn schemas() -> Vec<(&'static str, Value)> {
+    let phase = object(json!({ "name": text(), "result": text(), "ms": number() }), &["name", "result", "ms"]);
+    let kind = || words(&["git", "database", "files"]);
+    let sync_spoke = object(
+        json!({ "name": text(), "kind": kind(), "result": text(), "changes_in": number(), "changes_out": number(), "conflicts": number() }),
+        &["name", "kind", "result", "changes_in", "changes_out", "conflicts"],
+    );
+    let action = object(
+        json!({ "target": text(), "action": text(), "from": text(), "to": text(), "reason": text() }),
+        &["target", "action", "from", "to", "reason"],
+    );
+    let side = || json!({ "type": ["object", "null"], "properties": { "shown": text(), "content": maybe(text()) }, "required": ["shown"] });
+    let conflict = || {
+        object(
+            json!({
+                "id": number(), "spoke": text(), "kind": kind(), "conflict_kind": text(), "where": text(), "base": side(),
+                "hub": side(), "spoke_side": side(), "opened_at": text(), "table": text(), "pk": { "type": "array" },
+            }),
+            &["id", "spoke", "kind", "conflict_kind", "where", "base", "hub", "spoke_side", "opened_at"],
+        )
+    };
+    let status_spoke = object(
+        json!({ "name": text(), "kind": kind(), "state": text(), "lag_seconds": maybe(number()), "position": text(), "conflicts": number() }),
+        &["name", "kind", "state", "lag_seconds", "position", "conflicts"],
+    );
+    let restored = object(
+        json!({ "spoke": text(), "path": text(), "files": number(), "bytes": number(), "root": text(), "verified": { "type": "boolean" } }),
+        &["spoke", "path", "files", "bytes", "root", "verified"],
+    );
+    let checked =
+        object(json!({ "packs": number(), "chunks": number(), "bytes": number() }), &["packs", "chunks", "bytes"]);
+    let problem = object(
+        json!({ "destination": text(), "object": text(), "fault": text(), "affects": array(text()) }),
+        &["destination", "object", "fault", "affects"],
+    );
+    let results = words(&["succeeded", "conflicts", "partial", "failed", "nothing_to_do", "cancelled"]);
+    vec![
+        (
+            "sync",
+            document(
+                "sync",
+                object(
+                    json!({ "run": number(), "result": results, "phases": array(phase), "spokes": array(sync_spoke) }),
+                    &["run", "result", "phases", "spokes"],
+                ),
+            ),
+        ),
+        (
+            "plan",
+            document(
+                "plan",
+                object(
+                    json!({ "plan": text(), "spokes": array(object(json!({ "name": text(), "actions": array(action) }), &["name", "actions"])) }),
+                    &["plan", "spokes"],
+                ),
+            ),
+        ),
+        (
+            "status",
+            document(
+                "status",
+                object(
+                    json!({ "sentence": text(), "code": number(), "spokes": array(status_spoke) }),
+                    &["sentence", "code", "spokes"],
+                ),
+            ),
+        ),
+        ("conflicts", document("conflicts", object(json!({ "conflicts": array(conflict()) }), &["conflicts"]))),
+        ("conflict", document("conflict", object(json!({ "conflict": conflict() }), &["conflict"]))),
+        ("snapshot", document("snapshot", object(json!({ "snapshot": snapshot() }), &["snapshot"]))),
+        ("snapshots", document("snapshots", object(json!({ "snapshots": array(snapshot()) }), &["snapshots"]))),
+        ("restore", document("restore", object(json!({ "restored": array(restored) }), &["restored"]))),
+        (
+            "verify",
+            document(
+                "verify",
+                object(json!({ "checked": checked, "problems": array(problem) }), &["checked", "problems"]),
+            ),
+        ),
+        (
+            "log-head",
+            document(
+                "log-head",
+                object(
+                    json!({ "origin": text(), "size": number(), "root": text(), "signatures": array(text()) }),
+                    &["origin", "size", "root", "signatures"],
+                ),
+            ),
+        ),
+        (
+            "error",
+            json!({
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "$id": "urn:cathedral:schema:error:v1",
+                "type": "object",
+                "properties": {
+                    "schema": { "const": "cathedral.error/v1" }, "generated_at": text(), "warnings": array(text()),
+                    "error": object(
+                        json!({ "type": text(), "title": text(), "status": number(), "detail": maybe(text()), "code": text(), "next": array(text()) }),
+                        &["type", "title", "status", "code"],
+                    ),
+                },
+                "required": ["schema", "generated_at", "error"],
+            }),
+        ),
+    ]
+}

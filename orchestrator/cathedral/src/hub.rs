@@ -1,0 +1,14 @@
+//! One hub on one machine: its folder, its configuration, and the adapters behind the ports.
+//!
+//! This is the one place that names every adapter.
+
+mod env;
+mod notifier;
+mod open;
+mod resolve;
+mod site;
+
+pub use env::HubEnv;
+pub use open::{Hub, offline_engine, read_vault};
+pub use resolve::{is_repository, resolve};
+pub use site::{CONFIG, FileLookup, Site, capabilities, invalid, prepare_state, shown};

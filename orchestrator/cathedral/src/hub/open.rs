@@ -1,0 +1,264 @@
+//! Opens the adapters of a hub.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cathedral_backup::{LocalDestination, LocalVault};
+use cathedral_engine::{Engine, Options, Ports};
+use cathedral_integrity::{FileLog, LogReader};
+use cathedral_model::config::scalar::Scalar as _;
+use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
+use cathedral_model::ids::{DestinationName, NodeId, SpokeName};
+use cathedral_model::ports::{Cause, Content, Destination, Env, Ledger, PortError, Progress, Store};
+use cathedral_store::SqliteStore;
+use cathedral_syncers::content::LocalContent;
+use cathedral_syncers::files::FilesSyncer;
+use cathedral_syncers::git::GitSyncer;
+use cathedral_syncers::sql::SqliteSyncer;
+
+use super::env::HubEnv;
+use super::notifier::NoticeFile;
+use super::resolve::{Located, resolve};
+use super::site::{Site, prepare_state, shown};
+use crate::cli::Failure;
+
+/// A hub opened for work: nobody else works on the same folder meanwhile.
+pub struct Hub {
+    pub site: Site,
+    pub located: Vec<Located>,
+    pub engine: Engine,
+    pub vault: Arc<LocalVault>,
+    pub log: Arc<FileLog>,
+    pub content: Arc<dyn Content>,
+    /// Held until the hub is dropped.
+    _lock: File,
+}
+
+impl Hub {
+    /// Opens everything under the folder's lock; makes keys, store, log and vault where they are missing.
+    pub async fn open(site: Site, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
+        site.prepare()?;
+        let lock = lock(&site.state)?;
+        let (ecosystem, located) = resolve(&site)?;
+        let keys = site.state.join("keys");
+        let env: Arc<dyn Env> = Arc::new(HubEnv);
+        let id = hub_id(&keys, env.as_ref())?;
+        let store = open_store(&site).await?;
+        let content: Arc<dyn Content> = Arc::new(LocalContent::open(site.state.join("content"))?);
+        let vault = Arc::new(open_vault(&site, &env)?);
+        let origin = format!("{id}.cathedral/{}", ecosystem.name);
+        let log = FileLog::open(&site.state.join("log"), &keys, &origin, cathedral_integrity::log::os_entropy());
+        let log = Arc::new(log.map_err(PortError::from)?);
+        let ports = Ports {
+            store,
+            vault: Arc::clone(&vault) as _,
+            ledger: Arc::clone(&log) as Arc<dyn Ledger>,
+            content: Arc::clone(&content),
+            git: Arc::new(GitSyncer::new(
+                site.state.clone(),
+                ecosystem.hub.clone(),
+                Arc::clone(&content),
+                git_options(&site.state),
+            )),
+            database: Arc::new(SqliteSyncer::new(site.state.clone(), Arc::clone(&content))),
+            files: Arc::new(FilesSyncer::new(site.state.clone(), Arc::clone(&content))),
+            notifier: Arc::new(NoticeFile { path: site.state.join("notices.jsonl") }),
+            env,
+            progress,
+        };
+        // One worker a folder, held by the lock: the same name after a restart takes its own runs back.
+        let node = NodeId::new(&format!("{id}/0"));
+        let engine = Engine::new(ports, Arc::new(ecosystem), node, Options::default());
+        Ok(Self { site, located, engine, vault, log, content, _lock: lock })
+    }
+
+    pub fn ecosystem(&self) -> &Ecosystem {
+        self.engine.ecosystem()
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.engine.ports().store
+    }
+}
+
+impl Site {
+    /// Opens the state for reading; none where no sync has made one yet.
+    pub async fn store(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
+        if self.store_path().is_some_and(|path| !path.exists()) {
+            return Ok(None);
+        }
+        open_store(self).await.map(Some)
+    }
+
+    /// Opens the log for reading; none where there is none yet.
+    pub fn log(&self) -> Result<Option<LogReader>, Failure> {
+        let (log, keys) = (self.state.join("log"), self.state.join("keys"));
+        if !log.join("checkpoint").exists() {
+            return Ok(None);
+        }
+        let key = cathedral_integrity::key::verifier_key(&keys).map_err(PortError::from)?;
+        Ok(Some(LogReader::open(&log, &key).map_err(PortError::from)?))
+    }
+
+    /// Where the state database is, when it is a file.
+    fn store_path(&self) -> Option<PathBuf> {
+        let url = self.config.cathedral_ecosystem.state.store.text();
+        url.strip_prefix("sqlite:").map(|path| self.root.join(path))
+    }
+}
+
+/// Opens a site's vault for reading, with the hub's keys.
+pub fn read_vault(site: &Site) -> Result<LocalVault, Failure> {
+    let env: Arc<dyn Env> = Arc::new(HubEnv);
+    let keys = site.state.join("keys");
+    let destinations = destinations(site)?;
+    Ok(LocalVault::open(&keys, destinations, 1, &site.state.join("cache"), env)?)
+}
+
+/// An engine for a restore without any hub: a destination, a key, and a state that lives in memory.
+pub async fn offline_engine(vault: LocalVault, scratch: &Path, progress: Arc<dyn Progress>) -> Result<Engine, Failure> {
+    prepare_state(scratch)?;
+    let content: Arc<dyn Content> = Arc::new(LocalContent::open(scratch.join("content"))?);
+    let none = SpokeName::new("none").map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
+    let hub = HubRepository { name: none, url: String::new(), branch: "main".into() };
+    let ports = Ports {
+        store: Arc::new(SqliteStore::in_memory().await?),
+        vault: Arc::new(vault),
+        ledger: Arc::new(NoLog),
+        content: Arc::clone(&content),
+        git: Arc::new(GitSyncer::new(scratch.to_path_buf(), hub.clone(), Arc::clone(&content), git_options(scratch))),
+        database: Arc::new(SqliteSyncer::new(scratch.to_path_buf(), Arc::clone(&content))),
+        files: Arc::new(FilesSyncer::new(scratch.to_path_buf(), content)),
+        notifier: Arc::new(NoticeFile { path: scratch.join("notices.jsonl") }),
+        env: Arc::new(HubEnv),
+        progress,
+    };
+    let ecosystem = Ecosystem { name: "offline".into(), hub, spokes: vec![] };
+    Ok(Engine::new(ports, Arc::new(ecosystem), NodeId::new("offline"), Options::default()))
+}
+
+/// How git is run: the machine's own programs, the agent of whoever started the hub.
+fn git_options(state: &Path) -> cathedral_syncers::git::Options {
+    let mut options = cathedral_syncers::git::Options::new(state);
+    if let Some(path) = std::env::var_os("PATH") {
+        options.path = path;
+    }
+    options.ssh_agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
+    options
+}
+
+/// Stands where a log would be when the hub is lost: nothing is appended, and nothing asks for it.
+struct NoLog;
+
+#[async_trait::async_trait]
+impl Ledger for NoLog {
+    async fn append(
+        &self,
+        _: &cathedral_model::ports::ledger::NewLeaf,
+    ) -> Result<cathedral_model::ids::LeafIndex, PortError> {
+        Err(PortError::failed(Cause::NotFound, "there is no log without a hub"))
+    }
+
+    async fn head(&self) -> Result<cathedral_model::ports::ledger::Head, PortError> {
+        Err(PortError::failed(Cause::NotFound, "there is no log without a hub"))
+    }
+}
+
+fn lock(state: &Path) -> Result<File, Failure> {
+    let path = state.join("hub.lock");
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.map_err(|e| Failure::io(&shown(&path), &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::new(75, "C7501", format!("another hub works in {}", shown(state)))
+                .why("two hubs on one folder could undo each other's work; nothing was changed")
+                .next("wait until the other command has ended, then repeat this one")
+                .next("cathedral runs    shows what it does"))
+        }
+        Err(TryLockError::Error(e)) => Err(Failure::io(&shown(&path), &e)),
+    }
+}
+
+async fn open_store(site: &Site) -> Result<Arc<dyn Store>, Failure> {
+    match site.store_path() {
+        Some(path) => Ok(Arc::new(SqliteStore::open(&path).await?)),
+        None => postgres(&site.config.cathedral_ecosystem.state.store.text()).await,
+    }
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> Result<Arc<dyn Store>, Failure> {
+    Ok(Arc::new(cathedral_store::PostgresStore::connect(url).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &str) -> Result<Arc<dyn Store>, Failure> {
+    Err(Failure::new(3, "C1301", "this build keeps its state in SQLite only")
+        .next("use a build with the feature postgres"))
+}
+
+/// The declared destinations. Their folders are made only here, when the vault is founded: a folder
+/// that is gone later is an unmounted disk, not an empty vault.
+fn destinations(site: &Site) -> Result<Vec<Arc<dyn Destination>>, Failure> {
+    let mut out: Vec<Arc<dyn Destination>> = vec![];
+    for declared in &site.config.cathedral_ecosystem.backup.destinations {
+        let name = DestinationName::new(declared.name.as_str()).map_err(|e| Failure::new(3, "C1301", e.to_string()))?;
+        let url = declared.url.text();
+        let path = site.root.join(url.strip_prefix("file:").unwrap_or(&url));
+        out.push(Arc::new(LocalDestination::new(name, path)));
+    }
+    Ok(out)
+}
+
+fn open_vault(site: &Site, env: &Arc<dyn Env>) -> Result<LocalVault, Failure> {
+    let keys = site.state.join("keys");
+    let backup = &site.config.cathedral_ecosystem.backup;
+    let destinations = destinations(site)?;
+    let recipients: Vec<String> = backup.recipients.iter().map(|r| r.text()).collect();
+    let founded = keys.join("vault-destinations");
+    let names: Vec<String> = destinations.iter().map(|d| format!("{} {}", d.name(), d.location())).collect();
+    let list = names.join("\n");
+    // Founding touches every destination: once, and again when the list changes.
+    if fs::read_to_string(&founded).ok().as_deref() != Some(list.as_str()) {
+        for declared in &backup.destinations {
+            let url = declared.url.text();
+            let path = site.root.join(url.strip_prefix("file:").unwrap_or(&url));
+            let name =
+                DestinationName::new(declared.name.as_str()).map_err(|e| Failure::new(3, "C1301", e.to_string()))?;
+            if !names.is_empty() && !known_before(&founded, &name) {
+                LocalDestination::new(name, path).create()?;
+            }
+        }
+        LocalVault::init(&keys, &destinations, &recipients, env.as_ref())?;
+        fs::write(&founded, &list).map_err(|e| Failure::io(&shown(&founded), &e))?;
+    }
+    let quorum = site.config.cathedral_ecosystem.quorum() as usize;
+    Ok(LocalVault::open(&keys, destinations, quorum, &site.state.join("cache"), Arc::clone(env))?)
+}
+
+fn known_before(list: &Path, name: &DestinationName) -> bool {
+    let known = fs::read_to_string(list).unwrap_or_default();
+    known.lines().any(|line| line.split(' ').next() == Some(name.as_str()))
+}
+
+/// The hub's own id: drawn once, kept beside its keys.
+fn hub_id(keys: &Path, env: &dyn Env) -> Result<String, Failure> {
+    let path = keys.join("hub-id");
+    if let Ok(text) = fs::read_to_string(&path) {
+        return Ok(text.trim().to_owned());
+    }
+    let mut random = [0; 6];
+    env.entropy(&mut random);
+    let id: String = random.iter().map(|b| format!("{b:02x}")).collect();
+    let aside = keys.join("hub-id.tmp");
+    let write = || -> std::io::Result<()> {
+        fs::write(&aside, &id)?;
+        File::open(&aside)?.sync_all()?;
+        fs::rename(&aside, &path)
+    };
+    write().map_err(|e| Failure::io(&shown(&path), &e))?;
+    Ok(id)
+}

@@ -1,0 +1,167 @@
+//! The folder that holds `.cathedral/`, and the configuration in it.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use cathedral_model::config::{Capabilities, Config, Lookup, Problem, Severity};
+
+use crate::cli::Failure;
+
+/// Where the configuration stands below the site's folder.
+pub const CONFIG: &str = ".cathedral/integration-config.yaml";
+
+/// A hub's folder with its configuration.
+pub struct Site {
+    /// The folder that holds `.cathedral/`; relative paths of the configuration begin here.
+    pub root: PathBuf,
+    pub state: PathBuf,
+    pub file: PathBuf,
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+}
+
+/// Looks references up: `${NAME}` in the environment, `${file:PATH}` below the site's folder.
+pub struct FileLookup {
+    pub root: PathBuf,
+}
+
+impl Lookup for FileLookup {
+    fn env(&self, name: &str) -> Result<String, String> {
+        std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
+    }
+
+    fn knows_time_zone(&self, name: &str) -> Option<bool> {
+        Some(jiff::tz::TimeZone::get(name).is_ok())
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        let full = self.root.join(path);
+        let text = fs::read_to_string(&full).map_err(|e| format!("{path}: {e}"))?;
+        Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+    }
+}
+
+/// What this build can do.
+pub fn capabilities() -> Capabilities {
+    Capabilities::default().with_postgres_store(cfg!(feature = "postgres"))
+}
+
+impl Site {
+    /// Finds the configuration from `start` upwards, reads and checks it.
+    pub fn find(start: &Path, config: Option<&Path>) -> Result<Self, Failure> {
+        let file = match config {
+            Some(file) => start.join(file),
+            None => locate(start)?,
+        };
+        Self::read(file)
+    }
+
+    fn read(file: PathBuf) -> Result<Self, Failure> {
+        let root = site_root(&file)?;
+        let name = shown(&file);
+        let text = read_limited(&file).map_err(|e| {
+            let failure = Failure::io(&name, &e);
+            if e.kind() == std::io::ErrorKind::NotFound { no_config(&name) } else { failure }
+        })?;
+        let text = String::from_utf8(text).map_err(|e| {
+            Failure::new(
+                3,
+                "C1301",
+                format!("{name} is not a text file: byte {} is not UTF-8", e.utf8_error().valid_up_to()),
+            )
+        })?;
+        let lookup = FileLookup { root: root.clone() };
+        let checked = cathedral_model::config::check(&text, &name, &lookup, &capabilities());
+        let (warnings, wrong): (Vec<_>, Vec<_>) =
+            checked.problems.into_iter().partition(|p| p.severity == Severity::Warning);
+        match checked.config {
+            Some(config) if wrong.is_empty() => {
+                Ok(Self { state: root.join(".cathedral"), root, file, config, warnings })
+            }
+            _ => Err(invalid(&name, &wrong)),
+        }
+    }
+
+    /// Makes the state folder and what belongs into it: 0700, with an ignore file of its own.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        prepare_state(&self.state)
+    }
+}
+
+/// Makes a state folder.
+pub fn prepare_state(state: &Path) -> Result<(), Failure> {
+    for folder in ["", "keys", "log", "content", "git", "scan", "cache"] {
+        let path = state.join(folder);
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&path).map_err(|e| Failure::io(&shown(&path), &e))?;
+    }
+    // The folder may have come with a checkout, with wider rights.
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(state, private.clone()).map_err(|e| Failure::io(&shown(state), &e))?;
+    fs::set_permissions(state.join("keys"), private).map_err(|e| Failure::io(&shown(state), &e))?;
+    let ignore = state.join(".gitignore");
+    if !ignore.exists() {
+        let text = "# State, keys and snapshots of this hub; only the configuration belongs into git.\n*\n!integration-config.yaml\n";
+        fs::write(&ignore, text).map_err(|e| Failure::io(&shown(&ignore), &e))?;
+    }
+    Ok(())
+}
+
+/// Reads a little more than a configuration may have, so that the check can say that it is too large.
+pub fn read_limited(file: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = vec![];
+    fs::File::open(file)?.take((1 << 20) + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The failure for a configuration with problems, each with its excerpt.
+pub fn invalid(name: &str, wrong: &[Problem]) -> Failure {
+    let errors = wrong.iter().filter(|p| p.severity == Severity::Error).count();
+    let later = wrong.len() - errors;
+    let what = match (errors, later) {
+        (0, n) => format!("{name} asks for {n} thing{} that are not available yet", if n == 1 { "" } else { "s" }),
+        (n, 0) => format!("{name} has {n} problem{}", if n == 1 { "" } else { "s" }),
+        (n, m) => format!(
+            "{name} has {n} problem{} and asks for {m} more that are not available yet",
+            if n == 1 { "" } else { "s" }
+        ),
+    };
+    let mut failure = Failure::new(3, "C1301", what).why("nothing was changed");
+    failure.details = wrong.iter().map(|p| p.render(100, false)).collect();
+    failure.data = serde_json::to_value(wrong).ok();
+    failure.next("cathedral config explain KEY    says what a key means and allows")
+}
+
+fn no_config(name: &str) -> Failure {
+    Failure::new(3, "C1302", format!("{name} does not exist"))
+        .why("a hub is described by this file")
+        .next("cathedral init    writes one for what lies around")
+        .next("cathedral demo    shows everything on a small ecosystem of its own")
+}
+
+fn locate(start: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(start).map_err(|e| Failure::io(&shown(start), &e))?;
+    if !absolute.is_dir() {
+        return Err(Failure::new(4, "C1404", format!("{} is not a folder", shown(start))));
+    }
+    let found = absolute.ancestors().map(|folder| folder.join(CONFIG)).find(|file| file.is_file());
+    found.ok_or_else(|| no_config(&format!("{CONFIG} in {} or above", absolute.display())))
+}
+
+/// The folder that paths of the configuration begin at: the parent of `.cathedral/`, else the file's own.
+fn site_root(file: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(file).map_err(|e| Failure::io(&shown(file), &e))?;
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
+    let is_state = folder.file_name().is_some_and(|n| n == ".cathedral");
+    Ok(if is_state { folder.parent().unwrap_or(folder) } else { folder }.to_path_buf())
+}
+
+/// A path for messages: relative to the current folder where that is shorter.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let relative = here.as_ref().and_then(|here| path.strip_prefix(here).ok()).filter(|p| !p.as_os_str().is_empty());
+    crate::cli::Output::safe_path(relative.unwrap_or(path))
+}
