@@ -1,6 +1,7 @@
 //! The contract of `.cathedral/integration-config.yaml`, as a caller meets it.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test may measure time")]
 
 use cathedral_model::config::{self, Capabilities, Config, Lookup, Problem, Severity};
 

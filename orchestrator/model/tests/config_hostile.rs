@@ -1,6 +1,7 @@
 //! Hostile and random files: always an answer, never a panic, never much work.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test may measure time")]
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
