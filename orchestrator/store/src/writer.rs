@@ -181,15 +181,18 @@ async fn transaction(conn: &mut Conn, batch: &mut [Box<dyn Job>]) -> Result<(), 
         // As below: the engine may have ended it already.
         return if end == "rollback" && conn.is_sqlite() { Ok(()) } else { ended };
     }
+    conn.script("savepoint call", "savepoint call").await?;
     for job in batch {
-        conn.script("savepoint call", "savepoint call").await?;
-        if !job.run(conn).await {
+        if job.run(conn).await {
+            // In one message: with a server each one is a way there and back.
+            let next = "release savepoint call; savepoint call";
+            conn.script(next, next).await?;
+        } else {
             let undone = conn.script("rollback to savepoint call", "rollback to savepoint call").await;
             // The engine has ended the whole transaction, as it does when the disk is full: nobody's
             // call is there, and what the call met tells more than the missing savepoint.
             undone.map_err(|error| job.failure().unwrap_or(error))?;
         }
-        conn.script("release savepoint call", "release savepoint call").await?;
     }
     conn.script("commit", "commit").await
 }

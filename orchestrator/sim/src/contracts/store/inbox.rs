@@ -253,7 +253,9 @@ async fn an_undone_conflict_is_open_again(store: Subject) {
         inbox.answer(id, &Answer::Undo).await;
         // A run that was under way when the answer came knows nothing of it.
         inbox.report("a", &[], &[]).await;
-        assert_eq!(inbox.get(id).await.answer, Some(Answer::Undo), "the wish to undo is lost");
+        let waiting = inbox.get(id).await;
+        let wish = (ConflictState::Answered, Some(Answer::Undo));
+        assert_eq!((waiting.state, waiting.answer), wish, "the wish to undo is lost");
         let mut list = vec![report("a", std::slice::from_ref(&draft), &[])];
         list.insert(usize::from(!reopen_first), Effect::Reopen { conflict: ConflictId(id) });
         inbox.carry_out(list).await;
