@@ -12,7 +12,7 @@ use cathedral_model::observation::SpokeMemory;
 use cathedral_model::plan::{Answer, ConflictDraft};
 use cathedral_model::ports::store::{Claim, Effect, Enqueued, Record, RunRow};
 use cathedral_model::ports::{Cause, PortError, Store};
-use cathedral_model::run::{Request, RunSummary};
+use cathedral_model::run::{Request, RunSummary, Work};
 use cathedral_model::time::Timestamp;
 
 use super::lock;
@@ -121,6 +121,8 @@ impl Inner {
                         record.actor = None;
                     }
                 }
+            } else if record.answer == Some(Answer::Undo) {
+                // A run that was under way when the wish to undo came knows nothing of it.
             } else {
                 record.state = ConflictState::AgreedOutside;
                 record.changed_at = now;
@@ -166,6 +168,9 @@ impl Store for MemoryStore {
                 .find(|r| r.row.state == "queued" && r.row.request.coalescing_key().as_deref() == Some(key.as_str()));
             if let Some(run) = waiting {
                 run.row.request.priority = run.row.request.priority.max(request.priority);
+                if let (Work::Sync(waiting), Work::Sync(joining)) = (&mut run.row.request.work, &request.work) {
+                    waiting.force_snapshot |= joining.force_snapshot;
+                }
                 run.row.changed_at = now;
                 return Ok(Enqueued::Coalesced(run.row.run));
             }

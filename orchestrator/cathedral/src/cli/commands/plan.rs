@@ -77,7 +77,11 @@ pub async fn show(
         return Ok(cathedral_model::run::exit_code(cause));
     }
     if changes == 0 {
-        output.note("nothing to do: everything is in sync");
+        let waiting = hub.store().conflicts(None, &[cathedral_model::inbox::ConflictState::Open]).await?.len() as u64;
+        output.note(match waiting {
+            0 => "nothing to do: everything is in sync".to_owned(),
+            n => format!("nothing new to do; {} for you", many(n, "conflict waits", "conflicts wait")),
+        });
         return Ok(0);
     }
     output.note(output.paint(Tint::Dim, &format!("next: cathedral sync --plan {}", &id.to_string()[..12])));

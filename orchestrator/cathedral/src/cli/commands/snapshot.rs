@@ -213,6 +213,12 @@ async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended 
     let (vault, list) = load(global).await?;
     let info = find_snapshot(&list, text)?;
     let (key, below) = part_of(info, path)?;
+    if below.is_empty() {
+        return Err(Failure::new(2, "C1201", format!("what of {} to print is not said", part_name(key)))
+            .why("a part holds files, tables or refs")
+            .next(format!("cathedral snapshot ls {text} {}    lists them", part_name(key)))
+            .next(format!("cathedral snapshot cat {text} {}/NAME", part_name(key))));
+    }
     let mut out = std::io::stdout().lock();
     tokio::task::block_in_place(|| vault.cat(&info.meta.id, key, below.as_bytes(), &mut out))?;
     drop(out);

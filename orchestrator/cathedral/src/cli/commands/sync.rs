@@ -135,6 +135,9 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
     let (symbol, tint, words) = match result {
         RunResult::Succeeded => (output.symbol("●", "ok"), Tint::Good, "done"),
         RunResult::NothingToDo => (output.symbol("●", "ok"), Tint::Good, "nothing to do: everything is in sync"),
+        RunResult::Conflicts if summary.snapshot.is_none() => {
+            (output.symbol("▲", "!!"), Tint::Warn, "nothing new to do; conflicts wait for you")
+        }
         RunResult::Conflicts => (output.symbol("▲", "!!"), Tint::Warn, "done; conflicts wait for you"),
         RunResult::Partial => (output.symbol("▲", "!!"), Tint::Warn, "partly done; the rest can be repeated"),
         RunResult::Failed => (output.symbol("✖", "xx"), Tint::Bad, "failed"),
