@@ -213,9 +213,6 @@ pub struct Index {
 pub struct Header {
     pub id: Digest,
     pub len: u64,
-    pub header: u64,
-    pub plain: u64,
-    pub is_tree: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -236,13 +233,7 @@ impl Index {
         }
         let Ok(number) = u32::try_from(self.packs.len()) else { return };
         self.by_pack.insert(pack.id, number);
-        self.packs.push(Header {
-            id: pack.id,
-            len: pack.len,
-            header: pack.header,
-            plain: pack.plain,
-            is_tree: pack.is_tree(),
-        });
+        self.packs.push(Header { id: pack.id, len: pack.len });
         for r in &pack.records {
             let fit = |n: u64| u32::try_from(n).ok();
             if let (Some(offset), Some(frame), Some(plain)) = (fit(r.offset), fit(r.frame), fit(r.plain)) {
@@ -277,23 +268,5 @@ impl Index {
             coding: p.coding,
         };
         Some((self.packs[p.pack as usize], record))
-    }
-
-    /// Returns all known packs.
-    #[must_use]
-    pub fn packs(&self) -> &[Header] {
-        &self.packs
-    }
-
-    /// Returns how many chunks are known.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.chunks.len()
-    }
-
-    /// Says whether no chunk is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
     }
 }

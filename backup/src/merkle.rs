@@ -33,14 +33,8 @@ impl Merkle {
 
     /// Returns how many leaves there are.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.count
-    }
-
-    /// Says whether there is no leaf.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
     }
 
     /// Returns the root; the hash of nothing for an empty tree.

@@ -67,7 +67,9 @@ pub fn open<'a>(domain: &str, bytes: &'a [u8], trusted: &[VerifyingKey]) -> Resu
     let mut result = Err(SignedError::Unknown);
     for one in signatures.sig.iter().filter(|one| one.alg == "ed25519") {
         let Some(key) = trusted.iter().find(|key| hex::encode(key.as_bytes()) == one.key) else { continue };
-        let signature = hex::decode(&one.sig).ok().and_then(|b| Signature::from_slice(&b).ok());
+        // Upper-case digits would decode to the same signature from other bytes.
+        let bytes = hex::decode(&one.sig).ok().filter(|b| hex::encode(b) == one.sig);
+        let signature = bytes.and_then(|b| Signature::from_slice(&b).ok());
         match signature.map(|signature| key.verify_strict(&message, &signature)) {
             Some(Ok(())) => result = Ok(line),
             _ => return Err(SignedError::Mismatch),

@@ -74,6 +74,10 @@ pub(crate) struct Inner {
     pub recipients: Vec<x25519::Recipient>,
     pub identities: Vec<x25519::Identity>,
     pub signer: Option<SigningKey>,
+    /// What opens the key files; empty when the vault's own key was given.
+    pub openers: Vec<x25519::Identity>,
+    /// The key file as it was written.
+    pub sealed_key: Option<Vec<u8>>,
     pub trusted: Vec<VerifyingKey>,
     pub destinations: Vec<Arc<dyn Destination>>,
     pub quorum: usize,
@@ -149,8 +153,13 @@ impl Vault for LocalVault {
         only: &[SnapshotId],
         progress: &dyn Progress,
     ) -> Result<CheckReport, PortError> {
-        // Progress is borrowed, so this blocks in place where the runtime allows it.
-        check::run(&self.inner, level, only, progress)
+        use tokio::runtime::{Handle, RuntimeFlavor};
+        let run = || check::run(&self.inner, level, only, progress);
+        // Progress is borrowed, so the work cannot move to another thread.
+        match Handle::try_current().map(|h| h.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
+            _ => run(),
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Database {
     fn close_table(&mut self, context: &Context) -> Result<(), PortError> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         open.close_leaf(context)?;
-        let (rows, root) = (open.merkle.len(), open.merkle.root());
+        let (rows, root) = (open.merkle.count(), open.merkle.root());
         let TableInfo { name, columns, key, .. } = open.info;
         self.leaves.push(root::table(&context.hashes, &name, &columns, &key, rows, &root)?);
         let leaves = open.list.finish(context)?;

@@ -12,6 +12,7 @@ use super::{Inner, index_cache, snapshots};
 use crate::index::{self, Pack};
 use crate::manifest;
 use crate::pack::read::PackReader;
+use crate::seal;
 
 /// Copies to each destination the packs, indexes and manifests that another one has: packs before the
 /// index that names them, indexes before manifests. One that cannot be brought up to date is lagging.
@@ -112,7 +113,9 @@ pub(crate) fn unindexed(inner: &Inner, members: &[Member]) -> Vec<Pack> {
                 .and_then(|mut reader| reader.table());
             match table {
                 Ok((records, plain)) => {
-                    packs.insert(id, Pack { id, len, header: 0, plain, records });
+                    let head = member.destination.get_range(&object, 0, seal::HEADER_MAX).unwrap_or_default();
+                    let header = seal::header_len(&head).unwrap_or(0) as u64;
+                    packs.insert(id, Pack { id, len, header, plain, records });
                 }
                 Err(fault) => inner.note_fault(member.destination.as_ref(), &object, &fault),
             }

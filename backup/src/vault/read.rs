@@ -27,10 +27,6 @@ impl Reader {
         Self { inner, open: VecDeque::new(), recent: VecDeque::new() }
     }
 
-    pub(crate) fn inner(&self) -> &Arc<Inner> {
-        &self.inner
-    }
-
     /// Returns a chunk's plain bytes, checked against its id.
     pub(crate) fn chunk(&mut self, id: &Digest) -> Result<Arc<Vec<u8>>, PortError> {
         if let Some((_, bytes)) = self.recent.iter().find(|(recent, _)| recent == id) {

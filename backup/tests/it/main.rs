@@ -1,6 +1,12 @@
 //! The vault as its callers see it, on real folders.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod contracts;
+mod crash;
+mod damage;
+mod property;
 mod round_trip;
 mod samples;
+mod stock;
 mod support;
+mod unchanged;

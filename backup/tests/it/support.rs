@@ -13,7 +13,6 @@ use cathedral_model::ports::{Destination, Env, PortError};
 use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo, SnapshotMeta};
 use cathedral_model::time::Timestamp;
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;

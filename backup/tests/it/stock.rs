@@ -1,0 +1,177 @@
+//! The vault gives back the same bytes without us: `recover.sh` under a plain POSIX shell.
+
+use cathedral_backup::LocalVault;
+use cathedral_model::conflict::value::Value;
+use cathedral_model::ecosystem::Side;
+use cathedral_model::ports::vault::{EntryKind, GitRef, GitRefs, TreeEntry};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Command;
+
+use crate::samples::{database, tree};
+use crate::support::{Content, Parts, World, meta, take, text};
+
+fn run(command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?} cannot be started: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn git(dir: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(dir).args(["-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main"]);
+    command.env("GIT_CONFIG_NOSYSTEM", "1").env("HOME", dir);
+    command
+}
+
+fn commit(repo: &Path, number: u64) -> String {
+    fs::write(repo.join(format!("f{number}")), text(number, 50_000)).unwrap();
+    run(git(repo).args(["add", "."]));
+    run(git(repo).args(["commit", "-q", "-m", &format!("commit {number}")]));
+    String::from_utf8(run(git(repo).args(["rev-parse", "HEAD"]))).unwrap().trim().to_owned()
+}
+
+fn pack(repo: &Path, revs: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut child = git(repo)
+        .args(["pack-objects", "-q", "--revs", "--thin", "--stdout"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(revs.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+fn refs(oid: &str) -> GitRefs {
+    let one = |name: &str| GitRef { name: name.into(), oid: oid.into(), peeled: None };
+    GitRefs { head: Some("refs/heads/main".into()), refs: vec![one("refs/heads/main"), one("refs/heads/tops/x")] }
+}
+
+fn recover(world: &World, shell: &str, key: &Path, args: &[&Path]) -> Vec<u8> {
+    run(Command::new(shell).arg(world.folder("one").join("recover.sh")).arg(key).args(args))
+}
+
+#[test]
+fn a_plain_shell_gives_back_every_kind() {
+    let world = World::new(&["one"], 1);
+    let vault = world.open();
+    let repo = world.dir.path().join("repo");
+    fs::create_dir(&repo).unwrap();
+    run(git(&repo).args(["init", "-q"]));
+    let first = commit(&repo, 1);
+    let base =
+        Content::Git { refs: refs(&first), tips: vec![first.clone()], packs: vec![pack(&repo, &format!("{first}\n"))] };
+    let mut parts = Parts::from([
+        (("media".into(), Side::Hub), tree()),
+        (("billing".into(), Side::Spoke), database()),
+        (("grimoire".into(), Side::Hub), base),
+    ]);
+    take(&vault, &meta(1), &parts).unwrap();
+    let second = commit(&repo, 2);
+    let thin = pack(&repo, &format!("{second}\n^{first}\n"));
+    let git_part = Content::Git { refs: refs(&second), tips: vec![second.clone()], packs: vec![thin] };
+    parts.insert(("grimoire".into(), Side::Hub), git_part);
+    let info = take(&vault, &meta(2), &parts).unwrap();
+
+    let hub_key = world.keys().join("hub.key");
+    let listed = String::from_utf8(recover(&world, "dash", &hub_key, &[])).unwrap();
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert!(listed.contains(info.meta.id.as_str()) && listed.contains("media/hub"), "{listed}");
+
+    let vault_key = world.dir.path().join("vault.key");
+    let opened =
+        run(Command::new("age").arg("-d").arg("-i").arg(&hub_key).arg(world.folder("one").join("keys/0001.0.age")));
+    fs::write(&vault_key, opened).unwrap();
+    LocalVault::open_with_key(world.destinations(), &vault_key).expect("the opened vault key opens the vault");
+    for (shell, key) in [("dash", &hub_key), ("bash", &vault_key)] {
+        let target = world.dir.path().join(format!("out-{shell}"));
+        recover(&world, shell, key, &[Path::new(info.meta.id.as_str()), &target]);
+        compare_tree(&target.join("media/hub"), &tree());
+        let head = run(git(&target.join("grimoire/hub.git")).args(["rev-parse", "HEAD", "refs/heads/tops/x"]));
+        assert_eq!(String::from_utf8(head).unwrap(), format!("{second}\n{second}\n"));
+        run(git(&target.join("grimoire/hub.git")).args(["fsck", "--full", "--strict"]));
+        compare_database(&target.join("billing/spoke.sqlite"), &database());
+    }
+}
+
+fn compare_tree(dir: &Path, content: &Content) {
+    let Content::Files(entries) = content else { panic!("files are compared") };
+    let mut found = 0;
+    let mut open = vec![dir.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in folder.read_dir().unwrap() {
+            found += 1;
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    assert_eq!(found, entries.len(), "nothing is missing and nothing is there besides");
+    for (TreeEntry { path, kind, mode, mtime_ns }, bytes) in entries {
+        let at = dir.join(std::ffi::OsStr::from_bytes(path));
+        let meta = at.symlink_metadata().unwrap();
+        match kind {
+            EntryKind::Symlink { target } => {
+                assert_eq!(fs::read_link(&at).unwrap().as_os_str().as_bytes(), target);
+                continue;
+            }
+            EntryKind::File { .. } => assert!(fs::read(&at).unwrap() == *bytes, "{}", at.display()),
+            EntryKind::Dir => assert!(meta.is_dir()),
+        }
+        assert_eq!(meta.permissions().mode() & 0o7777, *mode, "{}", at.display());
+        assert_eq!(meta.mtime() * 1_000_000_000 + meta.mtime_nsec(), *mtime_ns, "{}", at.display());
+    }
+}
+
+/// Compares what sqlite3 itself says of each cell with what was put in.
+fn compare_database(file: &Path, content: &Content) {
+    let Content::Database { tables, .. } = content else { panic!("a database is compared") };
+    for (table, rows) in tables {
+        let columns: Vec<String> = table.columns.iter().map(|c| {
+            let c = format!("\"{c}\"");
+            format!("typeof({c}) || ':' || case typeof({c}) when 'real' then hex(ieee754_to_blob({c})) when 'integer' then {c} else hex(cast({c} as blob)) end")
+        }).collect();
+        let query = format!("select {} from \"{}\" order by rowid", columns.join(", "), table.name);
+        let output = run(Command::new("sqlite3").args(["-batch", "-noheader", "-separator", "|"]).arg(file).arg(query));
+        let expect: Vec<String> =
+            rows.iter().map(|row| row.iter().map(as_sqlite_says).collect::<Vec<_>>().join("|")).collect();
+        assert_eq!(String::from_utf8(output).unwrap().lines().collect::<Vec<_>>(), expect, "table {}", table.name);
+    }
+    let version = run(Command::new("sqlite3").arg(file).arg("pragma user_version; pragma integrity_check"));
+    assert_eq!(String::from_utf8(version).unwrap(), "7\nok\n");
+}
+
+fn as_sqlite_says(value: &Value) -> String {
+    let bytes = |tag: &str, b: &[u8]| format!("{tag}:{}", hex::encode_upper(b));
+    match value {
+        Value::Null => "null:".into(),
+        Value::Int(n) => format!("integer:{n}"),
+        Value::Real(x) => bytes("real", &x.to_be_bytes()),
+        Value::Text(text) => bytes("text", text.as_bytes()),
+        Value::Blob(blob) => bytes("blob", blob),
+        Value::RawText(raw) => bytes("text", raw),
+    }
+}
+
+#[test]
+fn a_name_that_leads_out_is_refused() {
+    // A vault encrypts to a public key, so anybody may forge what recover.sh reads.
+    let world = World::new(&["one"], 1);
+    let script = fs::read_to_string(world.folder("one").join("recover.sh")).unwrap();
+    let functions = script.split("[ $# -eq 1 ]").next().unwrap();
+    let decode = script.split("decode() {").nth(1).unwrap().split("\nstamp()").next().unwrap();
+    let check = |name64: &str| {
+        let text = format!("{functions}\ndecode() {{{decode}\ndecode \"$1\"; safe\n");
+        Command::new("dash").args(["-c", &text, "x", name64]).output().unwrap().status.success()
+    };
+    assert!(check("YS50eHQ="), "a.txt is a good name");
+    for hostile in ["Li4=", "Lg==", "", "YS9i", "L2V0Yw==", "YQBi", "!!!"] {
+        assert!(!check(hostile), "{hostile} must be refused");
+    }
+}
