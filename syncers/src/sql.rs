@@ -105,9 +105,8 @@ impl SqliteSyncer {
         if to.exists() {
             return Ok(0);
         }
-        let source = plan::open(from)?.ok_or_else(|| {
-            PortError::failed(Cause::NotFound, format!("database {} is missing", from.display()))
-        })?;
+        let source = plan::open(from)?
+            .ok_or_else(|| PortError::failed(Cause::NotFound, format!("database {} is missing", from.display())))?;
         build::copy(&source, detail, &to, token)
     }
 }

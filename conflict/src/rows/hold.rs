@@ -102,7 +102,13 @@ impl<'a> Work<'a> {
         match self.outcome(at) {
             Outcome::Merged(row, _) => row.as_ref(),
             Outcome::Take(from) => self.change(at).side(*from),
-            Outcome::Apart(hub, spoke) => if side == Side::Hub { hub.as_ref() } else { spoke.as_ref() },
+            Outcome::Apart(hub, spoke) => {
+                if side == Side::Hub {
+                    hub.as_ref()
+                } else {
+                    spoke.as_ref()
+                }
+            }
             Outcome::Held(_) => self.change(at).side(side),
         }
     }
@@ -132,7 +138,8 @@ impl<'a> Work<'a> {
         }
         let mut moved = false;
         for (owners, columns) in clashes {
-            let names: Vec<&str> = columns.iter().map(|i| self.tables[owners[0].0].shape.columns[*i].as_str()).collect();
+            let names: Vec<&str> =
+                columns.iter().map(|i| self.tables[owners[0].0].shape.columns[*i].as_str()).collect();
             let because = format!("the two sides gave one value of {} to different rows", names.join(", "));
             moved |= self.decide(&owners, "unique", &owners, &columns, &because);
         }
@@ -211,7 +218,14 @@ impl<'a> Work<'a> {
     }
 
     /// Decides rows that cannot stand together: by answer, by policy, or they wait.
-    fn decide(&mut self, group: &[At<'a>], kind: &'static str, named: &[At<'a>], columns: &[usize], because: &str) -> bool {
+    fn decide(
+        &mut self,
+        group: &[At<'a>],
+        kind: &'static str,
+        named: &[At<'a>],
+        columns: &[usize],
+        because: &str,
+    ) -> bool {
         let free: Vec<At<'a>> = group.iter().copied().filter(|at| !self.is_held(*at)).collect();
         if free.is_empty() {
             return false;

@@ -292,7 +292,9 @@ fn consistent(world: &World) -> bool {
     let [p, _] = shapes();
     let names: Vec<Key> = world.tables[0].values().filter_map(|r| p.value_of(&r.row, &[1])).collect();
     let distinct: BTreeSet<&Key> = names.iter().collect();
-    let orphans = world.tables[1].values().any(|c| !c.row[1].is_null() && !world.tables[0].contains_key(&p.key_of(&vec![c.row[1].clone(), Null])));
+    let orphans = world.tables[1]
+        .values()
+        .any(|c| !c.row[1].is_null() && !world.tables[0].contains_key(&p.key_of(&vec![c.row[1].clone(), Null])));
     distinct.len() == names.len() && !orphans
 }
 
@@ -304,7 +306,8 @@ fn lost(base: Option<&World>, before: (&World, &World), after: (&World, &World),
             for (key, row) in &was.tables[i] {
                 let kept = is.tables[i].get(key) == Some(row);
                 let old = base.and_then(|b| b.tables[i].get(key)) == Some(row);
-                let mixed = plan.writes.iter().any(|w| w.table == name && &w.key == key && w.because.contains("merged"));
+                let mixed =
+                    plan.writes.iter().any(|w| w.table == name && &w.key == key && w.because.contains("merged"));
                 if !(kept || old || mixed) {
                     return Some(format!("{name} {:?}", row.row));
                 }

@@ -40,8 +40,7 @@ impl Builder {
             .and_then(|f| f.into_temp_path().keep().map_err(|e| e.error))
             .map_err(|e| PortError::io(dir.display(), &e))?;
         let empty = Catalog { tables: [].into(), objects: vec![], virtuals: vec![], settings: settings.clone() };
-        let mut out =
-            Self { conn: None, path, target, settings, later: vec![], tables: empty, rows: 0 };
+        let mut out = Self { conn: None, path, target, settings, later: vec![], tables: empty, rows: 0 };
         out.begin(statements)?;
         Ok(out)
     }
@@ -76,9 +75,11 @@ impl Builder {
     }
 
     pub fn table(&self, name: &str) -> Result<Table, PortError> {
-        self.tables.tables.get(&name.to_ascii_lowercase()).cloned().ok_or_else(|| {
-            PortError::Corrupt(format!("table {name:?} has rows but no definition"))
-        })
+        self.tables
+            .tables
+            .get(&name.to_ascii_lowercase())
+            .cloned()
+            .ok_or_else(|| PortError::Corrupt(format!("table {name:?} has rows but no definition")))
     }
 
     pub fn insert(&mut self, table: &Table, row: &Row) -> Result<(), PortError> {
@@ -117,7 +118,8 @@ impl Builder {
             }
             drop(rows);
             drop(found);
-            let orphans: i64 = conn.query_row("select count(*) from pragma_foreign_key_check", [], |r| r.get(0)).unwrap_or(0);
+            let orphans: i64 =
+                conn.query_row("select count(*) from pragma_foreign_key_check", [], |r| r.get(0)).unwrap_or(0);
             if self.settings.wal {
                 conn.query_row("pragma journal_mode = wal", [], |_| Ok(()))?;
             }
@@ -196,8 +198,7 @@ pub(super) fn copy(source: &Open, detail: &DatabaseSpoke, to: &Path, token: &Tok
         let of_table = catalog.tables.contains_key(&o.table.to_ascii_lowercase());
         !of_table || included(&o.table)
     });
-    let statements: Vec<String> =
-        tables.iter().map(|t| t.sql.clone()).chain(objects.map(|o| o.sql.clone())).collect();
+    let statements: Vec<String> = tables.iter().map(|t| t.sql.clone()).chain(objects.map(|o| o.sql.clone())).collect();
     let mut settings = catalog.settings.clone();
     settings.sequences.retain(|name, _| included(name));
     let mut builder = Builder::new(to, settings, &statements)?;

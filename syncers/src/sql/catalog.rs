@@ -124,8 +124,7 @@ impl Reading {
 }
 
 pub(super) fn read(conn: &Connection) -> rusqlite::Result<Catalog> {
-    let mut catalog =
-        Catalog { tables: BTreeMap::new(), objects: vec![], virtuals: vec![], settings: settings(conn)? };
+    let mut catalog = Catalog { tables: BTreeMap::new(), objects: vec![], virtuals: vec![], settings: settings(conn)? };
     let mut found = conn.prepare(
         "select l.name, l.type, l.wr, l.strict, s.sql from pragma_table_list l \
          join sqlite_schema s on s.name = l.name and s.type = 'table' where l.schema = 'main' order by l.name",
@@ -203,7 +202,8 @@ fn indexes(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
         let (name, unique, origin, partial): (String, bool, String, bool) =
             (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         let mut plain = (!partial).then(Vec::new);
-        let mut of = conn.prepare_cached("select name, coll from pragma_index_xinfo(?1) where key = 1 order by seqno")?;
+        let mut of =
+            conn.prepare_cached("select name, coll from pragma_index_xinfo(?1) where key = 1 order by seqno")?;
         let mut columns = of.query([&name])?;
         while let Some(column) = columns.next()? {
             match (column.get::<_, Option<String>>(0)?, &mut plain) {
@@ -232,8 +232,7 @@ fn table(conn: &Connection, name: String, wr: bool, strict: bool, sql: String) -
     )?;
     let mut rows = found.query([&name])?;
     while let Some(row) = rows.next()? {
-        let column =
-            Column { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, default: row.get(3)? };
+        let column = Column { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, default: row.get(3)? };
         let (pk, hidden): (i64, i64) = (row.get(4)?, row.get(5)?);
         if hidden != 0 {
             generated.push(column);
@@ -277,10 +276,15 @@ fn keys(conn: &Connection, table: &mut Table, primary: &[usize], indexes: &[Inde
     let mut uniques: Vec<Vec<(usize, Collation)>> = Vec::new();
     let mut primary_known = table.rowid_is_key;
     for index in indexes.iter().filter(|i| i.unique) {
-        let resolved: Option<Vec<_>> = index.plain.iter().flatten().map(|(name, coll)| {
-            let at = table.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name))?;
-            Some((at, collation(coll)?))
-        }).collect();
+        let resolved: Option<Vec<_>> = index
+            .plain
+            .iter()
+            .flatten()
+            .map(|(name, coll)| {
+                let at = table.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name))?;
+                Some((at, collation(coll)?))
+            })
+            .collect();
         match resolved.filter(|r| !r.is_empty()) {
             Some(columns) if index.origin == "pk" => {
                 primary_known = true;
@@ -329,10 +333,13 @@ fn holds_null(conn: &Connection, table: &Table, key: &[usize]) -> rusqlite::Resu
     conn.query_row(&sql, [], |r| r.get(0))
 }
 
+/// A parent's name, and pairs of own and parent's columns (none: the parent's key).
+type Link = (String, Vec<(String, Option<String>)>);
+
 fn resolve_foreign(conn: &Connection, tables: &mut BTreeMap<String, Table>) -> rusqlite::Result<()> {
     let mut all: BTreeMap<String, Vec<Foreign>> = BTreeMap::new();
     for (key, table) in &*tables {
-        let mut links: BTreeMap<i64, (String, Vec<(String, Option<String>)>)> = BTreeMap::new();
+        let mut links: BTreeMap<i64, Link> = BTreeMap::new();
         let mut found = conn.prepare_cached(
             "select id, \"table\", \"from\", \"to\" from pragma_foreign_key_list(?1) order by id, seq",
         )?;

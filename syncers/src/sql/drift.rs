@@ -21,12 +21,13 @@ pub(super) fn between(hub: &Table, spoke: &Table) -> Option<String> {
     if h.collations != s.collations {
         return Some("the collations of the keys differ".to_owned());
     }
-    if h.foreign.len() != s.foreign.len() || !h.foreign.iter().all(|f| s.foreign.contains(f)) {
+    if !same_text && (h.foreign.len() != s.foreign.len() || !h.foreign.iter().all(|f| s.foreign.contains(f))) {
         return Some("the foreign keys differ".to_owned());
     }
     // What the catalog does not tell stands in the text alone.
     let checks = |t: &Table| words(&t.sql).iter().any(|w| w.eq_ignore_ascii_case("check"));
-    (!same_text && (checks(hub) || checks(spoke))).then(|| "the tables have checks, and their definitions differ".to_owned())
+    (!same_text && (checks(hub) || checks(spoke)))
+        .then(|| "the tables have checks, and their definitions differ".to_owned())
 }
 
 fn columns(hub: &[Column], spoke: &[Column]) -> Option<String> {
@@ -41,7 +42,10 @@ fn columns(hub: &[Column], spoke: &[Column]) -> Option<String> {
             return Some("the columns are in another order".to_owned());
         }
         if !h.declared.eq_ignore_ascii_case(&s.declared) {
-            return Some(format!("column {:?} is {:?} on the hub and {:?} on the spoke", h.name, h.declared, s.declared));
+            return Some(format!(
+                "column {:?} is {:?} on the hub and {:?} on the spoke",
+                h.name, h.declared, s.declared
+            ));
         }
         if h.not_null != s.not_null || h.default != s.default {
             return Some(format!("column {:?} differs in its default or in being NOT NULL", h.name));

@@ -78,7 +78,11 @@ pub(super) fn shown(value: &Value) -> String {
 
 /// Returns text without control characters, cut at so many characters.
 pub(super) fn plain(text: &str, most: usize) -> String {
-    let mut out: String = text.chars().take(most).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    let mut out: String = text
+        .chars()
+        .take(most)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect();
     if text.chars().nth(most).is_some() {
         out.push('…');
     }

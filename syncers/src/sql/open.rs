@@ -59,8 +59,7 @@ pub(super) fn writing(path: &Path) -> Result<Connection, PortError> {
 /// Opens a new database of our own.
 pub(super) fn creating(path: &Path) -> Result<Connection, PortError> {
     let path = absolute(path)?;
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || {
         let conn = Connection::open_with_flags(&path, flags)?;
         settle(&conn)?;

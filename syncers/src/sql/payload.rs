@@ -16,21 +16,51 @@ use super::form::Cells;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Step {
     /// The agreed state that the plan was made from.
-    Past { base: Option<Digest> },
+    Past {
+        base: Option<Digest>,
+    },
     /// The whole file is made from the other side's.
-    CreateFile { side: Side },
+    CreateFile {
+        side: Side,
+    },
     /// A table that only the other side has.
-    CreateTable { side: Side, table: String, statements: Vec<String> },
+    CreateTable {
+        side: Side,
+        table: String,
+        statements: Vec<String>,
+    },
     /// What a table must still look like for its rows to be written.
-    Shape { side: Side, table: String, columns: Vec<String>, key: Vec<usize>, sql: Digest },
+    Shape {
+        side: Side,
+        table: String,
+        columns: Vec<String>,
+        key: Vec<usize>,
+        sql: Digest,
+    },
     Write(RowWrite),
     /// `sqlite_sequence` is raised.
-    Sequence { side: Side, table: String, from: i64, to: i64 },
+    Sequence {
+        side: Side,
+        table: String,
+        from: i64,
+        to: i64,
+    },
     /// A row in dispute, or tied to one: kept here with all its values.
-    Dispute { table: String, base: Option<Cells>, hub: Option<Cells>, spoke: Option<Cells> },
+    Dispute {
+        table: String,
+        base: Option<Cells>,
+        hub: Option<Cells>,
+        spoke: Option<Cells>,
+    },
     /// The agreed state of this row is put back: its conflict is open again.
-    Base { table: String, key: String, row: Option<Cells> },
-    End { steps: u64 },
+    Base {
+        table: String,
+        key: String,
+        row: Option<Cells>,
+    },
+    End {
+        steps: u64,
+    },
 }
 
 /// One row of one side.

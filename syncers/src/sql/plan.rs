@@ -4,26 +4,26 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cathedral_model::conflict::rows::{
-    self, Answers, Direction, Mode, Policy, Prefer, RowConflict, RowId, RowPlan, Shape, TableDiff, TableRows,
+    self, Answers, Change, Direction, Mode, Policy, Prefer, RowConflict, RowId, RowPlan, Shape, TableDiff, TableRows,
 };
 use cathedral_model::conflict::value::Row;
 use cathedral_model::ecosystem::{ConflictPolicy, DataSync, DatabaseSpoke, RowMerge, Side, Spoke};
 use cathedral_model::ids::{ConflictId, Digest};
 use cathedral_model::observation::Digests;
 use cathedral_model::plan::{
-    Action, ConflictDraft, Directive, FieldDispute, Guard, PlanContext, SideValue, SpokePlan,
+    Action, Answer, ConflictDraft, Directive, FieldDispute, Guard, PlanContext, SideValue, SpokePlan,
 };
 use cathedral_model::ports::{Cause, Content, PortError};
 
 use super::answers::{self, Versions};
 use super::base::{BaseReader, BaseTable};
 use super::catalog::{Catalog, Table};
+use super::drift;
 use super::form::{Cells, plain, shown, shown_row, to_json};
 use super::name::is_included;
 use super::open::{Reading, reading};
 use super::payload::{RowWrite, Step, port_side, store};
 use super::scan::{DatabaseDigest, missing};
-use super::drift;
 
 /// One side, open at one moment.
 pub(super) struct Open {
@@ -41,6 +41,10 @@ pub(super) fn open(path: &std::path::Path) -> Result<Option<Open>, PortError> {
 /// Returns the shape by which rows of a pair are identified.
 pub(super) fn paired(hub: &Table, spoke: &Table) -> Shape {
     let mut shape = hub.shape.clone();
+    // A parent that one side has dropped is known on the other only.
+    if spoke.shape.foreign.len() > shape.foreign.len() {
+        shape.foreign.clone_from(&spoke.shape.foreign);
+    }
     if hub.shape.key != spoke.shape.key {
         shape.key.clear();
     }
@@ -114,7 +118,7 @@ pub(super) fn plan(
         }
     } else if let (Some(hub), Some(far)) = (&hub, &far) {
         let none = BTreeMap::new();
-        out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none))?;
+        out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none), &context.directives)?;
         let (settles, guards) = planner.decide(&context.directives)?;
         out.settles = settles;
         out.guards = guards;
@@ -203,6 +207,7 @@ impl Planner<'_> {
         hub: &Open,
         far: &Open,
         base: &BTreeMap<String, BaseTable>,
+        directives: &[Directive],
     ) -> Result<Digests, PortError> {
         let mut digests = (DatabaseDigest::new(&hub.catalog), DatabaseDigest::new(&far.catalog));
         let names: BTreeSet<&String> = hub.catalog.tables.keys().chain(far.catalog.tables.keys()).collect();
@@ -253,7 +258,8 @@ impl Planner<'_> {
                 self.create_table(one, &source.catalog, target);
             }
             let fitted = known.map(|b| b.fitted(&shape, &hub_rows, &far_rows));
-            let diff = rows::diff(shape.clone(), fitted.as_ref(), &hub_rows, &far_rows);
+            let mut diff = rows::diff(shape.clone(), fitted.as_ref(), &hub_rows, &far_rows);
+            reopen(&mut diff, directives, [fitted.as_ref(), Some(&hub_rows), Some(&far_rows)]);
             self.tables.insert(shape.name.clone(), [h.cloned(), s.cloned()]);
             self.diffs.push(diff);
         }
@@ -261,9 +267,7 @@ impl Planner<'_> {
     }
 
     fn create_table(&mut self, table: &Table, from: &Catalog, side: Side) {
-        let own = |o: &&super::catalog::Object| {
-            o.kind != "view" && o.table.eq_ignore_ascii_case(table.name())
-        };
+        let own = |o: &&super::catalog::Object| o.kind != "view" && o.table.eq_ignore_ascii_case(table.name());
         let statements =
             [table.sql.clone()].into_iter().chain(from.objects.iter().filter(own).map(|o| o.sql.clone())).collect();
         self.steps.push(Step::CreateTable { side, table: table.name().to_owned(), statements });
@@ -398,10 +402,8 @@ impl Planner<'_> {
             Some(self.content.put(&text)?)
         };
         let side = |row: &Option<Row>| {
-            row.as_ref().map(|row| SideValue {
-                shown: shown_row(&shape.columns, row, &conflict.columns),
-                content: kept,
-            })
+            row.as_ref()
+                .map(|row| SideValue { shown: shown_row(&shape.columns, row, &conflict.columns), content: kept })
         };
         let any = conflict.hub.as_ref().or(conflict.spoke.as_ref()).or(conflict.base.as_ref());
         let pk: Vec<serde_json::Value> =
@@ -441,11 +443,8 @@ impl Planner<'_> {
             }
             let of = |o: &Open, t: &Table| o.catalog.settings.sequences.get(t.name()).copied().unwrap_or_default();
             let (at_hub, at_spoke) = (of(hub, h), of(far, s));
-            let (side, from, to) = if at_hub < at_spoke {
-                (Side::Hub, at_hub, at_spoke)
-            } else {
-                (Side::Spoke, at_spoke, at_hub)
-            };
+            let (side, from, to) =
+                if at_hub < at_spoke { (Side::Hub, at_hub, at_spoke) } else { (Side::Spoke, at_spoke, at_hub) };
             if from == to || !self.may_write(side) {
                 continue;
             }
@@ -458,6 +457,22 @@ impl Planner<'_> {
                 to: to.to_string(),
                 reason: "the higher counter of both sides".into(),
             });
+        }
+    }
+}
+
+/// An undone answer is about a row that is equal on both sides by now.
+fn reopen(diff: &mut TableDiff, directives: &[Directive], sides: [Option<&TableRows>; 3]) {
+    for directive in directives.iter().filter(|d| d.answer == Answer::Undo) {
+        let draft = &directive.draft;
+        if !draft.table.as_ref().is_some_and(|t| t.eq_ignore_ascii_case(&diff.shape.name)) {
+            continue;
+        }
+        let Some((_, key)) = answers::row_of(draft, &diff.shape) else { continue };
+        let [base, hub, spoke] = sides.map(|rows| rows.and_then(|r| r.get(&key)).map(|c| c.row.clone()));
+        let counts = [&base, &hub, &spoke].map(|row| u64::from(row.is_some()));
+        if !key.is_empty() {
+            diff.changes.entry(key).or_insert(Change { base, hub, spoke, counts });
         }
     }
 }
@@ -504,22 +519,22 @@ fn action(side: Side, shape: &Shape, write: &rows::Write) -> Action {
 /// Tries merged rows against the table's own checks, in memory.
 struct Checker<'a> {
     tables: &'a BTreeMap<String, [Option<Table>; 2]>,
-    scratch: Option<rusqlite::Connection>,
+    scratch: std::cell::OnceCell<Option<rusqlite::Connection>>,
     made: RefCell<BTreeMap<String, bool>>,
 }
 
 impl<'a> Checker<'a> {
     fn new(tables: &'a BTreeMap<String, [Option<Table>; 2]>) -> Self {
-        let scratch = rusqlite::Connection::open_in_memory().ok();
-        if let Some(conn) = &scratch {
-            let _ = conn.execute_batch("pragma foreign_keys = off; pragma trusted_schema = off;");
-        }
-        Self { tables, scratch, made: RefCell::default() }
+        Self { tables, scratch: std::cell::OnceCell::new(), made: RefCell::default() }
     }
 
     /// Returns what the engine says against the row; a table that cannot be made here is not checked.
     fn check(&self, table: &str, row: &Row) -> Option<String> {
-        let conn = self.scratch.as_ref()?;
+        let open = || {
+            let conn = rusqlite::Connection::open_in_memory().ok()?;
+            conn.execute_batch("pragma foreign_keys = off; pragma trusted_schema = off;").ok().map(|()| conn)
+        };
+        let conn = self.scratch.get_or_init(open).as_ref()?;
         let table = self.tables.get(table)?.iter().flatten().next()?;
         let made = *self
             .made

@@ -61,7 +61,8 @@ pub(super) fn settle(
         };
         let load = |side: &Open, table, digest: &mut DatabaseDigest| {
             let Some(table): Option<&super::catalog::Table> = table else { return Ok(TableRows::new()) };
-            let (rows, rows_digest) = side.reading.load(&side.catalog, table, shape.as_ref().unwrap_or(&table.shape))?;
+            let (rows, rows_digest) =
+                side.reading.load(&side.catalog, table, shape.as_ref().unwrap_or(&table.shape))?;
             digest.table(table, rows_digest);
             Ok::<_, PortError>(rows)
         };

@@ -11,7 +11,9 @@ fn disputed() -> (Pair, cathedral_model::plan::SpokePlan) {
         "create table t (id integer primary key, name text, n integer, other text); insert into t values (1, 'base', 1, 'o'), (2, 'x', 1, 'o');",
     );
     pair.hub().execute_batch("update t set name = 'hub', n = 2 where id = 1; delete from t where id = 2").unwrap();
-    pair.far().execute_batch("update t set name = 'spoke', n = 3, other = 's' where id = 1; update t set n = 9 where id = 2").unwrap();
+    pair.far()
+        .execute_batch("update t set name = 'spoke', n = 3, other = 's' where id = 1; update t set n = 9 where id = 2")
+        .unwrap();
     let (plan, _) = pair.sync();
     assert_eq!(kinds(&plan), ["update/update", "delete/update"]);
     assert_eq!(plan.conflicts[0].fields.iter().map(|f| f.field.as_str()).collect::<Vec<_>>(), ["name", "n"]);
@@ -45,9 +47,10 @@ fn fields_are_answered_one_by_one_in_the_columns_own_type() {
     let (mut pair, plan) = disputed();
     let fields = BTreeMap::from([("name".to_owned(), "@spoke".to_owned()), ("n".to_owned(), "42".to_owned())]);
     pair.answer(&plan, 0, Answer::Fields(fields));
-    assert_eq!(pair.same("select name = 'spoke', typeof(n), n, other from t where id = 1"), [
-        "Integer(1)|Text([105, 110, 116, 101, 103, 101, 114])|Integer(42)|Text([115])"
-    ]);
+    assert_eq!(
+        pair.same("select name = 'spoke', typeof(n), n, other from t where id = 1"),
+        ["Integer(1)|Text([105, 110, 116, 101, 103, 101, 114])|Integer(42)|Text([115])"]
+    );
     let (pair, plan) = disputed();
     let fields = BTreeMap::from([("nope".to_owned(), "1".to_owned())]);
     let directive = cathedral_model::plan::Directive {

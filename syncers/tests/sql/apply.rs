@@ -27,8 +27,12 @@ fn crashing_at(pair: &Pair, point: &'static str) -> (SqliteSyncer, Arc<AtomicBoo
 fn a_crash_between_the_two_sides_is_finished_by_applying_again() {
     for point in ["hub_applied", "spoke_applied"] {
         let mut pair = shop();
-        pair.hub().execute_batch("update track set name = 'h' where id = 1; delete from line where invoice = 3").unwrap();
-        pair.far().execute_batch("update track set name = 's' where id = 2; insert into artist values (77, 'x')").unwrap();
+        pair.hub()
+            .execute_batch("update track set name = 'h' where id = 1; delete from line where invoice = 3")
+            .unwrap();
+        pair.far()
+            .execute_batch("update track set name = 's' where id = 2; insert into artist values (77, 'x')")
+            .unwrap();
         let (crashing, armed) = crashing_at(&pair, point);
         let steady = std::mem::replace(&mut pair.syncer, crashing);
         pair.run += 1;
@@ -82,6 +86,20 @@ fn rows_that_moved_on_are_skipped_and_come_with_the_next_plan() {
     let (plan, _) = pair.sync();
     assert!(plan.conflicts.is_empty());
     assert_eq!(pair.same("select name, price from track where id = 1"), ["Text([110, 101, 119])|Integer(9)"]);
+}
+
+#[test]
+fn an_applied_plan_is_not_applied_over_a_row_that_was_changed_back() {
+    let mut pair = shop();
+    pair.hub().execute("update track set price = 9 where id = 1", []).unwrap();
+    pair.run += 1;
+    let (plan, base) = (pair.plan(), pair.base);
+    pair.apply(&plan).unwrap();
+    pair.far().execute("update track set price = 0.25 where id = 1", []).unwrap();
+    pair.base = base;
+    let applied = pair.apply(&plan).unwrap();
+    assert_eq!(applied.skipped.len(), 1);
+    assert_eq!(pair.rows("select price from track where id = 1").1, ["Real(0.25)"]);
 }
 
 #[test]
@@ -148,7 +166,9 @@ fn unique_values_travel_round_in_cycles() {
 fn one_unique_value_for_two_rows_waits_with_what_depends_on_it() {
     let mut pair = shop();
     pair.hub()
-        .execute_batch("insert into customer (id, email) values (100, 'New@x'); insert into invoice values (900, 100, 1)")
+        .execute_batch(
+            "insert into customer (id, email) values (100, 'New@x'); insert into invoice values (900, 100, 1)",
+        )
         .unwrap();
     pair.far().execute_batch("insert into customer (id, email) values (101, 'nEW@x')").unwrap();
     let (plan, _) = pair.sync();
@@ -202,7 +222,10 @@ fn a_merged_row_that_a_check_forbids_waits_instead_of_failing() {
     pair.far().execute("update span set high = 3", []).unwrap();
     let (plan, applied) = pair.sync();
     assert_eq!((kinds(&plan), applied.skipped.len()), (vec!["check"], 0));
-    assert_eq!(pair.rows("select low, high from span"), (vec!["Integer(5)|Integer(5)".into()], vec!["Integer(2)|Integer(3)".into()]));
+    assert_eq!(
+        pair.rows("select low, high from span"),
+        (vec!["Integer(5)|Integer(5)".into()], vec!["Integer(2)|Integer(3)".into()])
+    );
 }
 
 #[test]
@@ -224,7 +247,8 @@ fn triggers_do_not_fire_twice_and_conflict_clauses_remove_nothing() {
 
 #[test]
 fn counters_go_to_the_higher_side_and_never_back() {
-    let mut pair = Pair::agreed("create table c (id integer primary key autoincrement, v); insert into c values (40, 1);");
+    let mut pair =
+        Pair::agreed("create table c (id integer primary key autoincrement, v); insert into c values (40, 1);");
     pair.far().execute_batch("insert into c values (55, 1); delete from c where id = 55;").unwrap();
     pair.sync();
     assert_eq!(pair.same("select seq from sqlite_sequence"), ["Integer(55)"]);
@@ -236,11 +260,16 @@ fn one_way_spokes_are_put_back_or_left_alone() {
     let mut pair = shop();
     pair.spoke.data_sync = cathedral_model::ecosystem::DataSync::HubDistribution;
     pair.hub().execute("update track set name = 'hub' where id = 1", []).unwrap();
-    pair.far().execute_batch("update track set name = 'drift' where id = 2; insert into artist values (88, 'own')").unwrap();
+    pair.far()
+        .execute_batch("update track set name = 'drift' where id = 2; insert into artist values (88, 'own')")
+        .unwrap();
     let (plan, _) = pair.sync();
     assert!(plan.conflicts.is_empty() && plan.changes().0 == 0);
     assert_eq!(pair.same("select name from track where id in (1, 2)").len(), 2);
-    assert_eq!(pair.rows("select count(*) from artist where id = 88"), (vec!["Integer(0)".into()], vec!["Integer(1)".into()]));
+    assert_eq!(
+        pair.rows("select count(*) from artist where id = 88"),
+        (vec!["Integer(0)".into()], vec!["Integer(1)".into()])
+    );
     pair.spoke.data_sync = cathedral_model::ecosystem::DataSync::SnapshotOnly;
     assert!(pair.plan().actions.is_empty());
 }

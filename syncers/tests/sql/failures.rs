@@ -26,7 +26,11 @@ fn a_pair_without_any_file_or_with_one_file_twice_is_refused() {
 #[test]
 fn what_is_no_database_is_said_to_be_none_and_damage_is_named() {
     let mut pair = shop();
-    std::fs::write(pair.path("spoke"), "plain text, long enough to have a header of a hundred bytes or more, and then some words").unwrap();
+    std::fs::write(
+        pair.path("spoke"),
+        "plain text, long enough to have a header of a hundred bytes or more, and then some words",
+    )
+    .unwrap();
     let error = observe(&pair);
     assert_eq!(error.cause(), Cause::Invalid);
     assert!(error.to_string().contains("spoke.db is not a SQLite database"), "{error}");
@@ -90,8 +94,10 @@ fn what_a_crashed_writer_left_is_rolled_back_before_it_is_read() {
     let before = pair.observe().hub;
     // A hot journal: the copy of a file in the middle of a transaction.
     let app = pair.hub();
-    app.execute_batch("pragma cache_size = 1; pragma cache_spill = 1; begin; update track set name = 'half done';").unwrap();
-    let (db, journal) = (std::fs::read(pair.path("hub")).unwrap(), std::fs::read(pair.dir.path().join("hub.db-journal")).unwrap());
+    app.execute_batch("pragma cache_size = 1; pragma cache_spill = 1; begin; update track set name = 'half done';")
+        .unwrap();
+    let (db, journal) =
+        (std::fs::read(pair.path("hub")).unwrap(), std::fs::read(pair.dir.path().join("hub.db-journal")).unwrap());
     app.execute_batch("rollback").unwrap();
     drop(app);
     std::fs::write(pair.path("hub"), db).unwrap();
@@ -105,7 +111,11 @@ fn a_lost_or_damaged_agreed_state_is_an_error_and_not_a_first_sync() {
     let mut pair = shop();
     pair.base = Some(cathedral_model::ids::Digest::of(b"gone"));
     assert!(pair.try_plan(vec![]).is_err());
-    let id = cathedral_model::ports::Content::put(pair.content.as_ref(), b"{\"format\":\"cathedral sqlite base v1\"}\n{\"table\":\"t\"").unwrap();
+    let id = cathedral_model::ports::Content::put(
+        pair.content.as_ref(),
+        b"{\"format\":\"cathedral sqlite base v1\"}\n{\"table\":\"t\"",
+    )
+    .unwrap();
     pair.base = Some(id);
     assert!(matches!(pair.try_plan(vec![]), Err(PortError::Corrupt(_))));
 }

@@ -63,7 +63,15 @@ fn expected(base: Option<&Free>, hub: &Free, far: &Free) -> (Free, Free, Free, u
     for id in 0..6 {
         let b = base.and_then(|b| b.get(&id)).copied();
         let (h, s) = (hub.get(&id).copied(), far.get(&id).copied());
-        let cell = |b: i64, h: i64, s: i64| if h == s || s == b { Some(h) } else if h == b { Some(s) } else { None };
+        let cell = |b: i64, h: i64, s: i64| {
+            if h == s || s == b {
+                Some(h)
+            } else if h == b {
+                Some(s)
+            } else {
+                None
+            }
+        };
         let both = if h == s || s == b {
             Some(h)
         } else if h == b {
@@ -140,7 +148,9 @@ fn history(seed: u64) {
         let after = [tied(&hub), tied(&far)];
         for (side, after) in after.iter().enumerate() {
             for (key, row) in &before[side].2 {
-                let merged = after.get(key).is_some_and(|r| r != row && plan.actions.iter().any(|a| a.reason.contains("merged")));
+                let merged = after
+                    .get(key)
+                    .is_some_and(|r| r != row && plan.actions.iter().any(|a| a.reason.contains("merged")));
                 let agreed = base.as_ref().is_some_and(|b| b.2.get(key) == Some(row));
                 assert!(after.get(key) == Some(row) || agreed || merged, "{what}: {row} was lost");
             }

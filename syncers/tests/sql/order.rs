@@ -6,13 +6,30 @@ use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 fn values() -> impl Strategy<Value = Value> {
-    let letter = prop_oneof![Just(b'a'), Just(b'A'), Just(b'b'), Just(b' '), Just(0u8), Just(b'['), Just(0xc3), Just(0xa9), Just(0xff)];
+    let letter = prop_oneof![
+        Just(b'a'),
+        Just(b'A'),
+        Just(b'b'),
+        Just(b' '),
+        Just(0u8),
+        Just(b'['),
+        Just(0xc3),
+        Just(0xa9),
+        Just(0xff)
+    ];
     prop_oneof![
         Just(Value::Null),
-        prop_oneof![any::<i64>(), -3i64..4, Just(1 << 53), Just((1 << 53) + 1), Just(i64::MIN), Just(i64::MAX)].prop_map(Value::Int),
-        prop_oneof![any::<u64>().prop_map(f64::from_bits), (-3i32..4).prop_map(|n| f64::from(n) / 2.0), Just(9.007199254740992e15), Just(9.223372036854775807e18), Just(1e300)]
-            .prop_filter("NaN is NULL", |x| !x.is_nan())
-            .prop_map(Value::Real),
+        prop_oneof![any::<i64>(), -3i64..4, Just(1 << 53), Just((1 << 53) + 1), Just(i64::MIN), Just(i64::MAX)]
+            .prop_map(Value::Int),
+        prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            (-3i32..4).prop_map(|n| f64::from(n) / 2.0),
+            Just(9.007199254740992e15),
+            Just(9.223_372_036_854_776e18),
+            Just(1e300)
+        ]
+        .prop_filter("NaN is NULL", |x| !x.is_nan())
+        .prop_map(Value::Real),
         proptest::collection::vec(letter.clone(), 0..5).prop_map(|b| Value::text(&b)),
         proptest::collection::vec(letter, 0..4).prop_map(Value::Blob),
     ]

@@ -37,7 +37,11 @@ fn a_table_that_drifted_is_paused_with_the_reason_and_the_others_go_on() {
              create table free (id integer primary key, v); insert into t values (1, 1); insert into free values (1, 1);",
         );
         pair.hub().execute_batch(&format!("pragma foreign_keys = off; {change}; update free set v = 2")).unwrap();
-        pair.far().execute_batch("insert into t values (5, 5); insert into child values (1, 5); insert into free values (3, 3)").unwrap();
+        pair.far()
+            .execute_batch(
+                "insert into t values (5, 5); insert into child values (1, 5); insert into free values (3, 3)",
+            )
+            .unwrap();
         let (plan, _) = pair.sync();
         assert_eq!(kinds(&plan), ["schema"], "{change}");
         assert!(plan.conflicts[0].because.contains(why), "{change}: {}", plan.conflicts[0].because);
@@ -50,8 +54,11 @@ fn a_table_that_drifted_is_paused_with_the_reason_and_the_others_go_on() {
 
 #[test]
 fn a_column_that_the_owner_added_on_both_sides_is_no_conflict() {
-    let mut pair = Pair::agreed("create table t (id integer primary key, v); insert into t values (1, 1), (2, 2), (3, 3);");
-    pair.hub().execute_batch("alter table t add column extra text default 'x'; update t set extra = 'hub' where id = 1").unwrap();
+    let mut pair =
+        Pair::agreed("create table t (id integer primary key, v); insert into t values (1, 1), (2, 2), (3, 3);");
+    pair.hub()
+        .execute_batch("alter table t add column extra text default 'x'; update t set extra = 'hub' where id = 1")
+        .unwrap();
     pair.far().execute_batch("alter table t add column extra text default 'x'; update t set v = 9 where id = 2; delete from t where id = 3").unwrap();
     let (plan, _) = pair.sync();
     assert_eq!(kinds(&plan), ["update/update"], "only the cell that differs without a past");
@@ -90,7 +97,9 @@ fn only_included_tables_take_part() {
 
 #[test]
 fn a_table_altered_between_plan_and_apply_is_left_alone() {
-    let mut pair = Pair::agreed("create table t (id integer primary key, v); create table u (id integer primary key); insert into t values (1, 1);");
+    let mut pair = Pair::agreed(
+        "create table t (id integer primary key, v); create table u (id integer primary key); insert into t values (1, 1);",
+    );
     pair.hub().execute_batch("update t set v = 2; insert into u values (1)").unwrap();
     let plan = pair.plan();
     pair.far().execute_batch("alter table t add column w").unwrap();

@@ -31,10 +31,16 @@ pub fn fill() -> String {
         sql += &format!("insert into album values ({i}, 'album {i}', {});", i % 25 + 1);
     }
     for i in 1..=2000 {
-        sql += &format!("insert into track values ({i}, 'track {i}', {}, {}, {});", i % 100 + 1, f64::from(i % 7) / 4.0, i * 977);
+        sql += &format!(
+            "insert into track values ({i}, 'track {i}', {}, {}, {});",
+            i % 100 + 1,
+            f64::from(i % 7) / 4.0,
+            i * 977
+        );
     }
     for i in 1..=60 {
-        sql += &format!("insert into customer values ({i}, 'c{i}@example.org', 'customer {i}', 'city {}', null);", i % 9);
+        sql +=
+            &format!("insert into customer values ({i}, 'c{i}@example.org', 'customer {i}', 'city {}', null);", i % 9);
     }
     for i in 1..=400 {
         sql += &format!("insert into invoice values ({i}, {}, {}.5);", i % 60 + 1, i);
@@ -101,10 +107,14 @@ fn changes_of_both_sides_arrive_with_the_known_outcome() {
     assert_eq!(pair.same("select count(*) from track where price = 5 and bytes = 1"), ["Integer(10)"]);
     assert_eq!(pair.rows("select name from track where id = 20").0, ["Text([104, 117, 98])"]);
     assert_eq!(pair.same("select count(*) from line where invoice in (7, 300)"), ["Integer(0)"]);
-    assert_eq!(pair.same("select name = 'spoke name', city = 'hub city' from customer where id = 5"), ["Integer(1)|Integer(1)"]);
-    assert_eq!(pair.same("select id from artist where name in ('artist 1', 'artist 2', 'new artist') order by name"), [
-        "Integer(2)", "Integer(1)", "Integer(99)"
-    ]);
+    assert_eq!(
+        pair.same("select name = 'spoke name', city = 'hub city' from customer where id = 5"),
+        ["Integer(1)|Integer(1)"]
+    );
+    assert_eq!(
+        pair.same("select id from artist where name in ('artist 1', 'artist 2', 'new artist') order by name"),
+        ["Integer(2)", "Integer(1)", "Integer(99)"]
+    );
     // One added here, one removed there, of the same row; and no trigger fired.
     assert_eq!(pair.same("select count(*) from log where at = 'day 1'"), ["Integer(3)"]);
     assert_eq!(pair.same("select count(*) from log where what like 'invoice%'"), ["Integer(0)"]);
@@ -134,7 +144,10 @@ fn the_other_side_may_be_read_and_written_all_the_while_in_wal_mode() {
     pair.hub().execute("update track set name = 'b' where id = 2", []).unwrap();
     pair.sync();
     assert_eq!(rows(&app, "select name from track where id = 2"), ["Text([98])"]);
-    assert_eq!(pair.hub().query_row("select name from track where id = 1", [], |r| r.get::<_, String>(0)).unwrap(), "a");
+    assert_eq!(
+        pair.hub().query_row("select name from track where id = 1", [], |r| r.get::<_, String>(0)).unwrap(),
+        "a"
+    );
     let before = pair.observe().spoke;
     app.execute("update track set name = 'c' where id = 3", []).unwrap();
     assert_ne!(pair.observe().spoke.digest, before.digest, "a change in the log alone is seen");

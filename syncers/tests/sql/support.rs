@@ -120,11 +120,6 @@ impl Pair {
         application(&self.path("spoke"))
     }
 
-    pub fn both(&self, sql: &str) {
-        self.hub().execute_batch(sql).unwrap();
-        self.far().execute_batch(sql).unwrap();
-    }
-
     pub fn context(&self, directives: Vec<Directive>) -> PlanContext {
         PlanContext { run: RunId(self.run), base: self.base, directives, policy: None }
     }
@@ -233,12 +228,15 @@ pub fn kinds(plan: &SpokePlan) -> Vec<&str> {
     plan.conflicts.iter().map(|c| c.conflict_kind.as_str()).collect()
 }
 
+/// A row and the key it came with.
+type KeyedRow = (Vec<u8>, Vec<Value>);
+
 /// A part of a snapshot in memory: sink and source in one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Part {
     pub schema: Option<DatabaseSchema>,
     pub tables: Vec<TableInfo>,
-    pub rows: BTreeMap<String, Vec<(Vec<u8>, Vec<Value>)>>,
+    pub rows: BTreeMap<String, Vec<KeyedRow>>,
     pub skipped: Vec<String>,
     pub state: Option<SideState>,
 }
