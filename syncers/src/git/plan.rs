@@ -96,6 +96,11 @@ impl<'a> Planner<'a> {
         }
         let guards = guard::guards(&self.facts.hub, &self.facts.spoke, &self.base, self.context.detail.refs.max_vanish_percent);
         let writes = self.writes();
+        for write in writes.iter().filter(|w| w.name.starts_with("path:")) {
+            if let Some(value) = &write.new {
+                self.written(&write.name, value)?;
+            }
+        }
         let conflicts: Vec<ConflictDraft> = self.conflicts.values().cloned().collect();
         let payload = Payload {
             v: PLAN.into(),
@@ -489,13 +494,16 @@ impl<'a> Planner<'a> {
         if store.has(value) {
             return Ok(value.clone());
         }
-        let shared = self.context.detail.shared_paths.iter().find(|s| path_key(s) == key);
-        let tip = self.facts.spoke_refs.get(&self.context.branch());
-        if let (Some(shared), Some(tip)) = (shared, tip)
-            && let Some(entry) = store.entry_at(tip, &shared.spoke)?
-            && paths::write_value(store, &entry, &shared.hub)? == *value
-        {
-            return Ok(value.clone());
+        let branch = self.context.branch();
+        let tips = [self.facts.spoke_refs.get(&branch), self.picture.branch.as_ref(), self.picture.spoke.get(&branch)];
+        if let Some(shared) = self.context.detail.shared_paths.iter().find(|s| path_key(s) == key) {
+            for tip in tips.into_iter().flatten() {
+                if let Some(entry) = store.entry_at(tip, &shared.spoke)?
+                    && paths::write_value(store, &entry, &shared.hub)? == *value
+                {
+                    return Ok(value.clone());
+                }
+            }
         }
         Err(GitError::Corrupt(format!("the contents {value} of {key} are not in the store")))
     }

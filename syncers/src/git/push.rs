@@ -101,7 +101,7 @@ fn refusals(stdout: &str, stderr: &str) -> BTreeMap<String, String> {
         .filter_map(|line| {
             let (spec, why) = line.strip_prefix("!\t")?.split_once('\t')?;
             let name = spec.rsplit_once(':').map_or(spec, |(_, dst)| dst);
-            Some((name.to_owned(), format!("the remote declined it: {}{said}", why.trim_matches(['[', ']']))))
+            Some((name.to_owned(), format!("the remote declined it: {why}{said}")))
         })
         .collect()
 }

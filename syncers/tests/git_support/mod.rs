@@ -123,7 +123,14 @@ impl Repo {
                     let blob = self.git_with(&["hash-object", "-w", "--stdin"], text.as_bytes());
                     git(&["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{file}")]);
                 }
-                None => drop(git(&["update-index", "--force-remove", file])),
+                None => {
+                    let line = format!("0 {}\t{file}\n", "0".repeat(40));
+                    let mut command = Command::new("git");
+                    plain(command.arg("-C").arg(&self.0).args(["update-index", "--index-info"]).env("GIT_INDEX_FILE", &index));
+                    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+                    std::io::Write::write_all(&mut child.stdin.take().unwrap(), line.as_bytes()).unwrap();
+                    assert!(child.wait().unwrap().success());
+                }
             }
         }
         let tree = git(&["write-tree"]);
