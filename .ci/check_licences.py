@@ -1,8 +1,7 @@
 """Checks the licences, bans and sources of everything that is linked, offline.
 
-Reads the lists of deny.toml, so that this and cargo-deny say the same. It stands in where cargo-deny is
-not installed (building it takes longer than the checks that it makes). No advisories: those need a
-database from the network.
+Reads the lists of deny.toml, so that this and cargo-deny say the same; where cargo-deny cannot be
+installed, this alone keeps the rules. No advisories: those need a database from the network.
 """
 
 import json
