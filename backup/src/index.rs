@@ -167,7 +167,7 @@ pub fn from_lines(text: &[u8]) -> Result<Vec<Pack>, String> {
                     p.and_then(|p| place.get(&p)).ok_or_else(|| bad("chunk of a pack that is not named before"))?;
                 let record = Record { id, offset: o, frame: l, plain: u, kind: k, coding: z };
                 let pack = &mut packs[*pack];
-                check_record(&record, pack.plain).map_err(|why| bad(why))?;
+                check_record(&record, pack.plain).map_err(bad)?;
                 pack.records.push(record);
             }
         }

@@ -25,6 +25,8 @@ mod stock;
 mod tree;
 mod vault;
 mod vault_file;
+#[cfg(test)]
+mod vectors;
 
 pub use destination::{LocalDestination, check_object};
 pub use vault::{LocalVault, Tuning};
