@@ -16,7 +16,7 @@ COMMAND = re.compile(r"^\s*(?:\$ )?cathedral +([^#|>;&]*)")
 
 
 def pages():
-    listed = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():
             yield name, (ROOT / name).read_text(encoding="utf-8")
