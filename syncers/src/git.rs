@@ -28,6 +28,7 @@ mod run;
 mod shared;
 mod store;
 mod url;
+mod worktree;
 
 use async_trait::async_trait;
 use cathedral_model::ecosystem::{GitSpoke, Hub, Spoke, SpokeDetail};

@@ -43,7 +43,8 @@ fn executable_files_and_links_are_copied_as_objects() {
     let (mut world, lib) = world_with(&[]);
     let blob = world.hub.git_with(&["hash-object", "-w", "--stdin"], b"#!/bin/sh\r\n");
     let target = world.hub.git_with(&["hash-object", "-w", "--stdin"], b"run.sh");
-    let tools = world.hub.git_with(&["mktree"], format!("100755 blob {blob}\trun.sh\n120000 blob {target}\tlink\n").as_bytes());
+    let tools =
+        world.hub.git_with(&["mktree"], format!("100755 blob {blob}\trun.sh\n120000 blob {target}\tlink\n").as_bytes());
     let root = world.hub.git_with(&["mktree"], format!("040000 tree {tools}\ttools\n").as_bytes());
     world.hub.commit_tree("main", None, &root);
     let spoke = sharing(&lib.0.display().to_string(), &[("tools", "deep/in/tools")]);
@@ -69,7 +70,10 @@ fn both_sides_of_a_conflict_stay_until_a_person_decides() {
         }
         let (plan, applied) = world.answer(&spoke, &plan.conflicts[0], Answer::Take(choice));
         assert_eq!((plan.settles.len(), plan.conflicts.len(), applied.skipped.len()), (1, 0, 0));
-        assert_eq!((world.hub.text("main", "docs/a.md"), lib.text("main", "docs/a.md")), (expect.into(), expect.into()));
+        assert_eq!(
+            (world.hub.text("main", "docs/a.md"), lib.text("main", "docs/a.md")),
+            (expect.into(), expect.into())
+        );
         world.is_quiet(&spoke);
     }
 }
@@ -170,7 +174,8 @@ fn shared_paths_and_a_mirror_come_to_rest_in_one_run() {
 #[test]
 fn the_hub_itself_is_kept_and_never_written() {
     let (mut world, _) = world_with(&[("docs/a.md", "one\n")]);
-    let mut spoke = git_support::spoke("hub", &world.hub_url.clone(), cathedral_model::ecosystem::GitIntegration::Master);
+    let mut spoke =
+        git_support::spoke("hub", &world.hub_url.clone(), cathedral_model::ecosystem::GitIntegration::Master);
     spoke.data_sync = DataSync::SnapshotOnly;
     let observed = world.observe(&spoke);
     assert_eq!(observed.hub, observed.spoke);

@@ -118,7 +118,10 @@ fn a_broken_pack_leaves_what_stands_there() {
     let place = Place::Path(to.clone());
     assert!(now(world.syncer().import(&spoke, &place, &mut Kept::new(&part), RunId(2), Fence(2))).is_err());
     assert_eq!(Repo(to).heads(), lib.heads());
-    let left = std::fs::read_dir(world.dir.path()).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".cathedral")).count();
+    let left = std::fs::read_dir(world.dir.path())
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".cathedral"))
+        .count();
     assert_eq!(left, 0, "nothing half done stays");
 }
 

@@ -81,7 +81,8 @@ impl Planner<'_> {
 
     fn take(&mut self, peer: &Peer, key: &str, side: Side, why: &str) -> Result<bool, GitError> {
         let (hub, spoke) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned());
-        let (chosen, other) = if side == Side::Hub { (hub.clone(), spoke.clone()) } else { (spoke.clone(), hub.clone()) };
+        let (chosen, other) =
+            if side == Side::Hub { (hub.clone(), spoke.clone()) } else { (spoke.clone(), hub.clone()) };
         let (Some(chosen_value), Some(other_value)) = (&chosen, &other) else {
             let action = if chosen.is_some() { "restore" } else { "delete" };
             self.moves.insert(key.to_owned());
@@ -119,7 +120,9 @@ impl Planner<'_> {
         }
         let store = &self.context.store;
         let (hub, spoke) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned());
-        let (Ok(facts), Some(one)) = (store.commit(&base), hub.clone().or_else(|| spoke.clone())) else { return Ok(false) };
+        let (Ok(facts), Some(one)) = (store.commit(&base), hub.clone().or_else(|| spoke.clone())) else {
+            return Ok(false);
+        };
         let (hub, spoke) = (hub.unwrap_or_else(|| one.clone()), spoke.unwrap_or(one));
         let both = ordered(peer, &hub, &spoke);
         let parents: Vec<&str> = match store.relation(&hub, &spoke) {

@@ -15,8 +15,9 @@ use super::paths;
 use super::payload::{BASE, Base, Payload, Target, Write};
 use super::push::{Push, Update};
 use super::refs::{Values, escaped};
-use super::store::{RefChange, Relation};
+use super::store::{self, RefChange, Relation};
 use super::url::Remote;
+use super::worktree::unsaved_files;
 
 /// Why a write was not done, by where and what.
 type Declined = BTreeMap<(Target, String), String>;
@@ -72,7 +73,13 @@ fn value_at(context: &Context<'_>, facts: &Facts, write: &Write) -> Option<Oid> 
 
 /// Sorts out what is to be written at one target: what is done is left, what moved on is skipped, and
 /// nothing but what a person asked for leaves the old value behind.
-fn due<'p>(context: &Context<'_>, payload: &'p Payload, found: &Facts, target: &Target, declined: &mut Declined) -> Vec<&'p Write> {
+fn due<'p>(
+    context: &Context<'_>,
+    payload: &'p Payload,
+    found: &Facts,
+    target: &Target,
+    declined: &mut Declined,
+) -> Vec<&'p Write> {
     let mut out = Vec::new();
     for write in payload.writes.iter().filter(|w| &w.target == target) {
         let now = value_at(context, found, write);
@@ -108,7 +115,15 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
         targets.push((Target::Mirror(name.clone()), name, context.mirror_remote(mirror)?));
     }
     for (target, side, remote) in targets {
-        let due = due(context, payload, found, &target, declined);
+        let mut due = due(context, payload, found, &target, declined);
+        if let Some(head) = checked_out(&remote)
+            && due.iter().any(|w| w.name == head)
+            && let Some(files) = unsaved_files(context.git, &remote, &head, &[])?
+        {
+            let why = format!("the working tree there has changes that are not committed: {files}");
+            declined.insert((target.clone(), head.clone()), why);
+            due.retain(|w| w.name != head);
+        }
         if due.is_empty() {
             continue;
         }
@@ -127,8 +142,20 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
     Ok(())
 }
 
+/// The branch that a repository on this machine has checked out in a working tree.
+fn checked_out(remote: &Remote) -> Option<String> {
+    let repo = store::open_repository(remote.local()?).ok()?;
+    repo.workdir()?;
+    repo.head_name().ok().flatten().map(|n| n.as_bstr().to_string())
+}
+
 /// Notes what was pushed as the remote's value, so that reading back need not fetch our own commits.
-fn remember(context: &Context<'_>, side: &str, due: &[&Write], refused: &BTreeMap<String, String>) -> Result<(), GitError> {
+fn remember(
+    context: &Context<'_>,
+    side: &str,
+    due: &[&Write],
+    refused: &BTreeMap<String, String>,
+) -> Result<(), GitError> {
     let mut changes = Vec::new();
     for write in due.iter().filter(|w| !refused.contains_key(&w.name)) {
         let Some(new) = &write.new else { continue };
@@ -145,7 +172,12 @@ fn remember(context: &Context<'_>, side: &str, due: &[&Write], refused: &BTreeMa
     context.store.update(&changes)
 }
 
-fn write_hub_store(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &mut Declined) -> Result<(), GitError> {
+fn write_hub_store(
+    context: &Context<'_>,
+    payload: &Payload,
+    found: &Facts,
+    declined: &mut Declined,
+) -> Result<(), GitError> {
     let due = due(context, payload, found, &Target::HubStore, declined);
     let change = |w: &&Write| RefChange { name: w.name.clone(), new: w.new.clone(), old: Some(w.old.clone()) };
     let (deletes, sets): (Vec<_>, Vec<_>) = due.iter().map(change).partition(|c| c.new.is_none());
@@ -196,7 +228,8 @@ fn edit_hub_tree(context: &Context<'_>, payload: &Payload, declined: &mut Declin
     let message = |done: &[&Edit]| {
         let bumps: Vec<&str> = done.iter().filter_map(|e| lines.get(&e.path)).map(String::as_str).collect();
         let synced: String = done.iter().filter_map(|e| trailers.get(&e.path)).map(String::as_str).collect();
-        let subject = if bumps.is_empty() { format!("sync: shared paths from {name}") } else { "bump: 1 module".to_owned() };
+        let subject =
+            if bumps.is_empty() { format!("sync: shared paths from {name}") } else { "bump: 1 module".to_owned() };
         let source = if synced.is_empty() { String::new() } else { format!("\n{synced}Cathedral-Source: {name}\n") };
         let body = if bumps.is_empty() { String::new() } else { format!("\n{}\n", bumps.join("\n")) };
         format!("{subject}\n{body}{source}")
@@ -213,7 +246,8 @@ fn edit_hub_tree(context: &Context<'_>, payload: &Payload, declined: &mut Declin
 fn pin_edit(context: &Context<'_>, write: &Write, tip: Option<&str>) -> Result<Result<Edit, String>, GitError> {
     let path = write.name.trim_start_matches("pin:").to_owned();
     if let Some(new) = &write.new {
-        let contained = tip.is_some_and(|t| matches!(context.store.relation(new, t), Relation::Same | Relation::Behind));
+        let contained =
+            tip.is_some_and(|t| matches!(context.store.relation(new, t), Relation::Same | Relation::Behind));
         if !contained && !write.moves {
             return Ok(Err(format!("{} is not on the spoke's branch {}", short(Some(new)), context.detail.branch)));
         }
@@ -229,7 +263,8 @@ fn bump_line(context: &Context<'_>, write: &Write, new: &Oid) -> Result<String, 
         Some(old) if context.store.has(old) => format!("{old}..{new}"),
         _ => new.clone(),
     };
-    let count = context.store.call("count commits").args(["rev-list", "--count", "--end-of-options", &range]).run()?.line();
+    let count =
+        context.store.call("count commits").args(["rev-list", "--count", "--end-of-options", &range]).run()?.line();
     let (from, to) = (short(write.old.as_deref()), short(Some(new)));
     Ok(format!("{} {from}..{to} ({count} commits)", context.spoke.name))
 }

@@ -27,7 +27,12 @@ pub fn findings(
     Ok(tips.iter().filter_map(|(name, oid)| wrong(oid).map(|why| (name.clone(), why))).collect())
 }
 
-fn scan(store: &Store, tips: &BTreeSet<&Oid>, known: &BTreeSet<Oid>, allow: &[String]) -> Result<Option<String>, GitError> {
+fn scan(
+    store: &Store,
+    tips: &BTreeSet<&Oid>,
+    known: &BTreeSet<Oid>,
+    allow: &[String],
+) -> Result<Option<String>, GitError> {
     let mut input = String::new();
     for tip in tips {
         input.push_str(tip);
@@ -38,7 +43,14 @@ fn scan(store: &Store, tips: &BTreeSet<&Oid>, known: &BTreeSet<Oid>, allow: &[St
     }
     let out = store
         .call("look for new trees")
-        .args(["rev-list", "--objects", "--no-object-names", "--filter=object:type=tree", "--filter-provided-objects", "--stdin"])
+        .args([
+            "rev-list",
+            "--objects",
+            "--no-object-names",
+            "--filter=object:type=tree",
+            "--filter-provided-objects",
+            "--stdin",
+        ])
         .input(input)
         .run()?;
     for oid in String::from_utf8_lossy(&out.stdout).lines() {
@@ -50,7 +62,11 @@ fn scan(store: &Store, tips: &BTreeSet<&Oid>, known: &BTreeSet<Oid>, allow: &[St
             if let Some((id, why)) = entry_finding(&entry)
                 && !allow.iter().any(|a| a.eq_ignore_ascii_case(id))
             {
-                return Ok(Some(format!("tree {} holds {:?}: {why} ({id})", short(oid), super::failure::printable(&entry.name))));
+                return Ok(Some(format!(
+                    "tree {} holds {:?}: {why} ({id})",
+                    short(oid),
+                    super::failure::printable(&entry.name)
+                )));
             }
             if entry.name.eq_ignore_ascii_case(b".gitmodules") && !entry.is_tree() && !entry.is_gitlink() {
                 let (_, text) = store.object(&entry.oid)?;
@@ -151,7 +167,21 @@ mod tests {
 
     #[test]
     fn every_spelling_of_dot_git_is_found() {
-        for bad in [".git", ".GIT", ".Git ", ".git.", "git~1", "GIT~1", ".g\u{200c}it", ".git::$INDEX_ALLOCATION", "..", ".", "", "a/b", "a\\.git"] {
+        for bad in [
+            ".git",
+            ".GIT",
+            ".Git ",
+            ".git.",
+            "git~1",
+            "GIT~1",
+            ".g\u{200c}it",
+            ".git::$INDEX_ALLOCATION",
+            "..",
+            ".",
+            "",
+            "a/b",
+            "a\\.git",
+        ] {
             assert!(entry_finding(&entry("40000", bad)).is_some(), "{bad:?}");
         }
         for good in [".github", ".gitignore", "git", "git~2x", "...", "a\\b"] {

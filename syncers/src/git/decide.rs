@@ -69,7 +69,10 @@ pub fn decide(item: Item<'_>, rules: Rules, relation: &dyn Fn(&str, &str) -> Rel
         (Some(b), None, Some(s)) => deleted(Side::Hub, b, s, rules),
         (Some(b), Some(h), None) => deleted(Side::Spoke, b, h, rules),
         (base, Some(h), Some(s)) => match item.shape {
-            Shape::Tag => Decision::Conflict { kind: "tag_moved", because: "the tag names different things on the two sides, and a tag is never moved by itself".into() },
+            Shape::Tag => Decision::Conflict {
+                kind: "tag_moved",
+                because: "the tag names different things on the two sides, and a tag is never moved by itself".into(),
+            },
             Shape::Content => contents(base, h, s, rules),
             Shape::Branch => branches(base, h, s, rules, relation),
         },
@@ -145,7 +148,13 @@ fn drift(protected: Side) -> Decision {
     Decision::Conflict { kind: "drift", because }
 }
 
-fn branches(base: Option<&str>, hub: &str, spoke: &str, rules: Rules, relation: &dyn Fn(&str, &str) -> Relation) -> Decision {
+fn branches(
+    base: Option<&str>,
+    hub: &str,
+    spoke: &str,
+    rules: Rules,
+    relation: &dyn Fn(&str, &str) -> Relation,
+) -> Decision {
     // A side that left its last agreed value behind was rewound or rewritten: never followed by itself.
     for (side, value) in [(Side::Hub, hub), (Side::Spoke, spoke)] {
         let Some(base) = base.filter(|b| *b != value) else { continue };
@@ -168,15 +177,23 @@ fn branches(base: Option<&str>, hub: &str, spoke: &str, rules: Rules, relation: 
     }
     match relation(hub, spoke) {
         Relation::Same => Decision::Agreed,
-        Relation::Behind if may_write(Side::Hub, rules.direction) => {
-            Decision::Set { side: Side::Hub, value: Some(spoke.to_owned()), action: "fast_forward", why: changed(Side::Spoke) }
-        }
+        Relation::Behind if may_write(Side::Hub, rules.direction) => Decision::Set {
+            side: Side::Hub,
+            value: Some(spoke.to_owned()),
+            action: "fast_forward",
+            why: changed(Side::Spoke),
+        },
         Relation::Behind => drift(Side::Hub),
-        Relation::Ahead if may_write(Side::Spoke, rules.direction) => {
-            Decision::Set { side: Side::Spoke, value: Some(hub.to_owned()), action: "fast_forward", why: changed(Side::Hub) }
-        }
+        Relation::Ahead if may_write(Side::Spoke, rules.direction) => Decision::Set {
+            side: Side::Spoke,
+            value: Some(hub.to_owned()),
+            action: "fast_forward",
+            why: changed(Side::Hub),
+        },
         Relation::Ahead => drift(Side::Spoke),
-        Relation::Diverged if base.is_some() && rules.merge && rules.direction == DataSync::Bidirectional => Decision::Merge,
+        Relation::Diverged if base.is_some() && rules.merge && rules.direction == DataSync::Bidirectional => {
+            Decision::Merge
+        }
         Relation::Diverged => Decision::Conflict {
             kind: "diverged",
             because: if base.is_none() {
@@ -216,7 +233,9 @@ mod tests {
         let some = |s: &'static str| (s != "-").then_some(s);
         let leak = |s: &str| some(Box::leak(s.to_owned().into_boxed_str()));
         let [base, hub, spoke] = triple.map(leak);
-        for (direction, expect) in [DataSync::Bidirectional, DataSync::HubDistribution, DataSync::Collect].into_iter().zip(expect) {
+        for (direction, expect) in
+            [DataSync::Bidirectional, DataSync::HubDistribution, DataSync::Collect].into_iter().zip(expect)
+        {
             let rules = Rules { direction, prune: false, merge: true };
             let got = match decide(Item { shape: Shape::Branch, base, hub, spoke }, rules, &relation) {
                 Decision::Agreed => "agreed".to_owned(),

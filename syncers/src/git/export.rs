@@ -97,7 +97,13 @@ fn pack(store: &Store, tips: &BTreeSet<&Oid>, held: &BTreeSet<Oid>, sink: &mut d
     for oid in held {
         input.push_str(&format!("^{oid}\n"));
     }
-    let mut call = store.call("pack the objects of a snapshot").args(["pack-objects", "--revs", "--stdout", "--delta-base-offset", "--quiet"]);
+    let mut call = store.call("pack the objects of a snapshot").args([
+        "pack-objects",
+        "--revs",
+        "--stdout",
+        "--delta-base-offset",
+        "--quiet",
+    ]);
     if !held.is_empty() {
         call = call.args(["--thin"]);
     }

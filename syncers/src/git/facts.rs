@@ -10,7 +10,7 @@ use std::path::Path;
 use super::failure::GitError;
 use super::fetch::{self, Fetch, kept_at};
 use super::hub::HubRepo;
-use super::listing::list;
+use super::listing::{list, list_one};
 use super::object::{Oid, short};
 use super::paths;
 use super::refs::{self, Listing, Values, escaped, takes_part};
@@ -47,6 +47,14 @@ pub struct MirrorFacts {
     pub refs: Values,
     /// Why it takes no part this time.
     pub unreachable: Option<String>,
+}
+
+/// What the remotes answered.
+struct Survey {
+    spoke: Result<Listing, GitError>,
+    /// None where the hub's tree is not needed.
+    hub_tip: Option<Result<Option<Oid>, GitError>>,
+    mirrors: BTreeMap<String, Result<Listing, GitError>>,
 }
 
 /// What was found.
@@ -102,25 +110,54 @@ impl Context<'_> {
     /// Reads both sides, and takes whatever is new into the store.
     pub fn observe(&self) -> Result<Facts, GitError> {
         let mut facts = Facts::default();
-        let listing = self.read_spoke(&mut facts)?;
+        let survey = self.survey();
+        let listing = self.read_spoke(&mut facts, survey.spoke?)?;
         facts.spoke_head = listing.head;
         facts.spoke_refs = listing.refs;
         match &self.detail.integration {
-            GitIntegration::Mirror { .. } => self.observe_mirror(&mut facts)?,
+            GitIntegration::Mirror { .. } => self.observe_mirror(&mut facts, survey.mirrors)?,
             GitIntegration::Master => facts.hub_head.clone_from(&facts.spoke_head),
             GitIntegration::Submodule { .. } | GitIntegration::SharedPaths => {}
         }
         if self.pin().is_some() || !self.detail.shared_paths.is_empty() {
-            self.observe_hub_tree(&mut facts)?;
+            let gone =
+                || GitError::NotFound(format!("hub {}: there is no branch {}", self.hub.remote, self.hub.hub.branch));
+            let tip = survey.hub_tip.transpose()?.flatten().ok_or_else(gone)?;
+            self.observe_hub_tree(&mut facts, tip)?;
         }
         Ok(facts)
     }
 
-    fn read_spoke(&self, facts: &mut Facts) -> Result<Listing, GitError> {
+    /// Asks every remote at the same time: what costs is the waiting.
+    fn survey(&self) -> Survey {
+        let (git, spoke, hub) = (self.git, &self.remote, &self.hub.remote);
+        let (needs_hub, branch) = (self.pin().is_some() || !self.detail.shared_paths.is_empty(), self.hub.branch());
+        let mirrors: Vec<(String, Result<Remote, GitError>)> =
+            self.mirrors().iter().map(|m| (m.name.as_str().to_owned(), self.mirror_remote(m))).collect();
+        let look = |remote: Result<Remote, GitError>| remote.and_then(|r| list(git, &r));
+        if spoke.local().is_some() && (!needs_hub || hub.local().is_some()) && mirrors.is_empty() {
+            let hub_tip = needs_hub.then(|| list_one(git, hub, &branch));
+            return Survey { spoke: list(git, spoke), hub_tip, mirrors: BTreeMap::new() };
+        }
+        let lost = |_| GitError::Failed("a remote could not be looked at".into());
+        std::thread::scope(|scope| {
+            let hub_tip = needs_hub.then(|| scope.spawn(|| list_one(git, hub, &branch)));
+            let mirrors: Vec<_> =
+                mirrors.into_iter().map(|(name, remote)| (name, scope.spawn(move || look(remote)))).collect();
+            Survey {
+                spoke: list(git, spoke),
+                hub_tip: hub_tip.map(|h| h.join().map_err(lost).and_then(|r| r)),
+                mirrors: mirrors.into_iter().map(|(n, h)| (n, h.join().map_err(lost).and_then(|r| r))).collect(),
+            }
+        })
+    }
+
+    fn read_spoke(&self, facts: &mut Facts, listing: Listing) -> Result<Listing, GitError> {
         let name = self.spoke.name.as_str();
-        let mut listing = list(self.git, &self.remote)?.filtered(&self.detail.refs, name);
+        let mut listing = listing.filtered(&self.detail.refs, name);
         facts.warnings.append(&mut listing.warnings);
-        let fetch = Fetch { store: &self.store,
+        let fetch = Fetch {
+            store: &self.store,
             remote: &self.remote,
             side: name,
             allow: &self.detail.fsck_allow,
@@ -133,14 +170,19 @@ impl Context<'_> {
         Ok(listing)
     }
 
-    fn observe_mirror(&self, facts: &mut Facts) -> Result<(), GitError> {
+    fn observe_mirror(
+        &self,
+        facts: &mut Facts,
+        mut listings: BTreeMap<String, Result<Listing, GitError>>,
+    ) -> Result<(), GitError> {
         facts.spoke = facts.spoke_refs.clone();
         facts.hub = self.store.refs("refs/")?;
         facts.hub.retain(|name, _| takes_part(&self.detail.refs, name));
         facts.hub_head = self.store.head();
         for mirror in self.mirrors() {
             let mut found = MirrorFacts::default();
-            match self.read_mirror(mirror, facts) {
+            let listing = listings.remove(mirror.name.as_str()).unwrap_or_else(|| Ok(Listing::default()));
+            match listing.and_then(|l| self.read_mirror(mirror, facts, l)) {
                 Ok(listing) => found.refs = listing.refs,
                 Err(GitError::Stopped) => return Err(GitError::Stopped),
                 Err(e @ (GitError::Invalid(_) | GitError::Full(_))) => return Err(e),
@@ -151,15 +193,29 @@ impl Context<'_> {
             }
             facts.mirrors.insert(mirror.name.as_str().to_owned(), found);
         }
+        self.tell_what_was_left(facts)
+    }
+
+    /// Deletions that do not travel are told each time, for they are easily forgotten.
+    fn tell_what_was_left(&self, facts: &mut Facts) -> Result<(), GitError> {
+        let prefix = format!("refs/cathedral/base/{}/", self.spoke.name);
+        for (name, _) in self.store.refs(&prefix)? {
+            let name = format!("refs/{}", &name[prefix.len()..]);
+            let (gone, stands) = match (facts.hub.contains_key(&name), facts.spoke.contains_key(&name)) {
+                (false, true) => ("hub", "spoke"),
+                (true, false) => ("spoke", "hub"),
+                _ => continue,
+            };
+            facts.warnings.push(format!("{name} was deleted at the {gone} and still stands at the {stands}"));
+        }
         Ok(())
     }
 
-    fn read_mirror(&self, mirror: &Mirror, facts: &mut Facts) -> Result<Listing, GitError> {
+    fn read_mirror(&self, mirror: &Mirror, facts: &mut Facts, listing: Listing) -> Result<Listing, GitError> {
         let (remote, side) = (self.mirror_remote(mirror)?, mirror.name.as_str());
-        let mut listing = list(self.git, &remote)?.filtered(&self.detail.refs, side);
+        let mut listing = listing.filtered(&self.detail.refs, side);
         facts.warnings.append(&mut listing.warnings);
-        let fetch =
-            Fetch { store: &self.store, remote: &remote, side, allow: &self.detail.fsck_allow, complete: true };
+        let fetch = Fetch { store: &self.store, remote: &remote, side, allow: &self.detail.fsck_allow, complete: true };
         for (refused, why) in fetch.run(&mut listing)? {
             facts.warnings.push(format!("mirror {side}: {refused} is refused and left alone: {why}"));
             facts.frozen.insert(format!("{side}:{refused}"), why);
@@ -167,9 +223,8 @@ impl Context<'_> {
         Ok(listing)
     }
 
-    fn observe_hub_tree(&self, facts: &mut Facts) -> Result<(), GitError> {
+    fn observe_hub_tree(&self, facts: &mut Facts, tip: Oid) -> Result<(), GitError> {
         let _turn = self.hub.turn();
-        let tip = self.hub.tip()?;
         let shared = &self.detail.shared_paths;
         let mut wanted: Vec<&str> = self.pin().into_iter().collect();
         wanted.extend(shared.iter().map(|s| s.hub.as_str()));
@@ -273,7 +328,11 @@ impl Context<'_> {
             let state = self.state(&facts.spoke_refs, facts.spoke_head.as_deref(), &facts.spoke_refs, &BTreeMap::new());
             return (state.clone(), state);
         }
-        let hub_refs = if matches!(self.detail.integration, GitIntegration::Mirror { .. }) { &facts.hub } else { &facts.spoke_refs };
+        let hub_refs = if matches!(self.detail.integration, GitIntegration::Mirror { .. }) {
+            &facts.hub
+        } else {
+            &facts.spoke_refs
+        };
         let mut hub = self.state(&facts.hub, facts.hub_head.as_deref(), hub_refs, &BTreeMap::new());
         if let Some(pin) = self.pin() {
             hub.position = match facts.hub.get(&pin_key(pin)) {
@@ -287,7 +346,13 @@ impl Context<'_> {
         (hub, spoke)
     }
 
-    fn state(&self, values: &Values, head: Option<&str>, refs: &Values, mirrors: &BTreeMap<String, MirrorFacts>) -> SideState {
+    fn state(
+        &self,
+        values: &Values,
+        head: Option<&str>,
+        refs: &Values,
+        mirrors: &BTreeMap<String, MirrorFacts>,
+    ) -> SideState {
         let head = head.map(str::to_owned);
         let mut lines: Vec<(String, String)> = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         lines.push(("HEAD".into(), head.unwrap_or_default()));

@@ -186,13 +186,34 @@ pub fn telling(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
         .map(str::trim)
-        .filter(|l| !l.is_empty() && !noise.iter().any(|n| l.starts_with(n)))
+        .filter(|l| !l.is_empty() && !noise.iter().any(|n| l.starts_with(n)) && !is_progress(l))
         .collect();
     let mut text = lines.join("; ");
     if text.is_empty() {
         text = "git failed without a message".to_owned();
     }
     cap(&text, WORDS_CAP)
+}
+
+/// Says whether a line only tells how far git has come.
+#[must_use]
+pub fn is_progress(line: &str) -> bool {
+    let line = line.strip_prefix("remote:").unwrap_or(line).trim();
+    [
+        "Enumerating",
+        "Counting",
+        "Compressing",
+        "Receiving",
+        "Resolving",
+        "Unpacking",
+        "Writing",
+        "Delta compression",
+        "Total",
+        "Checking",
+        "Everything",
+    ]
+    .iter()
+    .any(|word| line.starts_with(word))
 }
 
 /// Cuts a text at a character boundary.
@@ -234,7 +255,10 @@ mod tests {
 
     #[test]
     fn what_git_and_ssh_say_is_told_apart() {
-        check("git@127.0.0.1: Permission denied (publickey).\nfatal: Could not read from remote repository.", Cause::Denied);
+        check(
+            "git@127.0.0.1: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+            Cause::Denied,
+        );
         check("fatal: '/x' does not appear to be a git repository\nfatal: Could not read from", Cause::NotFound);
         check("fatal: unable to access 'http://h/': The requested URL returned error: 403", Cause::Denied);
         check("fatal: repository 'http://h/x.git/' not found", Cause::NotFound);

@@ -38,6 +38,9 @@ pub struct Fetch<'a> {
     pub complete: bool,
 }
 
+/// So many fetches may fail while the refs at fault are looked for.
+const TRIES: usize = 60;
+
 impl Fetch<'_> {
     /// Brings the store up to the listing, which is corrected where the remote moved meanwhile. Returns
     /// the refs that were refused, with the reason; they keep their last good value in the store.
@@ -58,7 +61,7 @@ impl Fetch<'_> {
         if wanted.is_empty() && gone.is_empty() {
             return Ok(refused);
         }
-        self.some(&wanted, listing, &mut refused)?;
+        self.some(&wanted, listing, &mut refused, &mut 0)?;
         let quarantined = self.quarantined()?;
         let known: BTreeSet<Oid> = before.values().cloned().collect();
         let wrong = check::findings(self.store, &quarantined, &known, self.allow)?;
@@ -87,14 +90,20 @@ impl Fetch<'_> {
     }
 
     /// Fetches refs into the quarantine; where one of them is at fault, the others still come.
-    fn some(&self, names: &[String], listing: &mut Listing, refused: &mut BTreeMap<String, String>) -> Result<(), GitError> {
+    fn some(
+        &self,
+        names: &[String],
+        listing: &mut Listing,
+        refused: &mut BTreeMap<String, String>,
+        failed: &mut usize,
+    ) -> Result<(), GitError> {
         if names.is_empty() {
             return Ok(());
         }
         self.clear_leftovers(names)?;
         match self.fetch(names) {
             Ok(()) => Ok(()),
-            Err(error) if !error.is_about_items() => Err(error),
+            Err(error) if !error.is_about_items() || *failed >= TRIES => Err(error),
             Err(error) if names.len() == 1 => {
                 if matches!(error, GitError::NotFound(_)) {
                     listing.refs.remove(&names[0]); // It went away since it was listed.
@@ -104,9 +113,10 @@ impl Fetch<'_> {
                 Ok(())
             }
             Err(_) => {
+                *failed += 1;
                 let (left, right) = names.split_at(names.len() / 2);
-                self.some(left, listing, refused)?;
-                self.some(right, listing, refused)
+                self.some(left, listing, refused, failed)?;
+                self.some(right, listing, refused, failed)
             }
         }
     }
@@ -136,16 +146,31 @@ impl Fetch<'_> {
         for id in self.allow.iter().filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric())) {
             call = call.config(format!("fetch.fsck.{id}=ignore"));
         }
-        call.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--refmap=", "--stdin", "--end-of-options"])
-            .args([self.remote.argument()])
-            .input(input)
-            .run()
-            .map(drop)
+        call.args([
+            "fetch",
+            "--progress",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-gc",
+            "--refmap=",
+            "--stdin",
+            "--end-of-options",
+        ])
+        .args([self.remote.argument()])
+        .input(input)
+        .run()
+        .map(drop)
     }
 
     /// Moves what passed out of the quarantine. What is replaced without being contained in its
     /// successor, or vanished, stays reachable under its own id.
-    fn admit(&self, before: &Values, fetched: &Values, wrong: &BTreeMap<String, String>, gone: &[&String]) -> Result<(), GitError> {
+    fn admit(
+        &self,
+        before: &Values,
+        fetched: &Values,
+        wrong: &BTreeMap<String, String>,
+        gone: &[&String],
+    ) -> Result<(), GitError> {
         let (mut first, mut then) = (Vec::new(), Vec::new());
         let keep = |oid: &Oid| RefChange::set(format!("refs/cathedral/seen/{oid}"), oid);
         for name in gone {
@@ -190,7 +215,15 @@ pub fn copy_ref(store: &Store, from: &std::path::Path, source: &str, target: &st
         .remote(&remote)
         .config("fetch.fsckObjects=true")
         .config("uploadpack.allowAnySHA1InWant=true")
-        .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--refmap=", "--end-of-options"])
+        .args([
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-gc",
+            "--refmap=",
+            "--end-of-options",
+        ])
         .args([remote.argument()])
         .args([format!("+{source}:{target}")])
         .run()

@@ -14,6 +14,7 @@ use super::refs::Listing;
 use super::run::Git;
 use super::store::{self, Store};
 use super::url::Remote;
+use super::worktree::unsaved_files;
 
 /// How often a commit is made again because somebody else was faster.
 const ROUNDS: usize = 3;
@@ -149,8 +150,12 @@ impl<'a> HubRepo<'a> {
                 edited.skipped.extend(todo.iter().map(|e| (e.path.clone(), why.to_owned())));
                 Ok(edited)
             };
-            if let Some(files) = self.unsaved_files(&todo)? {
-                return skip_all(edited, &format!("the hub's working tree has changes that are not committed: {files}"));
+            let new: Vec<&str> = todo.iter().filter(|e| e.old.is_none()).map(|e| e.path.as_str()).collect();
+            if let Some(files) = unsaved_files(self.git, &self.remote, &self.branch(), &new)? {
+                return skip_all(
+                    edited,
+                    &format!("the hub's working tree has changes that are not committed: {files}"),
+                );
             }
             if !refusal.is_empty() {
                 return skip_all(edited, &refusal);
@@ -166,7 +171,8 @@ impl<'a> HubRepo<'a> {
             }
             if now == tip {
                 // Nobody was faster, so the hub itself declined; one more look at what stands there.
-                refusal = outcome.into_iter().next().map_or_else(|| "the hub did not take the change".into(), |(_, why)| why);
+                refusal =
+                    outcome.into_iter().next().map_or_else(|| "the hub did not take the change".into(), |(_, why)| why);
             }
         }
         let why = if refusal.is_empty() { "the hub moves faster than it can be followed".to_owned() } else { refusal };
@@ -215,36 +221,6 @@ impl<'a> HubRepo<'a> {
         let oid = store.write_blob(text.as_bytes())?;
         let entry = Entry { mode: "100644".into(), name: b".gitmodules".to_vec(), oid };
         store.graft(Some(tree), ".gitmodules", Some(&entry))
-    }
-
-    /// Names changed files of a hub with a working tree on this branch; such a tree is never touched.
-    fn unsaved_files(&self, todo: &[&Edit]) -> Result<Option<String>, GitError> {
-        let Some(path) = self.remote.local() else { return Ok(None) };
-        let repo = store::open_repository(path)?;
-        let on_branch = repo.head_name().ok().flatten().is_some_and(|n| n.as_bstr() == self.branch().as_str());
-        let Some(work) = repo.workdir().filter(|_| on_branch) else { return Ok(None) };
-        let out = self
-            .git
-            .at(work, format!("look at the working tree of {}", self.remote))
-            .args(["status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=all", "--no-renames"])
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .run()?;
-        let mut files: Vec<String> = String::from_utf8_lossy(&out.stdout)
-            .split('\0')
-            .filter_map(|l| l.get(3..).map(str::to_owned))
-            .collect();
-        for edit in todo.iter().filter(|e| e.old.is_none() && !e.path.is_empty()) {
-            if std::fs::symlink_metadata(work.join(&edit.path)).is_ok_and(|m| !m.is_dir()) {
-                files.push(edit.path.clone());
-            }
-        }
-        if files.is_empty() {
-            return Ok(None);
-        }
-        let more = files.len().saturating_sub(5);
-        files.truncate(5);
-        let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Ok(Some(format!("{}{tail}", files.join(", "))))
     }
 }
 

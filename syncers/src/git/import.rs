@@ -20,7 +20,13 @@ use super::run::Git;
 use super::store::{RefChange, Store, init_bare, sync_folder};
 
 /// Makes `dir` a bare repository with exactly the refs of the part.
-pub fn path(git: &Git, state_dir: &Path, dir: &Path, source: &mut dyn Source, run: RunId) -> Result<Imported, PortError> {
+pub fn path(
+    git: &Git,
+    state_dir: &Path,
+    dir: &Path,
+    source: &mut dyn Source,
+    run: RunId,
+) -> Result<Imported, PortError> {
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(parent).map_err(|e| PortError::io(parent.display(), &e))?;
     let name = dir.file_name().ok_or_else(|| PortError::permanent(format!("{}: not a folder", dir.display())))?;
@@ -37,7 +43,10 @@ pub fn path(git: &Git, state_dir: &Path, dir: &Path, source: &mut dyn Source, ru
     let store = Store::existing(git, &fresh)?;
     store.set_head(&head)?;
     store.update(&changes(&refs, |n| n.to_owned())?)?;
-    store.call("check the restored repository").args(["fsck", "--connectivity-only", "--no-dangling", "--no-progress"]).run()?;
+    store
+        .call("check the restored repository")
+        .args(["fsck", "--connectivity-only", "--no-dangling", "--progress"])
+        .run()?;
     let kept = keep_aside(state_dir, dir, run)?;
     std::fs::rename(&fresh, dir).map_err(|e| PortError::io(dir.display(), &e))?;
     sync_folder(parent)?;
@@ -71,7 +80,8 @@ fn changes(refs: &GitRefs, name: impl Fn(&str) -> String) -> Result<Vec<RefChang
 fn index(store: &Store, source: &mut dyn Source) -> Result<u64, PortError> {
     let mut total = 0;
     source.git_packs(&mut |pack: &mut dyn Read| {
-        let (child, mut pipe) = store.call("index a pack of the snapshot").args(["index-pack", "--stdin", "--fix-thin"]).writing()?;
+        let (child, mut pipe) =
+            store.call("index a pack of the snapshot").args(["index-pack", "--stdin", "--fix-thin"]).writing()?;
         match std::io::copy(pack, &mut pipe) {
             Ok(bytes) => {
                 total += bytes;
@@ -122,8 +132,13 @@ pub fn live(context: &Context<'_>, source: &mut dyn Source, run: RunId) -> Resul
     let bytes = index(&context.store, source)?;
     let store = Store::existing(context.git, context.store.path())?;
     // The snapshot's own refs, so that its objects stay whatever becomes of the rest.
-    store.update(&changes(&refs, |n| format!("refs/cathedral/kept/{run}/restored/{}/%tip", escaped(&n["refs/".len()..])))?)?;
-    store.call("check the restored objects").args(["fsck", "--connectivity-only", "--no-dangling", "--no-progress"]).run()?;
+    store.update(&changes(&refs, |n| {
+        format!("refs/cathedral/kept/{run}/restored/{}/%tip", escaped(&n["refs/".len()..]))
+    })?)?;
+    store
+        .call("check the restored objects")
+        .args(["fsck", "--connectivity-only", "--no-dangling", "--progress"])
+        .run()?;
     let facts = context.observe()?;
     let wanted: Values = refs.refs.iter().map(|r| (r.name.clone(), r.oid.clone())).collect();
     let is_mirror = matches!(context.detail.integration, GitIntegration::Mirror { .. });
@@ -131,14 +146,20 @@ pub fn live(context: &Context<'_>, source: &mut dyn Source, run: RunId) -> Resul
         let named = |(n, o): (&String, &String)| n.strip_prefix(prefix).map(|r| (format!("refs/{r}"), o.clone()));
         wanted.iter().filter_map(named).collect()
     };
-    let plain: Values = wanted.iter().filter(|(n, _)| !n.starts_with(super::refs::OURS)).map(|(n, o)| (n.clone(), o.clone())).collect();
-    let spoke = if is_mirror { below(&format!("refs/cathedral/remote/{}/", context.spoke.name)) } else { plain.clone() };
+    let plain: Values =
+        wanted.iter().filter(|(n, _)| !n.starts_with(super::refs::OURS)).map(|(n, o)| (n.clone(), o.clone())).collect();
+    let spoke =
+        if is_mirror { below(&format!("refs/cathedral/remote/{}/", context.spoke.name)) } else { plain.clone() };
     let mut replaced = keep(context, run, "spoke", &facts.spoke_refs, &spoke)?;
     put_back(context, &facts, &spoke)?;
     if is_mirror {
         let hub: Values = facts.hub.clone();
         replaced |= keep(context, run, "hub", &hub, &plain)?;
-        let change = |(n, o): (&String, &String)| RefChange { name: n.clone(), new: Some(o.clone()), old: Some(hub.get(n).cloned()) };
+        let change = |(n, o): (&String, &String)| RefChange {
+            name: n.clone(),
+            new: Some(o.clone()),
+            old: Some(hub.get(n).cloned()),
+        };
         let changes: Vec<RefChange> = plain.iter().filter(|(n, o)| hub.get(*n) != Some(o)).map(change).collect();
         store.update(&changes)?;
     }
@@ -159,7 +180,12 @@ fn keep(context: &Context<'_>, run: RunId, side: &str, now: &Values, wanted: &Va
     let changes: Vec<RefChange> = now
         .iter()
         .filter(|(n, o)| differs(n, o))
-        .map(|(n, o)| RefChange::set(format!("refs/cathedral/kept/{run}/{side}/{}/%tip", escaped(n.strip_prefix("refs/").unwrap_or(n))), o))
+        .map(|(n, o)| {
+            RefChange::set(
+                format!("refs/cathedral/kept/{run}/{side}/{}/%tip", escaped(n.strip_prefix("refs/").unwrap_or(n))),
+                o,
+            )
+        })
         .collect();
     context.store.update(&changes)?;
     Ok(!changes.is_empty())
@@ -167,7 +193,8 @@ fn keep(context: &Context<'_>, run: RunId, side: &str, now: &Values, wanted: &Va
 
 fn put_back(context: &Context<'_>, facts: &Facts, wanted: &Values) -> Result<(), PortError> {
     let now = &facts.spoke_refs;
-    let update = |(n, o): (&String, &String)| Update { name: n.clone(), old: now.get(n).cloned(), new: Some(o.clone()) };
+    let update =
+        |(n, o): (&String, &String)| Update { name: n.clone(), old: now.get(n).cloned(), new: Some(o.clone()) };
     let updates: Vec<Update> = wanted.iter().filter(|(n, o)| now.get(*n) != Some(o)).map(update).collect();
     if updates.is_empty() {
         return Ok(());

@@ -37,7 +37,11 @@ pub fn list_one(git: &Git, remote: &Remote, name: &str) -> Result<Option<Oid>, G
 }
 
 fn ls_remote(git: &Git, remote: &Remote, only: Option<&str>) -> Result<Listing, GitError> {
-    let mut call = git.anywhere(format!("read the refs of {remote}")).remote(remote).args(["ls-remote", "--symref", "--end-of-options"]);
+    let mut call = git.anywhere(format!("read the refs of {remote}")).remote(remote).args([
+        "ls-remote",
+        "--symref",
+        "--end-of-options",
+    ]);
     call = call.args([remote.argument()]);
     if let Some(name) = only {
         call = call.args([name]);

@@ -29,7 +29,13 @@ struct Stages {
 }
 
 /// Merges two commits.
-pub fn merge(store: &Store, spoke: &Spoke, policy: ConflictPolicy, ours: &str, theirs: &str) -> Result<Merged, GitError> {
+pub fn merge(
+    store: &Store,
+    spoke: &Spoke,
+    policy: ConflictPolicy,
+    ours: &str,
+    theirs: &str,
+) -> Result<Merged, GitError> {
     let out = store
         .call("merge")
         .config("merge.renames=true")
@@ -46,7 +52,10 @@ pub fn merge(store: &Store, spoke: &Spoke, policy: ConflictPolicy, ours: &str, t
     let mut fields = out.stdout.split(|b| *b == 0);
     let tree = fields.next().map(|b| String::from_utf8_lossy(b).trim().to_owned()).unwrap_or_default();
     if !is_oid(&tree) {
-        return Err(GitError::Failed(format!("merge: git answered {:?}", printable(&out.stdout[..out.stdout.len().min(200)]))));
+        return Err(GitError::Failed(format!(
+            "merge: git answered {:?}",
+            printable(&out.stdout[..out.stdout.len().min(200)])
+        )));
     }
     if out.code == 0 {
         return Ok(Merged::Done { tree, resolved: Vec::new() });
@@ -87,7 +96,8 @@ fn resolve(
             }
             _ => None,
         };
-        let Some((path, hub, theirs, (value, decided))) = answer.and_then(|(p, h, t, a)| a.map(|a| (p, h, t, a))) else {
+        let Some((path, hub, theirs, (value, decided))) = answer.and_then(|(p, h, t, a)| a.map(|a| (p, h, t, a)))
+        else {
             open.push(shown);
             all_proposed = false;
             continue;
@@ -142,7 +152,14 @@ fn chain_of(spoke: &Spoke, policy: ConflictPolicy) -> Result<Chain, GitError> {
 }
 
 /// Writes the commit of a merge: parents in this order, dated by the newest of them.
-pub fn commit(store: &Store, subject: &str, spoke: &str, parents: &[&str], tree: &str, why: &str) -> Result<Oid, GitError> {
+pub fn commit(
+    store: &Store,
+    subject: &str,
+    spoke: &str,
+    parents: &[&str],
+    tree: &str,
+    why: &str,
+) -> Result<Oid, GitError> {
     let mut date = 0;
     for parent in parents {
         date = date.max(store.commit(parent)?.date);

@@ -94,7 +94,8 @@ impl<'a> Planner<'a> {
                 self.settle_refs()?;
             }
         }
-        let guards = guard::guards(&self.facts.hub, &self.facts.spoke, &self.base, self.context.detail.refs.max_vanish_percent);
+        let guards =
+            guard::guards(&self.facts.hub, &self.facts.spoke, &self.base, self.context.detail.refs.max_vanish_percent);
         let writes = self.writes();
         for write in writes.iter().filter(|w| w.name.starts_with("path:")) {
             if let Some(value) = &write.new {
@@ -196,7 +197,9 @@ impl<'a> Planner<'a> {
 
     fn settle_pair(&mut self, peer: &Peer) -> Result<(), GitError> {
         let mut keys: BTreeSet<String> = self.picture.hub.keys().chain(self.values(peer).keys()).cloned().collect();
-        keys.retain(|k| !k.starts_with("path:") && !self.is_frozen(peer, k) && !self.decided.contains(&(peer.clone(), k.clone())));
+        keys.retain(|k| {
+            !k.starts_with("path:") && !self.is_frozen(peer, k) && !self.decided.contains(&(peer.clone(), k.clone()))
+        });
         // Deletions first: a new name may need the place of an old one.
         let mut ordered: Vec<(bool, String)> = Vec::new();
         for key in keys {
@@ -243,7 +246,8 @@ impl<'a> Planner<'a> {
             && key.starts_with("refs/")
             && let Some(in_the_way) = colliding(there, key).map(str::to_owned)
         {
-            let because = format!("{in_the_way} stands at the {} where a folder of that name would be needed", side.as_str());
+            let because =
+                format!("{in_the_way} stands at the {} where a folder of that name would be needed", side.as_str());
             let draft = self.draft(peer, key, "directory_file", because, None);
             self.conflicts.insert((peer.clone(), key.to_owned()), draft);
             return;
@@ -281,14 +285,22 @@ impl<'a> Planner<'a> {
     }
 
     fn merge_item(&mut self, peer: &Peer, key: &str) -> Result<(), GitError> {
-        let (Some(hub), Some(theirs)) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned()) else {
+        let (Some(hub), Some(theirs)) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned())
+        else {
             return Ok(());
         };
         let store = &self.context.store;
         match self.merged(&hub, &theirs)? {
             Merged::Done { tree, resolved } => {
                 let parents = ordered(peer, &hub, &theirs);
-                let commit = merge::commit(store, &self.subject("merge"), self.context.spoke.name.as_str(), &parents, &tree, "")?;
+                let commit = merge::commit(
+                    store,
+                    &self.subject("merge"),
+                    self.context.spoke.name.as_str(),
+                    &parents,
+                    &tree,
+                    "",
+                )?;
                 let why = if resolved.is_empty() {
                     "both sides moved and merge cleanly".to_owned()
                 } else {
@@ -336,7 +348,8 @@ impl<'a> Planner<'a> {
 
     /// Makes the merge commit that a person could take, where one can be made.
     fn suggestion(&mut self, peer: &Peer, key: &str, kind: &str) -> Result<Option<Oid>, GitError> {
-        let (Some(hub), Some(theirs)) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned()) else {
+        let (Some(hub), Some(theirs)) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned())
+        else {
             return Ok(None);
         };
         if Self::shape(key) != Shape::Branch || !matches!(kind, "diverged" | "rewritten") {

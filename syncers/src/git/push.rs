@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::{GitError, cap, telling};
+use super::failure::{GitError, cap, is_progress, telling};
 use super::object::Oid;
 use super::store::Store;
 use super::url::Remote;
@@ -49,7 +49,14 @@ impl Push<'_> {
     }
 
     fn push(&self, batch: &[Update], atomic: bool) -> Result<BTreeMap<String, String>, GitError> {
-        let mut args = vec!["push".to_owned(), "--porcelain".into(), "--no-verify".into(), "--no-signed".into(), "--no-follow-tags".into()];
+        let mut args = vec![
+            "push".to_owned(),
+            "--porcelain".into(),
+            "--progress".into(),
+            "--no-verify".into(),
+            "--no-signed".into(),
+            "--no-follow-tags".into(),
+        ];
         if atomic && batch.len() > 1 {
             args.push("--atomic".into());
         }
@@ -81,7 +88,9 @@ impl Push<'_> {
         }
         match GitError::classify(&what, &out.stderr) {
             // A hook or limit that speaks for the whole push.
-            GitError::Refused(why) | GitError::Failed(why) => Ok(batch.iter().map(|u| (u.name.clone(), why.clone())).collect()),
+            GitError::Refused(why) | GitError::Failed(why) => {
+                Ok(batch.iter().map(|u| (u.name.clone(), why.clone())).collect())
+            }
             other => Err(other),
         }
     }
@@ -93,7 +102,7 @@ fn refusals(stdout: &str, stderr: &str) -> BTreeMap<String, String> {
         .lines()
         .filter_map(|l| l.strip_prefix("remote:"))
         .map(str::trim)
-        .filter(|l| !l.is_empty())
+        .filter(|l| !l.is_empty() && !is_progress(l))
         .collect();
     let said = if said.is_empty() { String::new() } else { format!(": {}", cap(&said.join("; "), 400)) };
     stdout
@@ -112,7 +121,8 @@ mod tests {
 
     #[test]
     fn the_words_of_the_remote_are_kept_per_ref() {
-        let stdout = "To x\n=\ta:refs/heads/ok\t[up to date]\n!\tb:refs/heads/main\t[remote rejected] (hook declined)\nDone\n";
+        let stdout =
+            "To x\n=\ta:refs/heads/ok\t[up to date]\n!\tb:refs/heads/main\t[remote rejected] (hook declined)\nDone\n";
         let found = refusals(stdout, "remote: policy: frozen        \nerror: failed to push\n");
         assert_eq!(found.len(), 1);
         assert!(found["refs/heads/main"].ends_with("(hook declined): policy: frozen"), "{found:?}");

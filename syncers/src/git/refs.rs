@@ -181,8 +181,19 @@ mod tests {
     #[test]
     fn names_that_would_break_a_store_are_refused() {
         for bad in [
-            "refs/heads/a..b", "refs/heads/.x", "refs/heads/x.lock", "refs/heads/x.lock/y", "refs/heads/a b", "refs/heads/a\u{7}",
-            "refs/heads/@{1}", "HEAD", "refs/heads", "refs/heads//x", "refs/heads/x.", "refs/heads/a:b", "refs/heads/a^",
+            "refs/heads/a..b",
+            "refs/heads/.x",
+            "refs/heads/x.lock",
+            "refs/heads/x.lock/y",
+            "refs/heads/a b",
+            "refs/heads/a\u{7}",
+            "refs/heads/@{1}",
+            "HEAD",
+            "refs/heads",
+            "refs/heads//x",
+            "refs/heads/x.",
+            "refs/heads/a:b",
+            "refs/heads/a^",
         ] {
             assert!(unsafe_name(bad).is_some(), "{bad:?}");
         }

@@ -66,7 +66,10 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("author", &self.author).field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("author", &self.author)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 
@@ -195,11 +198,7 @@ impl<'a> Call<'a> {
     pub fn run(self) -> Result<Output, GitError> {
         let what = self.what.clone();
         let output = self.run_any()?;
-        if output.code == 0 {
-            Ok(output)
-        } else {
-            Err(GitError::classify(&what, &output.stderr))
-        }
+        if output.code == 0 { Ok(output) } else { Err(GitError::classify(&what, &output.stderr)) }
     }
 
     /// Runs to the end and returns whatever came of it; only a child that cannot be run is an error.
@@ -208,8 +207,8 @@ impl<'a> Call<'a> {
         let input = self.input.take();
         let mut child = self.spawn(if input.is_some() { Stdio::piped() } else { Stdio::null() })?;
         let (tx, rx) = channel();
-        let out = pump(child.stdout.take(), STDOUT_CAP, tx.clone());
-        let err = pump(child.stderr.take(), STDERR_CAP, tx);
+        let out = pump(child.stdout.take(), STDOUT_CAP, Keep::First, tx.clone());
+        let err = pump(child.stderr.take(), STDERR_CAP, Keep::Last, tx);
         let feeder = input.zip(child.stdin.take()).map(|(bytes, mut pipe)| {
             // A child that does not read to the end says why on standard error.
             std::thread::spawn(move || drop(pipe.write_all(&bytes)))
@@ -355,13 +354,23 @@ fn kill_group(child: &Child) {
     }
 }
 
+/// Which end of too long an output matters: an error stands last, after all the progress.
+#[derive(Clone, Copy)]
+enum Keep {
+    First,
+    Last,
+}
+
 enum Beat {
     Data,
     End,
 }
 
 /// Reads a pipe to its end, keeping at most `cap` bytes; says whether there were more.
-fn pump<R: Read + Send + 'static>(pipe: Option<R>, cap: usize, beat: Sender<Beat>) -> JoinHandle<(Vec<u8>, bool)> {
+fn pump<R>(pipe: Option<R>, cap: usize, keep: Keep, beat: Sender<Beat>) -> JoinHandle<(Vec<u8>, bool)>
+where
+    R: Read + Send + 'static,
+{
     std::thread::spawn(move || {
         let (mut kept, mut more) = (Vec::new(), false);
         if let Some(mut pipe) = pipe {
@@ -370,9 +379,19 @@ fn pump<R: Read + Send + 'static>(pipe: Option<R>, cap: usize, beat: Sender<Beat
                 match pipe.read(&mut buffer) {
                     Ok(0) => break,
                     Ok(n) => {
-                        let room = n.min(cap - kept.len());
-                        kept.extend_from_slice(&buffer[..room]);
-                        more |= room < n;
+                        match keep {
+                            Keep::First => {
+                                let room = n.min(cap - kept.len());
+                                kept.extend_from_slice(&buffer[..room]);
+                                more |= room < n;
+                            }
+                            Keep::Last => {
+                                kept.extend_from_slice(&buffer[..n]);
+                                if kept.len() > 2 * cap {
+                                    kept.drain(..kept.len() - cap);
+                                }
+                            }
+                        }
                         drop(beat.send(Beat::Data));
                     }
                     Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}

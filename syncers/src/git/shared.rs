@@ -101,7 +101,8 @@ impl Planner<'_> {
     }
 
     fn merge_contents(&mut self, key: &str) -> Result<(), GitError> {
-        let (Some(hub), Some(spoke)) = (self.picture.hub.get(key).cloned(), self.picture.spoke.get(key).cloned()) else {
+        let (Some(hub), Some(spoke)) = (self.picture.hub.get(key).cloned(), self.picture.spoke.get(key).cloned())
+        else {
             return Ok(());
         };
         let (hub, spoke) = (self.written(key, &hub)?, self.written(key, &spoke)?);
@@ -139,7 +140,13 @@ impl Planner<'_> {
         }
     }
 
-    fn dispute_contents(&mut self, key: &str, kind: &'static str, because: String, suggested: Option<Oid>) -> Result<(), GitError> {
+    fn dispute_contents(
+        &mut self,
+        key: &str,
+        kind: &'static str,
+        because: String,
+        suggested: Option<Oid>,
+    ) -> Result<(), GitError> {
         let peer = Peer::Spoke;
         if self.answered_by_policy(&peer, key, kind)? {
             return Ok(());

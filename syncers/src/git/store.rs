@@ -11,6 +11,9 @@ use super::object::{self, CommitFacts, Entry, Oid, ZERO};
 use super::refs::Values;
 use super::run::{Call, Git};
 
+/// One file a ref is slow to read when there are many.
+const PACK_REFS_ABOVE: usize = 200;
+
 /// How two commits stand to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Relation {
@@ -129,7 +132,11 @@ impl Store {
             input.extend_from_slice(line.as_bytes());
         }
         input.extend_from_slice(b"prepare\0commit\0");
-        self.call("write refs of the store").args(["update-ref", "--stdin", "-z"]).input(input).run().map(drop)
+        self.call("write refs of the store").args(["update-ref", "--stdin", "-z"]).input(input).run()?;
+        if changes.len() > PACK_REFS_ABOVE {
+            self.call("pack refs of the store").args(["pack-refs", "--all"]).run()?;
+        }
+        Ok(())
     }
 
     /// Says whether an object is here.
@@ -268,10 +275,8 @@ impl Store {
 /// Makes a bare repository, complete or not at all.
 pub fn init_bare(git: &Git, path: &Path, branch: &str) -> Result<(), GitError> {
     let parent = path.parent().ok_or_else(|| GitError::Invalid(format!("{}: no folder", path.display())))?;
-    let aside = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempdir_in(parent)
-        .map_err(|e| GitError::io(parent.display(), &e))?;
+    let aside =
+        tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(|e| GitError::io(parent.display(), &e))?;
     git.anywhere(format!("make {}", path.display()))
         .args(["init", "--quiet", "--bare", "--template="])
         .arg_branch(branch)
@@ -316,7 +321,8 @@ pub fn list_refs(repo: &gix::Repository, prefix: &str) -> Result<(Values, Vec<St
     let failed = |e: &dyn std::fmt::Display| GitError::Failed(format!("read refs: {e}"));
     let (mut values, mut warnings) = (Values::new(), Vec::new());
     let platform = repo.references().map_err(|e| failed(&e))?;
-    for reference in platform.all().map_err(|e| failed(&e))? {
+    let found = if prefix == "refs/" { platform.all() } else { platform.prefixed(prefix) };
+    for reference in found.map_err(|e| failed(&e))? {
         match reference {
             Ok(reference) => {
                 let Ok(name) = std::str::from_utf8(reference.name().as_bstr()).map(str::to_owned) else {

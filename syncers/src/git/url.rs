@@ -28,7 +28,11 @@ impl Remote {
         }
         if let Some(path) = url.strip_prefix("file://") {
             let path = path.strip_prefix("localhost").unwrap_or(path);
-            return if path.starts_with('/') { Ok(Self::Local(path.into())) } else { Err(refuse("file:// needs an absolute path")) };
+            return if path.starts_with('/') {
+                Ok(Self::Local(path.into()))
+            } else {
+                Err(refuse("file:// needs an absolute path"))
+            };
         }
         if let Some((scheme, rest)) = url.split_once("://") {
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -128,9 +132,26 @@ mod tests {
     #[test]
     fn options_helpers_and_odd_schemes_are_refused() {
         for bad in [
-            "", "-oProxyCommand=x", "--upload-pack=x", "ext::sh -c x", "fd::17", "git://h/x", "ssh://-oProxy=x/y",
-            "ssh://-u@h/y", "http://user:pw@h/x", "http://h", "h:path", "u@-h:x", "-u@h:x", "u@h:-x", "u@h:", "file://rel",
-            "/tmp/a\nb", "http://h:99999/x", "ssh://h;x/y", "transport::http://h/x",
+            "",
+            "-oProxyCommand=x",
+            "--upload-pack=x",
+            "ext::sh -c x",
+            "fd::17",
+            "git://h/x",
+            "ssh://-oProxy=x/y",
+            "ssh://-u@h/y",
+            "http://user:pw@h/x",
+            "http://h",
+            "h:path",
+            "u@-h:x",
+            "-u@h:x",
+            "u@h:-x",
+            "u@h:",
+            "file://rel",
+            "/tmp/a\nb",
+            "http://h:99999/x",
+            "ssh://h;x/y",
+            "transport::http://h/x",
         ] {
             assert!(Remote::parse(bad, Path::new("/r")).is_err(), "{bad:?} must be refused");
         }
@@ -139,8 +160,15 @@ mod tests {
     #[test]
     fn paths_and_the_known_schemes_are_understood() {
         for (good, protocol) in [
-            ("/a/b", "file"), ("../x", "file"), ("a/b:c", "file"), ("file:///a", "file"), ("http://127.0.0.1:80/x.git", "http"),
-            ("https://h/x", "https"), ("ssh://git@h:22/x", "ssh"), ("git@h:x/y.git", "ssh"), ("ssh://[::1]:22/x", "ssh"),
+            ("/a/b", "file"),
+            ("../x", "file"),
+            ("a/b:c", "file"),
+            ("file:///a", "file"),
+            ("http://127.0.0.1:80/x.git", "http"),
+            ("https://h/x", "https"),
+            ("ssh://git@h:22/x", "ssh"),
+            ("git@h:x/y.git", "ssh"),
+            ("ssh://[::1]:22/x", "ssh"),
         ] {
             let remote = Remote::parse(good, Path::new("/r"));
             assert_eq!(remote.ok().map(|r| r.protocol()), Some(protocol), "{good}");

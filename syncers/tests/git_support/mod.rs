@@ -6,7 +6,8 @@ pub mod part;
 pub mod servers;
 
 use cathedral_model::ecosystem::{
-    ConflictPolicy, DataSync, GitIntegration, GitMerge, GitSpoke, Hub, Mirror, MirrorMode, RefRules, SharedPath, Spoke, SpokeDetail,
+    ConflictPolicy, DataSync, GitIntegration, GitMerge, GitSpoke, Hub, Mirror, MirrorMode, RefRules, SharedPath, Spoke,
+    SpokeDetail,
 };
 use cathedral_model::ids::{ConflictId, Digest, Fence, RunId, SpokeName};
 use cathedral_model::observation::Observation;
@@ -109,7 +110,8 @@ impl Repo {
     pub fn commit(&self, branch: &str, parent: Option<&str>, files: &[(&str, Option<&str>)]) -> String {
         let index = tempfile::NamedTempFile::new().unwrap().into_temp_path();
         std::fs::remove_file(&index).unwrap();
-        let parent = parent.map(|p| format!("refs/heads/{p}")).filter(|p| self.try_git(&["rev-parse", "-q", "--verify", p]));
+        let parent =
+            parent.map(|p| format!("refs/heads/{p}")).filter(|p| self.try_git(&["rev-parse", "-q", "--verify", p]));
         let git = |args: &[&str]| {
             let mut command = Command::new("git");
             run(command.arg("-C").arg(&self.0).args(args).env("GIT_INDEX_FILE", &index))
@@ -126,7 +128,13 @@ impl Repo {
                 None => {
                     let line = format!("0 {}\t{file}\n", "0".repeat(40));
                     let mut command = Command::new("git");
-                    plain(command.arg("-C").arg(&self.0).args(["update-index", "--index-info"]).env("GIT_INDEX_FILE", &index));
+                    plain(
+                        command
+                            .arg("-C")
+                            .arg(&self.0)
+                            .args(["update-index", "--index-info"])
+                            .env("GIT_INDEX_FILE", &index),
+                    );
                     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
                     std::io::Write::write_all(&mut child.stdin.take().unwrap(), line.as_bytes()).unwrap();
                     assert!(child.wait().unwrap().success());
@@ -151,7 +159,8 @@ impl Repo {
     pub fn put_link(&self, branch: &str, path: &str, oid: &str) -> String {
         let index = tempfile::NamedTempFile::new().unwrap().into_temp_path();
         std::fs::remove_file(&index).unwrap();
-        let git = |args: &[&str]| run(Command::new("git").arg("-C").arg(&self.0).args(args).env("GIT_INDEX_FILE", &index));
+        let git =
+            |args: &[&str]| run(Command::new("git").arg("-C").arg(&self.0).args(args).env("GIT_INDEX_FILE", &index));
         git(&["read-tree", &format!("refs/heads/{branch}")]);
         git(&["update-index", "--add", "--cacheinfo", &format!("160000,{oid},{path}")]);
         let tree = git(&["write-tree"]);
@@ -213,6 +222,13 @@ pub fn run(command: &mut Command) -> String {
     let out = plain(command).output().unwrap();
     assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
+}
+
+/// A world as it was.
+pub struct Saved {
+    copy: tempfile::TempDir,
+    base: Option<Digest>,
+    run: i64,
 }
 
 /// An ecosystem of one hub, with a state folder of its own.
@@ -290,6 +306,21 @@ impl World {
         let plan = self.plan(spoke, vec![directive]);
         let applied = self.apply(spoke, &plan);
         (plan, applied)
+    }
+
+    /// Copies everything on disk, to come back to it.
+    pub fn save(&self) -> Saved {
+        let copy = tempfile::tempdir().unwrap();
+        run(Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(copy.path()));
+        Saved { copy, base: self.base, run: self.run }
+    }
+
+    pub fn put_back(&mut self, saved: &Saved) {
+        for entry in std::fs::read_dir(self.dir.path()).unwrap() {
+            std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+        run(Command::new("cp").arg("-a").arg(saved.copy.path().join(".")).arg(self.dir.path()));
+        (self.base, self.run) = (saved.base, saved.run);
     }
 
     /// A second sync must find nothing to write and nothing moved.

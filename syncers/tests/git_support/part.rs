@@ -1,11 +1,11 @@
 //! A snapshot part in memory: what a vault would keep, and a sink that computes a root.
 
+use cathedral_model::conflict::value::Value;
 use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ids::{Digest, SpokeName};
 use cathedral_model::observation::SideState;
 use cathedral_model::ports::vault::{DatabaseSchema, EntryVisitor, GitRefs, Stamp, TableInfo, TreeEntry};
 use cathedral_model::ports::{PortError, Sink, Source};
-use cathedral_model::conflict::value::Value;
 use cathedral_model::snapshot::{PartInfo, PartKey};
 use std::io::Read;
 

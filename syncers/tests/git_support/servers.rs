@@ -8,8 +8,13 @@ use super::run;
 
 /// A program that must be installed; the README says how.
 fn program(names: &[&str]) -> PathBuf {
-    let found = names.iter().flat_map(|name| ["/usr/sbin", "/usr/bin", "/usr/local/bin"].map(|d| Path::new(d).join(name))).find(|p| p.is_file());
-    found.unwrap_or_else(|| panic!("{} is not installed: apt-get install -y nginx-light fcgiwrap openssh-server", names[0]))
+    let found = names
+        .iter()
+        .flat_map(|name| ["/usr/sbin", "/usr/bin", "/usr/local/bin"].map(|d| Path::new(d).join(name)))
+        .find(|p| p.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{} is not installed: apt-get install -y nginx-light fcgiwrap openssh-server", names[0])
+    })
 }
 
 fn free_port() -> u16 {
@@ -31,7 +36,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         let pid = self.0.id().to_string();
         // The workers first: nginx and fcgiwrap have some.
-        let kids = Command::new("pgrep").args(["-P", &pid]).output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+        let kids =
+            Command::new("pgrep").args(["-P", &pid]).output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
         for kid in kids.unwrap_or_default().split_whitespace() {
             let _ = Command::new("kill").arg(kid).stderr(Stdio::null()).status();
         }
@@ -166,7 +172,13 @@ impl Ssh {
             std::fs::create_dir_all("/run/sshd").unwrap();
         }
         let child = Command::new(sshd)
-            .args(["-D", "-f", &work.join("sshd_config").display().to_string(), "-E", &work.join("log").display().to_string()])
+            .args([
+                "-D",
+                "-f",
+                &work.join("sshd_config").display().to_string(),
+                "-E",
+                &work.join("log").display().to_string(),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
