@@ -10,7 +10,8 @@ use cathedral_model::ecosystem::{
     ConflictPolicy, DataSync, DatabaseSpoke, Ecosystem, FilesSpoke, GitIntegration, GitMerge, GitSpoke, RefRules,
     RowMerge, Side, Spoke, SpokeDetail, SpokeKind,
 };
-use cathedral_model::ids::DestinationName;
+use cathedral_model::ids::{DestinationName, RunId};
+use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{Destination, Vault};
 use cathedral_model::restore::{RestorePart, RestoreRequest};
 use cathedral_model::run::{Priority, Request, RunResult, RunSummary, Work};
@@ -49,18 +50,23 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
         data(output, &plan_json(&request, info));
         return Ok(if request.parts.is_empty() { 0 } else { 10 });
     }
-    if let Some(to) = &to {
-        empty_or_ours(to)?;
-    } else {
-        describe(info, &parts, None, Some(hub.ecosystem()), output);
-        confirm_in_place(&hub, &args, output)?;
+    let begun = unfinished(&hub, &request).await?;
+    match &to {
+        Some(to) if begun.is_none() => empty(to)?,
+        Some(_) => {}
+        None => {
+            describe(info, &parts, None, Some(hub.ecosystem()), output);
+            confirm_in_place(&hub, &args, output)?;
+        }
     }
-    let work = Request {
-        priority: Priority::Incident,
-        cause: format!("cathedral restore {}", short(&info.meta.id)),
-        work: Work::Restore(request),
+    let run = match begun {
+        Some(run) => run,
+        None => {
+            let cause = format!("cathedral restore {}", short(&info.meta.id));
+            let work = Request { priority: Priority::Incident, cause, work: Work::Restore(request) };
+            hub.engine.submit(&work).await?.run()
+        }
     };
-    let run = hub.engine.submit(&work).await?.run();
     let summary = hub.engine.work_until(run).await?;
     bar.finish();
     report(&summary, to.as_deref(), output)
@@ -110,8 +116,10 @@ fn choose<'a>(info: &'a SnapshotInfo, what: &[String], in_place: bool) -> Result
         let hub_root = |p: &PartInfo| {
             info.parts.iter().find(|q| q.key.spoke == p.key.spoke && q.key.side == Side::Hub).map(|q| q.root)
         };
+        // A side that was not there yet when the snapshot was taken has nothing to give back.
+        let there = |p: &&PartInfo| p.position != "missing";
         let wanted = |p: &&PartInfo| in_place || p.key.side == Side::Hub || hub_root(p) != Some(p.root);
-        return Ok(info.parts.iter().filter(wanted).collect());
+        return Ok(info.parts.iter().filter(there).filter(wanted).collect());
     }
     let mut chosen = BTreeSet::new();
     for text in what {
@@ -188,9 +196,10 @@ fn rebuilt(part: &PartInfo) -> Spoke {
             merge: GitMerge::Queue,
             fsck_allow: vec![],
         }),
+        // Two places, although neither is ever looked at: a pair whose sides are one database is refused.
         SpokeKind::Database => SpokeDetail::Database(DatabaseSpoke {
-            hub: nowhere(),
-            spoke: nowhere(),
+            hub: PathBuf::from("hub"),
+            spoke: PathBuf::from("spoke"),
             include: vec!["*".into()],
             exclude: vec![],
             merge: RowMerge::Cell,
@@ -218,8 +227,16 @@ fn rebuilt(part: &PartInfo) -> Spoke {
     }
 }
 
-/// A restore goes into a new or empty folder, or goes on where an earlier one stopped.
-fn empty_or_ours(to: &Path) -> Result<(), Failure> {
+/// The run of an earlier command that asked for exactly this and was stopped: it is gone on with, so that
+/// the folder it has half filled is no obstacle, and what stood there first is what is kept.
+async fn unfinished(hub: &Hub, request: &RestoreRequest) -> Result<Option<RunId>, Failure> {
+    let rows = hub.store().runs(None, 1_000).await?;
+    let same = |row: &RunRow| row.state != "finished" && matches!(&row.request.work, Work::Restore(r) if r == request);
+    Ok(rows.into_iter().find(same).map(|row| row.run))
+}
+
+/// A restore goes into a new or empty folder.
+fn empty(to: &Path) -> Result<(), Failure> {
     if to.is_symlink() {
         return Err(Failure::new(7, "C1701", format!("{} is a symbolic link; nothing was changed", to.display()))
             .next("name the folder itself"));
@@ -305,7 +322,7 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
         data(output, &plan_json(&request, &info));
         return Ok(if request.parts.is_empty() { 0 } else { 10 });
     }
-    empty_or_ours(&to)?;
+    empty(&to)?;
     let bar = Arc::new(Bar::new(output));
     let scratch = tempfile::tempdir().map_err(|e| Failure::io("a scratch folder", &e))?;
     let engine: Engine = offline_engine(vault, scratch.path(), Arc::clone(&bar) as _).await?;
