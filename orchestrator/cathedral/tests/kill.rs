@@ -1,0 +1,56 @@
+//! Killed with -9 at every place a run passes, and at places in between: the same command again ends
+//! where a run that nobody disturbed ends, and nothing is ever lost.
+//!
+//! Needs the feature `failpoints`.
+
+#![allow(clippy::unwrap_used)]
+
+mod kill_support;
+mod support;
+
+use kill_support::{Case, Killed, Kind, Trial};
+
+/// Every place of a sync with changes, conflicts and deletions on both sides of everything.
+#[test]
+fn sync_killed_at_every_point_ends_as_if_undisturbed() {
+    let trial = Trial::new(Kind::Sync);
+    trial.every_point(20);
+}
+
+/// Moments between the places: after a share of what a whole run reads and writes.
+#[test]
+fn sync_killed_between_the_points_ends_as_if_undisturbed() {
+    let trial = Trial::new(Kind::Sync);
+    let total = trial.effort();
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let cases = (0..20).map(|round| {
+        // xorshift: the same shares in every run of the test.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let after = total * (seed % 1_000) / 1_000;
+        // Every other time git's own processes outlive the hub for a moment, as they do in life.
+        Case { killed: Killed::AfterCalls { after, with_children: round % 2 == 0 }, twice: round % 5 == 0 }
+    });
+    trial.all(cases.collect());
+}
+
+/// A restore into a new folder.
+#[test]
+fn restore_to_a_folder_killed_at_every_point_goes_on() {
+    let trial = Trial::new(Kind::RestoreTo);
+    trial.every_point(15);
+}
+
+/// A restore over what is there, which is kept.
+#[test]
+fn restore_in_place_killed_at_every_point_goes_on() {
+    let trial = Trial::new(Kind::RestoreInPlace);
+    trial.every_point(15);
+}
+
+#[test]
+fn snapshot_create_killed_at_every_point_goes_on() {
+    let trial = Trial::new(Kind::Snapshot);
+    trial.every_point(8);
+}

@@ -1,0 +1,382 @@
+//! Stops the binary at a place, kills it, looks, and runs it again.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, panic};
+
+use crate::support::eyes::{self, Lines, Versions};
+use crate::support::{Ran, command, scratch, world::World};
+
+/// Which command is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sync,
+    Snapshot,
+    RestoreTo,
+    RestoreInPlace,
+}
+
+/// Where it is killed.
+#[derive(Clone, Copy, Debug)]
+pub enum Killed {
+    AtPoint(usize),
+    /// After this many calls of reads and writes.
+    AfterCalls {
+        after: u64,
+        with_children: bool,
+    },
+}
+
+/// One life, or two lives with the second killed at the same place.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    pub killed: Killed,
+    pub twice: bool,
+}
+
+/// An ecosystem right before a command, and what the command leads to when nobody disturbs it.
+pub struct Trial {
+    kind: Kind,
+    place: tempfile::TempDir,
+    base: World,
+    /// What every side held before.
+    before: Versions,
+    before_sides: Lines,
+    /// What an undisturbed run leads to.
+    after_sides: Lines,
+    after_restored: Lines,
+    conflicts: Lines,
+    leaves_before: Vec<String>,
+    leaves: Vec<String>,
+    runs_before: usize,
+    pub points: Vec<String>,
+    code: i32,
+}
+
+impl Trial {
+    /// Builds the ecosystem and runs the command once undisturbed on a copy.
+    pub fn new(kind: Kind) -> Self {
+        let place = scratch();
+        let base = World::build(&place.path().join("base"));
+        base.cathedral(&["sync"]).expect(0);
+        base.change();
+        if matches!(kind, Kind::RestoreTo | Kind::RestoreInPlace) {
+            base.cathedral(&["sync"]).expect(11);
+            // What a restore in place must keep although no snapshot holds it.
+            fs::write(base.app_files().join("unsaved.txt"), "only here\n").unwrap();
+            fs::write(base.hub_files().join("leaves/05.md"), "rewritten, only here\n").unwrap();
+            crate::support::world::sql(&base.app_db(), "insert into entry values (950, 3, 1, 'only here')");
+        }
+        let before = Versions::of(&base);
+        let before_sides = eyes::sides(&base);
+        let calm = base.copy(&place.path().join("calm"));
+        let (leaves_before, runs_before) = (leaf_kinds(&leaves(&base)), runs(&base));
+        let mut trial = Self {
+            kind,
+            place,
+            base,
+            before,
+            before_sides,
+            after_sides: Lines::new(),
+            after_restored: Lines::new(),
+            conflicts: Lines::new(),
+            leaves_before,
+            leaves: vec![],
+            runs_before,
+            points: vec![],
+            code: 0,
+        };
+        let ran = Ran::of(trial.command(&calm).env("CATHEDRAL_STOP_AT", "list").output().unwrap());
+        trial.code = if kind == Kind::Sync { 11 } else { 0 };
+        let ran = ran.expect(trial.code);
+        trial.points = ran.err.lines().filter(|l| l.starts_with("failpoint ")).map(str::to_owned).collect();
+        trial.after_sides = eyes::sides(&calm);
+        trial.after_restored = restored_files(&calm);
+        trial.conflicts = eyes::open_conflicts(&calm);
+        trial.leaves = leaf_kinds(&leaves(&calm)).split_off(trial.leaves_before.len());
+        let changed = trial.before_sides != trial.after_sides;
+        assert_eq!(changed, matches!(kind, Kind::Sync | Kind::RestoreInPlace), "{kind:?}");
+        let lost = trial.before.lost(&calm, &trial.kept(&calm));
+        assert!(lost.is_empty(), "an undisturbed run lost {lost:#?}");
+        trial
+    }
+
+    fn command(&self, world: &World) -> Command {
+        let oldest = || {
+            let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+            list["data"]["snapshots"][0]["id"].as_str().unwrap().to_owned()
+        };
+        match self.kind {
+            Kind::Sync => command(&world.hub(), &["sync"]),
+            Kind::Snapshot => command(&world.hub(), &["snapshot", "create"]),
+            Kind::RestoreTo => command(&world.hub(), &["restore", &oldest(), "--to", "../restored"]),
+            Kind::RestoreInPlace => command(&world.hub(), &["restore", &oldest(), "--in-place", "--yes", "small"]),
+        }
+    }
+
+    /// Kills at each place the undisturbed run passed; there must be at least so many.
+    pub fn every_point(&self, at_least: usize) {
+        assert!(self.points.len() >= at_least, "only {} points: {:#?}", self.points.len(), self.points);
+        let cases = (1..=self.points.len()).map(|n| Case { killed: Killed::AtPoint(n), twice: n % 7 == 3 });
+        self.all(cases.collect());
+    }
+
+    /// How many calls of reads and writes an undisturbed run makes, as far as they can be counted.
+    pub fn effort(&self) -> u64 {
+        let world = self.base.copy(&self.place.path().join("effort"));
+        let mut child = self.command(&world).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut most = 0;
+        while child.try_wait().unwrap().is_none() {
+            most = calls(&child).unwrap_or(0).max(most);
+        }
+        assert!(most > 100, "the run was over before it could be counted");
+        most
+    }
+
+    /// Runs cases two at a time and reports all that went wrong.
+    pub fn all(&self, cases: Vec<Case>) {
+        let next = AtomicUsize::new(0);
+        let wrong = Mutex::new(vec![]);
+        let work = || {
+            while let Some(case) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
+                if let Err(cause) = panic::catch_unwind(panic::AssertUnwindSafe(|| self.one(*case))) {
+                    let said = cause.downcast_ref::<String>().cloned();
+                    let said = said.or_else(|| cause.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+                    wrong.lock().unwrap().push(format!("{}: {}", self.name(*case), said.unwrap_or_default()));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(work);
+            scope.spawn(work);
+        });
+        let wrong = wrong.into_inner().unwrap();
+        assert!(wrong.is_empty(), "{} of {} lives ended wrong:\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
+        println!("{:?}: killed at {} places, each ended as if undisturbed", self.kind, cases.len());
+    }
+
+    fn name(&self, case: Case) -> String {
+        match case.killed {
+            Killed::AtPoint(n) => format!("{:?} at {}", self.kind, self.points[n - 1]),
+            Killed::AfterCalls { .. } => format!("{:?} {case:?}", self.kind),
+        }
+    }
+
+    fn one(&self, case: Case) {
+        let folder = self.place.path().join(format!("{case:?}").replace(|c: char| !c.is_alphanumeric(), "-"));
+        let world = self.base.copy(&folder);
+        self.life(&world, case.killed);
+        self.look_after_kill(&world);
+        if case.twice {
+            self.life(&world, case.killed);
+            self.look_after_kill(&world);
+        }
+        let again = Ran::of(self.command(&world).output().unwrap());
+        // A restore that had ended has filled its folder, and is refused to do it twice.
+        let done = self.kind == Kind::RestoreTo && again.code == 7 && runs(&world) > self.runs_before;
+        assert!(again.code == self.code || done, "the command again: {}\n{}", again.out, again.err);
+        self.look_at_end(&world);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Runs the command until it is killed (or, in a second life, has ended before).
+    fn life(&self, world: &World, killed: Killed) {
+        let mut command = self.command(world);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        if let Killed::AtPoint(n) = killed {
+            command.env("CATHEDRAL_STOP_AT", n.to_string());
+        }
+        let mut child = command.spawn().unwrap();
+        match killed {
+            Killed::AtPoint(_) => {
+                let mut said = String::new();
+                let stderr = BufReader::new(child.stderr.take().unwrap());
+                for line in stderr.lines() {
+                    let line = line.unwrap();
+                    said.push_str(&line);
+                    said.push('\n');
+                    if line.starts_with("failpoint ") && line.ends_with(" stop") {
+                        break;
+                    }
+                }
+                kill(&mut child, false, &said);
+            }
+            Killed::AfterCalls { after, with_children } => {
+                while child.try_wait().unwrap().is_none() && calls(&child).is_some_and(|n| n < after) {}
+                kill(&mut child, with_children, "");
+            }
+        }
+    }
+
+    /// What must hold at any instant: every side is sound, what has been changed is in a snapshot that can
+    /// be restored without the hub, and nothing is lost.
+    fn look_after_kill(&self, world: &World) {
+        let now = eyes::sides(world);
+        if self.kind == Kind::Snapshot || self.kind == Kind::RestoreTo {
+            assert_eq!(eyes::difference(&self.before_sides, &now), None, "a side was changed");
+        }
+        let mut kept = self.kept_by_state(world);
+        if self.kind == Kind::Sync && now != self.before_sides {
+            kept.push(self.offline(world));
+        }
+        let lost = self.before.lost(world, &kept);
+        assert!(lost.is_empty(), "lost after the kill: {lost:#?}");
+    }
+
+    /// The newest snapshot, restored with the vault's copy and the key only.
+    fn offline(&self, world: &World) -> PathBuf {
+        let to = world.root.join("offline");
+        let _ = fs::remove_dir_all(&to);
+        let (key, to_text) = (world.state().join("keys/hub.key"), to.display().to_string());
+        let ran = Ran::of(
+            command(
+                &world.root,
+                &[
+                    "restore",
+                    "latest",
+                    "--offline",
+                    "--from",
+                    "file:vault-copy",
+                    "--key-file",
+                    &key.display().to_string(),
+                    "--to",
+                    &to_text,
+                ],
+            )
+            .output()
+            .unwrap(),
+        );
+        assert_eq!(ran.code, 0, "the snapshot before the changes cannot be restored: {}\n{}", ran.out, ran.err);
+        to
+    }
+
+    fn look_at_end(&self, world: &World) {
+        assert_eq!(eyes::difference(&self.after_sides, &eyes::sides(world)), None, "another end");
+        assert_eq!(eyes::difference(&self.after_restored, &restored_files(world)), None, "restored");
+        assert_eq!(eyes::difference(&self.conflicts, &eyes::open_conflicts(world)), None, "conflicts");
+        world.cathedral(&["log", "audit"]).expect(0);
+        let verified = world.cathedral(&["verify", "--level", "full"]).expect(0);
+        let leaves = leaves(world);
+        let ids: BTreeSet<&str> = leaves.iter().map(|(_, id)| id.as_str()).collect();
+        assert_eq!(ids.len(), leaves.len(), "a leaf twice: {leaves:#?}");
+        let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+        let snapshots: BTreeSet<String> = list["data"]["snapshots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| format!("snapshot:{}", s["id"].as_str().unwrap()))
+            .collect();
+        let sealed: BTreeSet<String> =
+            leaves.iter().filter(|(kind, _)| kind == "snapshot").map(|(_, id)| id.clone()).collect();
+        assert_eq!(snapshots, sealed, "snapshots and their leaves; {}", verified.out);
+        // What a run leaves in the log it leaves there once, however often it was killed. A command that was
+        // killed after its run had ended makes a run more.
+        let more = runs(world) - self.runs_before;
+        let mut expected = self.leaves_before.clone();
+        let times = if self.kind == Kind::Sync { 1 } else { more };
+        (0..times).for_each(|_| expected.extend_from_slice(&self.leaves));
+        assert_eq!(leaf_kinds(&leaves), expected, "leaves after {more} runs");
+        let lost = self.before.lost(world, &self.kept(world));
+        assert!(lost.is_empty(), "lost at the end: {lost:#?}");
+    }
+
+    /// Folders in which earlier versions are looked for after the command has ended: for a sync all
+    /// snapshots, restored.
+    fn kept(&self, world: &World) -> Vec<PathBuf> {
+        let mut kept = self.kept_by_state(world);
+        if self.kind == Kind::Sync {
+            let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+            // The first one was taken by the first sync, before the changes.
+            for snapshot in list["data"]["snapshots"].as_array().unwrap().iter().skip(1) {
+                let to = world.root.join("kept").join(snapshot["id"].as_str().unwrap());
+                let ran =
+                    world.cathedral(&["restore", snapshot["id"].as_str().unwrap(), "--to", &to.display().to_string()]);
+                ran.expect(0);
+                kept.push(to);
+            }
+        }
+        kept
+    }
+
+    /// What a restore in place has put aside.
+    fn kept_by_state(&self, world: &World) -> Vec<PathBuf> {
+        let versions = fs::read_dir(world.root.join("hub/.cathedral/kept")).into_iter().flatten();
+        let mut out: Vec<PathBuf> = versions.map(|e| e.unwrap().path()).collect();
+        out.push(world.state().join("content"));
+        out.extend([world.hub_files(), world.app_files()].iter().flat_map(|tree| aside(tree)));
+        out
+    }
+}
+
+/// What the file syncer keeps beside a tree.
+fn aside(tree: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(tree.parent().unwrap()).into_iter().flatten().chain(fs::read_dir(tree).into_iter().flatten());
+    entries
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(".cathedral")))
+        .collect()
+}
+
+/// How many runs there are; each must have ended.
+fn runs(world: &World) -> usize {
+    let document = world.cathedral(&["runs", "--json", "--limit", "1000"]).expect(0).json();
+    let runs = document["data"]["runs"].as_array().unwrap();
+    runs.iter().for_each(|run| assert_eq!(run["state"], "finished", "{run:#}"));
+    runs.len()
+}
+
+/// What a restore to a folder has made. A database that was written twice, because the kill came before the
+/// record, leaves a copy of its first form beside it: superfluous, but nothing that anybody had.
+fn restored_files(world: &World) -> Lines {
+    let files = eyes::files(&world.root.join("restored"));
+    files.into_iter().filter(|line| !line.starts_with("ledger.db.before: ")).collect()
+}
+
+/// Kind and id of every leaf.
+fn leaves(world: &World) -> Vec<(String, String)> {
+    let document = world.cathedral(&["log", "show", "--json", "--since", "0", "--limit", "1000"]).expect(0).json();
+    let entries = document["data"]["entries"].as_array().unwrap().iter();
+    entries
+        .map(|entry| {
+            let statement = &entry["statement"];
+            let kind = statement["predicateType"].as_str().unwrap().split(':').nth(3).unwrap().to_owned();
+            (kind, statement["predicate"]["id"].as_str().unwrap().to_owned())
+        })
+        .collect()
+}
+
+fn leaf_kinds(leaves: &[(String, String)]) -> Vec<String> {
+    leaves.iter().map(|(kind, _)| kind.clone()).collect()
+}
+
+/// How many calls of reads and writes a process has made; none when it is gone.
+fn calls(child: &Child) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{}/io", child.id())).ok()?;
+    let number = |name: &str| {
+        let line = text.lines().find(|l| l.starts_with(name))?;
+        line.split(' ').nth(1)?.parse::<u64>().ok()
+    };
+    Some(number("syscr:")? + number("syscw:")?)
+}
+
+/// Kills, and makes sure that it was this that ended the process (or that it had ended by itself).
+fn kill(child: &mut Child, with_children: bool, said: &str) {
+    if with_children {
+        let group = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill();
+    let ended = child.wait().unwrap();
+    let mut rest = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        let _ = stderr.read_to_string(&mut rest);
+    }
+    let allowed = ended.signal() == Some(9) || matches!(ended.code(), Some(0 | 11));
+    assert!(allowed, "ended with {ended} before it was killed: {said}{rest}");
+}
