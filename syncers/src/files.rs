@@ -232,10 +232,10 @@ impl FilesSyncer {
         let [hub, spoke_root] = self.roots(spoke)?;
         let mut wanted = vec![];
         for step in &script.steps {
-            if let Some(step::Thing::File { b3, size, .. }) = &step.expect {
-                if step.op != step::Call::Attrs {
-                    wanted.push((step.at, step::safe_path_of(&step.path)?, b3.0, Some((*size, step.why.clone()))));
-                }
+            if let Some(step::Thing::File { b3, size, .. }) = &step.expect
+                && step.op != step::Call::Attrs
+            {
+                wanted.push((step.at, step::safe_path_of(&step.path)?, b3.0, Some((*size, step.why.clone()))));
             }
         }
         wanted.extend(planning::disputed(&plan.conflicts).map(|(side, path, b3)| (side, path, b3, None)));
@@ -247,11 +247,11 @@ impl FilesSyncer {
                 let root = if *side == Side::Hub { &hub } else { &spoke_root };
                 let Some(root) = root else { continue };
                 // What has moved on is not replaced either: its step will be skipped.
-                if write::store(&*self.content, root, path, b3)? {
-                    if let Some((size, reason)) = why {
-                        let (path, b3, reason) = (names::escape(path), Digest(*b3), reason.clone());
-                        versions.push(Version { path, replica: *side, run, reason, b3, size: *size });
-                    }
+                if write::store(&*self.content, root, path, b3)?
+                    && let Some((size, reason)) = why
+                {
+                    let (path, b3, reason) = (names::escape(path), Digest(*b3), reason.clone());
+                    versions.push(Version { path, replica: *side, run, reason, b3, size: *size });
                 }
             }
             Ok(versions)
@@ -291,10 +291,10 @@ impl FilesSyncer {
                 *root = Some(self.make_root(path)?);
             }
             let Some(root) = root.as_ref().filter(|_| takes_part) else { continue };
-            if !script.header.new_marks {
-                if let Some(guard) = notes.check_mark(side, Some(root))? {
-                    return Err(PortError::failed(Cause::Refused, guard.why));
-                }
+            if !script.header.new_marks
+                && let Some(guard) = notes.check_mark(side, Some(root))?
+            {
+                return Err(PortError::failed(Cause::Refused, guard.why));
             }
             self.hook.reached("mark", b"").map_err(|e| PortError::io(path.display(), &e))?;
             notes.set_mark(side, root)?;
@@ -488,11 +488,11 @@ fn observation(pair: &Pair) -> Observation {
 
 /// A tree inside the other would grow without end.
 fn refuse_nested(hub: &Path, spoke: &Path) -> Result<(), PortError> {
-    if let (Ok(hub), Ok(spoke)) = (hub.canonicalize(), spoke.canonicalize()) {
-        if hub.starts_with(&spoke) || spoke.starts_with(&hub) {
-            let message = format!("{} and {} lie inside each other", hub.display(), spoke.display());
-            return Err(PortError::failed(Cause::Invalid, message));
-        }
+    if let (Ok(hub), Ok(spoke)) = (hub.canonicalize(), spoke.canonicalize())
+        && (hub.starts_with(&spoke) || spoke.starts_with(&hub))
+    {
+        let message = format!("{} and {} lie inside each other", hub.display(), spoke.display());
+        return Err(PortError::failed(Cause::Invalid, message));
     }
     Ok(())
 }

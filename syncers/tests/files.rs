@@ -5,3 +5,11 @@
 mod common;
 #[path = "files/core.rs"]
 mod core_cases;
+#[path = "files/faults.rs"]
+mod faults;
+#[path = "files/hard.rs"]
+mod hard;
+#[path = "files/random.rs"]
+mod random;
+#[path = "files/snapshot.rs"]
+mod snapshot;

@@ -153,16 +153,17 @@ fn verdict(
     merge: &mut dyn MergeContent,
 ) -> Option<Cover> {
     let decision = input.decisions.get(slot.path);
-    if let Some(Decision::Restore(sides)) = decision {
-        if !slot.has_dir() && ![&sides.hub, &sides.spoke].into_iter().flatten().any(Node::is_dir) {
-            slot.to = Some((**sides).clone());
-            slot.why = "answer taken back".to_owned();
-            slot.carried = true;
-            let kind = kind_of(sides);
-            let because = "the answer was taken back".to_owned();
-            slot.dispute = Some(Open { kind, because, suggested: None });
-            return None;
-        }
+    if let Some(Decision::Restore(sides)) = decision
+        && !slot.has_dir()
+        && ![&sides.hub, &sides.spoke].into_iter().flatten().any(Node::is_dir)
+    {
+        slot.to = Some((**sides).clone());
+        slot.why = "answer taken back".to_owned();
+        slot.carried = true;
+        let kind = kind_of(sides);
+        let because = "the answer was taken back".to_owned();
+        slot.dispute = Some(Open { kind, because, suggested: None });
+        return None;
     }
     let (Triple { base, hub, spoke }, direction) = (&slot.from, input.direction);
     let bodies = |node: &Option<Node>| node.as_ref().map(|node| node.body.clone());
@@ -377,12 +378,13 @@ fn settle_by_word(
         slot.carried = decision.is_some();
         return has_dir.then_some(Cover::Take(side));
     }
-    if let Some(Decision::Value(node)) = decision {
-        if !has_dir && !node.as_ref().is_some_and(Node::is_dir) {
-            slot.agree(node.clone(), "answered");
-            slot.carried = true;
-            return None;
-        }
+    if let Some(Decision::Value(node)) = decision
+        && !has_dir
+        && !node.as_ref().is_some_and(Node::is_dir)
+    {
+        slot.agree(node.clone(), "answered");
+        slot.carried = true;
+        return None;
     }
     slot.open(kind, because, suggested);
     has_dir.then_some(Cover::Leave)

@@ -2,7 +2,7 @@
 //! where something inside stays or comes.
 
 use super::local::{Cover, Slot, below, is_within};
-use super::{Input, Kind, Node};
+use super::{Decision, Input, Kind, Node};
 use crate::conflict::Side;
 use crate::resolver::Policy;
 
@@ -13,7 +13,12 @@ pub(super) fn settle(input: &Input<'_>, slots: &mut [Slot<'_>]) {
     seed(input, slots, &mut needed);
     for index in (0..slots.len()).rev() {
         if !fits(&slots[index], needed[index]) {
-            repair(input, slots, index, needed[index]);
+            if repair(input, slots, index, needed[index]) {
+                // Everything below was decided anew.
+                let below = below(slots, slots[index].path);
+                needed[index] = [Side::Hub, Side::Spoke]
+                    .map(|side| slots[below.clone()].iter().any(|slot| slot.after(side).is_some()));
+            }
             if !fits(&slots[index], needed[index]) {
                 // Whatever it is, leaving everything here as it is cannot be wrong.
                 leave_all(slots, index);
@@ -54,7 +59,8 @@ fn fits(slot: &Slot<'_>, needed: [bool; 2]) -> bool {
         .all(|(side, needed)| !needed || slot.after(side).is_some_and(Node::is_dir))
 }
 
-fn repair(input: &Input<'_>, slots: &mut [Slot<'_>], index: usize, needed: [bool; 2]) {
+/// Decides a path again so that it fits; says whether everything below was decided with it.
+fn repair(input: &Input<'_>, slots: &mut [Slot<'_>], index: usize, needed: [bool; 2]) -> bool {
     let slot = &mut slots[index];
     let from = slot.from.clone();
     let removed = [Side::Hub, Side::Spoke].into_iter().all(|side| slot.after(side).is_none());
@@ -68,26 +74,32 @@ fn repair(input: &Input<'_>, slots: &mut [Slot<'_>], index: usize, needed: [bool
             slot.kept = slot.to.is_some();
             slot.leave();
         }
-        return;
+        return false;
     }
     if slot.dispute.is_some() {
-        return;
+        return false;
     }
     // A directory became something else here, and has to stay for what is inside.
     let unseen = is_above_unseen(input, slots[index].path);
-    let side = match input.policy {
-        Policy::Hub if !unseen => Some((Side::Hub, "policy: hub")),
-        Policy::Spoke if !unseen => Some((Side::Spoke, "policy: spoke")),
+    let decision = input.decisions.get(slots[index].path);
+    let side = match (decision, input.policy) {
+        _ if unseen => None,
+        (Some(Decision::Hub), _) => Some((Side::Hub, "answered: hub")),
+        (Some(Decision::Spoke), _) => Some((Side::Spoke, "answered: spoke")),
+        (None, Policy::Hub) => Some((Side::Hub, "policy: hub")),
+        (None, Policy::Spoke) => Some((Side::Spoke, "policy: spoke")),
         _ => None,
     };
     let range = below(slots, slots[index].path);
     let Some((side, why)) = side else {
         leave_all(slots, index);
-        return;
+        return false;
     };
     for i in std::iter::once(index).chain(range) {
         slots[i].cover(Cover::Take(side), why);
     }
+    slots[index].carried = decision.is_some();
+    true
 }
 
 /// Says whether something below takes no part, so that the directory cannot go.

@@ -17,7 +17,7 @@ fn number(node: &Node) -> u8 {
 impl MergeContent for Even {
     fn merge(&mut self, _: &[u8], base: Option<&Node>, hub: &Node, spoke: &Node) -> Merged {
         let sum = number(hub) + number(spoke);
-        if base.is_some() && sum % 2 == 0 {
+        if base.is_some() && sum.is_multiple_of(2) {
             Merged::Resolved { body: Body::File { b3: [100 + sum; 32], size: 1 }, because: "even".into() }
         } else {
             Merged::Open { suggested: None, because: "odd".into() }
@@ -260,6 +260,15 @@ fn a_directory_that_became_a_file_waits_when_something_inside_was_edited() {
     assert_eq!(after.spoke.get(&b"d/a"[..]), Some(&file(2)));
     assert_eq!(after.hub.get(&b"d-b"[..]), Some(&file(8)), "neighbours go on");
     assert_eq!(after.spoke.get(&b"e"[..]), Some(&file(6)));
+    for decision in [Decision::Hub, Decision::Spoke] {
+        let mut world = after.after(&TreePlan::default());
+        world.decisions.insert(b"d".to_vec(), decision.clone());
+        let plan = world.plan(&mut Never);
+        assert_eq!((plan.carried.len(), plan.disputes.len()), (1, 0));
+        let done = world.after(&plan);
+        assert_eq!(done.hub, done.spoke);
+        assert_eq!(done.hub.contains_key(&b"d/a"[..]), decision == Decision::Spoke);
+    }
 }
 
 #[test]

@@ -272,7 +272,7 @@ mod tests {
         base.tree.insert(b"l\xff".to_vec(), Node { body: Body::Symlink { target: b"../x".to_vec() }, mode: None });
         let read = |path: &[u8], _: &[u8; 32]| {
             let i: usize = std::str::from_utf8(&path[2..]).unwrap().parse().unwrap();
-            if i % 10 == 0 { Kept::NotMergeable } else { Kept::Bytes(texts[i].clone()) }
+            if i.is_multiple_of(10) { Kept::NotMergeable } else { Kept::Bytes(texts[i].clone()) }
         };
         base.keep_contents(&content, read).unwrap();
         let id = base.store(&content).unwrap();

@@ -53,8 +53,8 @@ impl Notes {
         self.state.join("kept").join(run.to_string()).join(self.spoke.as_str()).join(side)
     }
 
-    pub fn restored(&self, run: i64) -> PathBuf {
-        self.state.join("restored").join(format!("{}.{run}", self.spoke))
+    pub fn restored(&self, run: i64, place: &str) -> PathBuf {
+        self.state.join("restored").join(format!("{}.{run}.{place}", self.spoke))
     }
 
     fn mark(&self, side: Side) -> PathBuf {

@@ -1,25 +1,23 @@
-//! Writes a tree from a snapshot.
+//! Writes a tree from a snapshot: to a new place, or over what stands at a declared one.
+//!
+//! A path from a snapshot is as foreign as any other: parts `..`, absolute paths and links in the way are refused.
+//! Only a content that was read to its end and verified gets a name.
 
-use std::path::Path;
+mod live;
+mod new;
 
-use cathedral_model::ecosystem::{Side, Spoke};
-use cathedral_model::ids::{Fence, RunId};
-use cathedral_model::ports::syncer::Imported;
-use cathedral_model::ports::{PortError, Source};
+pub use live::into_live;
+pub use new::into_new;
 
-use super::FilesSyncer;
+use cathedral_model::ports::PortError;
+use cathedral_model::ports::vault::TreeEntry;
 
-pub fn into_new(_: &FilesSyncer, _: &Spoke, _: &Path, _: &mut dyn Source, _: RunId) -> Result<Imported, PortError> {
-    Err(PortError::permanent("not available yet"))
-}
+use super::names;
 
-pub fn into_live(
-    _: &FilesSyncer,
-    _: &Spoke,
-    _: Side,
-    _: &mut dyn Source,
-    _: RunId,
-    _: Fence,
-) -> Result<Imported, PortError> {
-    Err(PortError::permanent("not available yet"))
+/// Refuses an entry that no tree can hold.
+fn check(entry: &TreeEntry) -> Result<(), PortError> {
+    match names::refuse(&entry.path) {
+        None => Ok(()),
+        Some(why) => Err(PortError::Corrupt(format!("the snapshot names {:?}: {why}", names::escape(&entry.path)))),
+    }
 }

@@ -190,10 +190,10 @@ impl Planning<'_> {
                     None => Ok(None),
                     Some(value) => {
                         let node = read_shown(&value.shown, value.content).ok_or("it cannot be put back")?;
-                        if let (Body::File { b3, .. }, true) = (&node.body, needed) {
-                            if !merger.content.has(&Digest(*b3)).unwrap_or(false) {
-                                return Err("its content is no longer stored".to_owned());
-                            }
+                        if let (Body::File { b3, .. }, true) = (&node.body, needed)
+                            && !merger.content.has(&Digest(*b3)).unwrap_or(false)
+                        {
+                            return Err("its content is no longer stored".to_owned());
                         }
                         Ok(Some(node))
                     }

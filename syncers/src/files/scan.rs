@@ -85,10 +85,10 @@ pub fn scan(
                 next.remember(path, facts, *b3, start);
             }
         }
-        if next != cache {
-            if let Err(e) = next.save(at) {
-                tracing::warn!(path = %at.display(), error = %e, "scan cache cannot be written");
-            }
+        if next != cache
+            && let Err(e) = next.save(at)
+        {
+            tracing::warn!(path = %at.display(), error = %e, "scan cache cannot be written");
         }
     }
     scan

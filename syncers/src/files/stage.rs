@@ -244,6 +244,40 @@ impl<'a> Stage<'a> {
         self.let_go(&aside, old)
     }
 
+    /// Exchanges a staged thing with whatever stands under a name, which is in its place then.
+    pub fn exchange(&self, staged: &[u8], dir: impl AsFd, name: &[u8]) -> Result<Facts, Skip> {
+        self.hook.reached("exchange", name)?;
+        match rustix::fs::renameat_with(&self.dir, staged, dir.as_fd(), name, RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let aside = [staged, b".old"].concat();
+                rustix::fs::linkat(dir.as_fd(), name, &self.dir, aside.as_slice(), AtFlags::empty())?;
+                rustix::fs::renameat(&self.dir, staged, dir.as_fd(), name)?;
+                rustix::fs::renameat(&self.dir, aside.as_slice(), &self.dir, staged)?;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        handle::stat(&self.dir, staged)?.ok_or_else(|| Skip::moved("the stage was changed by somebody else"))
+    }
+
+    /// Takes whatever stands under a name into the stage.
+    pub fn withdraw(&mut self, dir: impl AsFd, name: &[u8]) -> Result<(Vec<u8>, Facts), Skip> {
+        let aside = self.fresh();
+        self.hook.reached("take", name)?;
+        rename_new(dir, name, self.dir.as_fd(), &aside)?;
+        let facts = handle::stat(&self.dir, &aside)?;
+        Ok((aside, facts.ok_or_else(|| Skip::moved("the stage was changed by somebody else"))?))
+    }
+
+    /// Opens the stage's folder.
+    pub fn dir(&self) -> io::Result<OwnedFd> {
+        self.dir.try_clone()
+    }
+
+    pub fn unlink(&self, name: &[u8]) -> Result<(), Skip> {
+        Ok(rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())?)
+    }
+
     /// Checks that what came out is what was expected.
     fn examine(&self, name: &[u8], old: &Old<'_>) -> Result<(), Skip> {
         let surprise = || Skip::moved("it was changed at the last moment");
@@ -265,10 +299,10 @@ impl<'a> Stage<'a> {
 
     /// Removes what came out, once its content is stored.
     fn let_go(&self, name: &[u8], old: &Old<'_>) -> Result<(), Skip> {
-        if let Body::File { b3, .. } = &old.node.body {
-            if !self.content.has(&Digest(*b3))? {
-                self.content.put_from(&mut handle::open_file(&self.dir, name)?)?;
-            }
+        if let Body::File { b3, .. } = &old.node.body
+            && !self.content.has(&Digest(*b3))?
+        {
+            self.content.put_from(&mut handle::open_file(&self.dir, name)?)?;
         }
         self.hook.reached("unlink", name)?;
         rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())?;

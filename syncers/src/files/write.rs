@@ -4,7 +4,7 @@
 //! are staged in batches and made durable before the first of the batch gets its name, so that every file is old
 //! or new after a power loss too. A step whose target has moved on is skipped and listed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
@@ -24,7 +24,7 @@ use super::names;
 use super::stage::{self, Old, Skip, Stage};
 use super::step::{Call, From, Step, safe_path_of};
 
-const BATCH_FILES: usize = 512;
+const BATCH_FILES: usize = 2048;
 const BATCH_BYTES: u64 = 64 << 20;
 /// Up to this many files are flushed one by one; more of them by one flush of the file system.
 const SINGLE_FLUSHES: usize = 16;
@@ -41,6 +41,8 @@ pub struct Writer<'a> {
     pub skipped: Vec<Skipped>,
     /// Paths, escaped, on which something was not carried out.
     pub failed: BTreeSet<String>,
+    /// What paths that are cleared for something else hold in the end.
+    replaced: BTreeMap<String, Body>,
 }
 
 /// A step with its parsed parts.
@@ -55,9 +57,11 @@ struct Task<'s> {
 struct Staged<'s> {
     task: Task<'s>,
     name: Vec<u8>,
-    dir: OwnedFd,
     found: Option<Facts>,
 }
+
+/// The name in the stage, and what stands in the target's place.
+type Prepared = (Vec<u8>, Option<Facts>);
 
 enum Found {
     /// What the step wants is there already.
@@ -77,6 +81,7 @@ impl<'a> Writer<'a> {
             done: 0,
             skipped: vec![],
             failed: BTreeSet::new(),
+            replaced: BTreeMap::new(),
         }
     }
 
@@ -90,6 +95,13 @@ impl<'a> Writer<'a> {
 
     /// Carries out the steps, which come in their order.
     pub fn run(&mut self, steps: &[&Step]) -> Result<(), PortError> {
+        let removed: BTreeSet<&str> =
+            steps.iter().filter(|step| step.then.is_none()).map(|step| step.path.as_str()).collect();
+        for step in steps.iter().filter(|step| removed.contains(step.path.as_str())) {
+            if let Some(then) = &step.then {
+                self.replaced.insert(step.path.clone(), then.node()?.body);
+            }
+        }
         let mut rest = steps;
         while let Some(first) = rest.first() {
             self.lock.check()?;
@@ -131,11 +143,11 @@ impl<'a> Writer<'a> {
             let task = task(step)?;
             match self.prepare(&task, single) {
                 Ok(None) => self.count(&task, Ok(())),
-                Ok(Some((name, dir, found))) => {
+                Ok(Some((name, found))) => {
                     if let Some(Node { body: Body::File { size, .. }, .. }) = &task.then {
                         bytes += size;
                     }
-                    batch.push(Staged { task, name, dir, found });
+                    batch.push(Staged { task, name, found });
                 }
                 Err(why) => self.count(&task, Err(why)),
             }
@@ -158,8 +170,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of a staged content, taken apart at once")]
-    fn prepare(&mut self, task: &Task<'_>, flush: bool) -> Result<Option<(Vec<u8>, OwnedFd, Option<Facts>)>, Skip> {
+    /// Stages a content, unless it is in place already.
+    fn prepare(&mut self, task: &Task<'_>, flush: bool) -> Result<Option<Prepared>, Skip> {
         let (parent, name) = names::split(&task.path);
         let dir = self.parent(parent)?;
         let found = match self.look(&dir, name, task)? {
@@ -180,7 +192,7 @@ impl<'a> Writer<'a> {
             }
             _ => return Err(Skip::moved("the plan names no content")),
         };
-        Ok(Some((staged, dir, found)))
+        Ok(Some((staged, found)))
     }
 
     fn copy(&mut self, task: &Task<'_>, b3: &[u8; 32]) -> Result<(Vec<u8>, [u8; 32]), Skip> {
@@ -202,14 +214,15 @@ impl<'a> Writer<'a> {
     }
 
     fn place(&mut self, staged: &Staged<'_>) -> Result<(), Skip> {
-        let (_, name) = names::split(&staged.task.path);
-        let now = handle::stat(&staged.dir, name)?;
+        let (parent, name) = names::split(&staged.task.path);
+        let dir = self.parent(parent)?;
+        let now = handle::stat(&dir, name)?;
         if now.map(|now| now.stamp) != staged.found.map(|found| found.stamp) {
             return Err(Skip::moved("it was changed since the plan was made"));
         }
         match (now, &staged.task.expect) {
-            (Some(facts), Some(node)) => self.stage.place_over(&staged.name, &staged.dir, name, &Old { node, facts }),
-            _ => self.stage.place_new(&staged.name, &staged.dir, name),
+            (Some(facts), Some(node)) => self.stage.place_over(&staged.name, &dir, name, &Old { node, facts }),
+            _ => self.stage.place_new(&staged.name, &dir, name),
         }
     }
 
@@ -218,6 +231,7 @@ impl<'a> Writer<'a> {
         let dir = match self.parent(parent) {
             // Nothing is there, which is what was wanted.
             Err(Skip::Io(e)) if e.kind() == io::ErrorKind::NotFound && task.then.is_none() => return Ok(()),
+            Err(_) if task.then.is_none() && self.is_within_replaced(&task.path) => return Ok(()),
             dir => dir?,
         };
         let found = match self.look(&dir, name, task)? {
@@ -257,6 +271,11 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Says whether this plan put something else in the place of a directory above, before a crash.
+    fn is_within_replaced(&self, path: &[u8]) -> bool {
+        !self.replaced.is_empty() && names::parents(path).any(|above| self.replaced.contains_key(&names::escape(above)))
+    }
+
     fn parent(&self, path: &[u8]) -> Result<OwnedFd, Skip> {
         self.root().dir(path).map_err(|e| match e.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
@@ -290,6 +309,9 @@ impl<'a> Writer<'a> {
         let is = |node: &Node| node.body == body && node.mode.is_none_or(|mode| mode == facts.mode & 0o777);
         if task.then.as_ref().is_some_and(is) {
             return Ok(Found::Done);
+        }
+        if task.then.is_none() && self.replaced.get(&task.step.path) == Some(&body) {
+            return Ok(Found::Done); // Cleared and replaced before a crash.
         }
         // A directory that this plan made before a crash has not got its mode yet.
         if task.step.op == Call::Mkdir && body == Body::Dir && task.expect.is_none() {
@@ -332,8 +354,10 @@ impl<'a> Writer<'a> {
                 match self.root().dir(&dir) {
                     Ok(fd) => rustix::fs::fsync(fd)?,
                     // Removed or replaced by a later step; the directory above it is flushed too.
-                    Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-                    Err(e) => return Err(e),
+                    Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
+                        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                        _ => return Err(e),
+                    },
                 }
             }
             Ok(())
@@ -371,8 +395,7 @@ pub fn store(content: &dyn Content, root: &Root, path: &[u8], b3: &[u8; 32]) -> 
     });
     match opened {
         Ok(Some(file)) => Ok(content.put_from(&mut file.take(u64::MAX))?.0 == id),
-        Ok(None) => Ok(false),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(PortError::io(names::escape(path), &e)),
+        // It has moved on, or cannot be read now: then its step will not be carried out either.
+        Ok(None) | Err(_) => Ok(false),
     }
 }

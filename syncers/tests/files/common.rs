@@ -31,8 +31,19 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl Pair {
+    /// A pair in memory, where flushing costs nothing, if there is such a place.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self::within(dir.unwrap())
+    }
+
+    /// A pair on the disk.
+    pub fn on_disk() -> Self {
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    fn within(dir: tempfile::TempDir) -> Self {
         let (hub, spoke, state) = (dir.path().join("hub"), dir.path().join("spoke"), dir.path().join("state"));
         fs::create_dir(&hub).unwrap();
         fs::create_dir(&spoke).unwrap();
@@ -184,4 +195,21 @@ fn walk(root: &Path, show: &dyn Fn(&Path, &fs::Metadata) -> String) -> BTreeMap<
         }
     }
     out
+}
+
+/// A hook that refuses every changing call from the `n`th on, as if the process had died there; the function says
+/// whether all calls were made.
+pub fn stop_after(n: usize) -> (Hook, impl Fn() -> bool) {
+    let seen = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = seen.clone();
+    let hook = Hook::new(move |call, _| {
+        if matches!(call, "read" | "stat") {
+            return Ok(());
+        }
+        if counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= n {
+            return Err(std::io::Error::other("stopped"));
+        }
+        Ok(())
+    });
+    (hook, move || seen.load(std::sync::atomic::Ordering::SeqCst) <= n)
 }

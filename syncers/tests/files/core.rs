@@ -42,7 +42,7 @@ fn a_first_sync_unites_and_a_second_one_writes_nothing() {
 
 #[test]
 fn changes_travel_both_ways_and_what_they_replace_is_kept() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::on_disk();
     for name in ["edit", "gone", "mode", "kind", "dir/in"] {
         write(&pair.hub, name, &format!("old {name}\n"));
     }
@@ -263,4 +263,22 @@ fn bulk_deletions_lost_roots_and_foreign_roots_wait_for_a_person() {
     pair.apply(&plan);
     assert_eq!(listing(&pair.hub).len(), full.len() + 1);
     pair.agree();
+}
+
+#[test]
+fn shared_state_documents_merge_as_documents() {
+    let mut pair = Pair::new();
+    write(&pair.hub, "state.doc.json", "{\"list\":[\"a\"],\"n\":1}\n");
+    pair.agree();
+    write(&pair.hub, "state.doc.json", "{\"list\":[\"a\",\"hub\"],\"n\":1}\n");
+    write(&pair.spoke, "state.doc.json", "{\"list\":[\"a\"],\"n\":2}\n");
+    pair.agree();
+    assert_eq!(read(&pair.hub, "state.doc.json"), "{\"list\":[\"a\",\"hub\"],\"n\":2}\n");
+    // Two insertions into one list have a proposal with both, which a person can take.
+    write(&pair.hub, "state.doc.json", "{\"list\":[\"a\",\"hub\",\"x\"],\"n\":2}\n");
+    write(&pair.spoke, "state.doc.json", "{\"list\":[\"y\",\"a\",\"hub\"],\"n\":2}\n");
+    let (plan, _) = pair.sync();
+    pair.answer(&plan.conflicts[0], Answer::Take(Choice::Suggested));
+    pair.agree();
+    assert_eq!(read(&pair.spoke, "state.doc.json"), "{\"list\":[\"y\",\"a\",\"hub\",\"x\"],\"n\":2}\n");
 }
