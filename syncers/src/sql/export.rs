@@ -4,15 +4,20 @@ use std::path::Path;
 
 use cathedral_model::observation::SideState;
 use cathedral_model::ports::vault::{DatabaseSchema, TableInfo};
-use cathedral_model::ports::{Cause, PortError, Sink};
+use cathedral_model::ports::{PortError, Sink};
 
 use super::plan::open;
-use super::scan::{DatabaseDigest, TableDigest};
+use super::scan::{DatabaseDigest, TableDigest, missing};
 
-/// Exports the database at `path`.
+/// Exports the database at `path`. Before the first sync one side may not be there yet: that is an
+/// empty part, and says so.
 pub(super) fn export(path: &Path, sink: &mut dyn Sink) -> Result<SideState, PortError> {
-    let side = open(path)?
-        .ok_or_else(|| PortError::failed(Cause::NotFound, format!("database {} is missing", path.display())))?;
+    let Some(side) = open(path)? else {
+        let engine = format!("sqlite {}", rusqlite::version());
+        let settings = serde_json::json!({ "missing": true });
+        sink.schema(&DatabaseSchema { engine, statements: vec![], settings })?;
+        return Ok(missing());
+    };
     let catalog = &side.catalog;
     let statements = catalog.tables.values().map(|t| &t.sql).chain(catalog.objects.iter().map(|o| &o.sql));
     sink.schema(&DatabaseSchema {
@@ -53,6 +58,5 @@ pub(super) fn export(path: &Path, sink: &mut dyn Sink) -> Result<SideState, Port
     for (table, rows) in tables {
         digest.table(table, rows);
     }
-    let state = digest.finish();
-    Ok(state)
+    Ok(digest.finish())
 }

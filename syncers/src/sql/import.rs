@@ -28,6 +28,9 @@ pub(super) fn to_path(path: &Path, source: &mut dyn Source) -> Result<Imported, 
         let keep = beside(&path, ".before");
         return in_place_keeping(&path, &keep, source, &|_| Ok(()));
     }
+    if source.schema()?.0.settings["missing"] == true {
+        return Ok(Imported { path: path.display().to_string(), files: 0, bytes: 0, kept: None });
+    }
     let finished = build(&path, source, None)?;
     let (bytes, files) = (finished.bytes, 1);
     let at = finished.place()?;
@@ -53,6 +56,11 @@ fn in_place_keeping(
     source: &mut dyn Source,
     reach: &dyn Fn(&str) -> Result<(), PortError>,
 ) -> Result<Imported, PortError> {
+    if source.schema()?.0.settings["missing"] == true {
+        // The snapshot was taken before this side had a file: what has come since is moved away, whole.
+        let kept = put_away(path, keep)?;
+        return Ok(Imported { path: path.display().to_string(), files: 0, bytes: 0, kept });
+    }
     let living = match reading(path) {
         Ok(living) => living,
         Err(PortError::Corrupt(_)) => None,
@@ -82,13 +90,7 @@ fn in_place_keeping(
             overwrite(path, &finished)?;
         }
         None => {
-            for suffix in COMPANIONS {
-                let old = beside(path, suffix);
-                if fs::symlink_metadata(&old).is_ok() {
-                    move_away(&old, &beside(keep, suffix))?;
-                    kept = Some(keep.display().to_string());
-                }
-            }
+            kept = put_away(path, keep)?.or(kept);
             finished.place()?;
         }
     }
@@ -143,6 +145,19 @@ fn copy_all(from: &rusqlite::Connection, to: &mut rusqlite::Connection, path: &P
     }
     let message = format!("database {} is locked by another program", path.display());
     Err(PortError::transient(cathedral_model::ports::Cause::Busy, message))
+}
+
+/// Moves a database and its companions; says where to, if there was anything.
+fn put_away(path: &Path, keep: &Path) -> Result<Option<String>, PortError> {
+    let mut kept = None;
+    for suffix in COMPANIONS {
+        let old = beside(path, suffix);
+        if fs::symlink_metadata(&old).is_ok() {
+            move_away(&old, &beside(keep, suffix))?;
+            kept = Some(keep.display().to_string());
+        }
+    }
+    Ok(kept)
 }
 
 fn move_away(from: &Path, to: &Path) -> Result<(), PortError> {

@@ -137,3 +137,19 @@ fn a_sync_after_a_restore_goes_on_from_the_agreed_state() {
     assert_eq!(plan.changes(), (1, 0));
     pair.same("select * from track order by id");
 }
+
+#[test]
+fn a_side_that_was_not_there_yet_comes_back_as_not_there() {
+    let pair = Pair::new();
+    pair.hub().execute_batch("create table t (id integer primary key)").unwrap();
+    let place = Place::Live(Side::Spoke);
+    let part = export(&pair, &place);
+    assert_eq!(part.state.as_ref().unwrap().digest, pair.observe().spoke.digest);
+    pair.far().execute_batch("create table later (id integer primary key); insert into later values (1)").unwrap();
+    let imported = import(&pair, &place, &part).unwrap();
+    assert_eq!(rows(&application(std::path::Path::new(&imported.kept.unwrap())), "select * from later").len(), 1);
+    assert_eq!(export(&pair, &place), part);
+    let path = pair.dir.path().join("new.db");
+    import(&pair, &Place::Path(path.clone()), &part).unwrap();
+    assert!(!path.exists());
+}
