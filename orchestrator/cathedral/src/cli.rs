@@ -78,12 +78,14 @@ fn run(args: Args, output: &Output) -> Ended {
                 None => work.await,
             }
         };
-        tokio::select! {
+        let ended = tokio::select! {
             ended = limited => ended,
             _ = tokio::signal::ctrl_c() => Err(Failure::new(130, "C1004", "interrupted")
                 .why("every step is recorded, and the step that was under way is repeated")
                 .next("repeat the command: it goes on where it stopped")),
-        }
+        };
+        crate::hub::close_stores().await;
+        ended
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Keeps an ecosystem of git repositories, databases and file trees in sync, provably intact and restorable.
 #[derive(Debug, Parser)]
-#[command(name = "cathedral", version, propagate_version = false, max_term_width = 100, after_help = AFTER)]
+#[command(name = "cathedral", version, propagate_version = false, max_term_width = 100, after_help = AFTER, disable_help_subcommand = true)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,
@@ -77,6 +77,7 @@ pub enum Command {
     },
     /// Write a commented configuration for what lies around, and make keys
     Init {
+        /// The folder that shall hold the hub; this one unless given
         dir: Option<PathBuf>,
         /// `full` writes every key
         #[arg(long, value_enum, default_value = "short")]
@@ -87,6 +88,7 @@ pub enum Command {
     },
     /// The state in one sentence, and the spokes that need attention
     Status {
+        /// Only this spoke
         spoke: Option<String>,
         /// All spokes, also those in sync
         #[arg(long)]
@@ -97,6 +99,7 @@ pub enum Command {
     },
     /// What a sync would do
     Plan {
+        /// Names of spokes; all unless given
         spokes: Vec<String>,
         /// Also write the plan to a file
         #[arg(long, value_name = "FILE")]
@@ -144,6 +147,7 @@ pub enum Command {
     },
     /// Read back and check
     Verify {
+        /// Ids or their beginnings, or `latest`; all unless given
         snapshots: Vec<String>,
         #[arg(long, value_enum, default_value = "metadata")]
         level: Level,
@@ -196,6 +200,8 @@ pub enum Command {
     Man { dir: Option<PathBuf> },
     /// JSON schemas of the outputs
     Schema { name: Option<String> },
+    /// A command, `codes`, or the code of an error
+    Help { topic: Option<String> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -206,6 +212,7 @@ pub enum Template {
 
 #[derive(Debug, ClapArgs)]
 pub struct SyncArgs {
+    /// Names of spokes; all unless given
     pub spokes: Vec<String>,
     /// Carry out exactly this plan, or refuse
     #[arg(long, value_name = "ID", conflicts_with = "spokes")]

@@ -38,6 +38,7 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
         Command::Completion { shell } => guide::completion(shell, output),
         Command::Man { dir } => guide::man(dir, output),
         Command::Schema { name } => schema::run(name, output),
+        Command::Help { topic } => guide::help(topic.as_deref(), output),
         Command::Proof { what: None, verify: Some(file), vkey, manifest } => {
             log::verify(&file, vkey.as_deref(), manifest.as_deref(), output)
         }
@@ -73,6 +74,7 @@ pub async fn with_hub(command: Command, global: &Global, output: &Output) -> End
         | Command::Completion { .. }
         | Command::Man { .. }
         | Command::Schema { .. }
+        | Command::Help { .. }
         | Command::Proof { what: None, .. } => Err(Failure::new(1, "C1002", "this command runs without a hub")),
     }
 }

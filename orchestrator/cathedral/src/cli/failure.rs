@@ -44,14 +44,15 @@ impl Failure {
     /// The failure of something that was asked for by name.
     pub fn unknown(kind: &str, name: &str, known: &[String]) -> Self {
         let failure = Self::new(4, "C1404", format!("there is no {kind} {name:?}"));
-        let nearest = cathedral_model::config::nearest(name, known.iter().map(String::as_str));
-        match nearest {
+        if known.is_empty() {
+            return failure.why(format!("there are no {kind}s yet")).next("cathedral status");
+        }
+        let shown: Vec<&str> = known.iter().take(12).map(String::as_str).collect();
+        let more = if known.len() > shown.len() { ", …" } else { "" };
+        let failure = failure.why(format!("known: {}{more}", shown.join(", ")));
+        match cathedral_model::config::nearest(name, known.iter().map(String::as_str)) {
             Some(nearest) => failure.next(format!("did you mean {nearest}?")),
-            None if known.is_empty() => failure.why(format!("there are no {kind}s yet")),
-            None => {
-                let shown: Vec<&str> = known.iter().take(12).map(String::as_str).collect();
-                failure.why(format!("known: {}", shown.join(", ")))
-            }
+            None => failure.next("one of these names"),
         }
     }
 

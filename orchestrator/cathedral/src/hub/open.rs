@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cathedral_backup::{LocalDestination, LocalVault};
 use cathedral_engine::{Engine, Options, Ports};
@@ -182,9 +182,25 @@ fn lock(state: &Path) -> Result<File, Failure> {
     }
 }
 
+/// The state databases this process has opened, to be closed in order at its end.
+static OPEN: Mutex<Vec<Arc<SqliteStore>>> = Mutex::new(vec![]);
+
+/// Closes the state databases, so that the next opening need not check them. What was recorded is safe
+/// without it.
+pub async fn close_stores() {
+    let open: Vec<_> = OPEN.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+    for store in open {
+        store.close().await;
+    }
+}
+
 async fn open_store(site: &Site) -> Result<Arc<dyn Store>, Failure> {
     match site.store_path() {
-        Some(path) => Ok(Arc::new(SqliteStore::open(&path).await?)),
+        Some(path) => {
+            let store = Arc::new(SqliteStore::open(&path).await?);
+            OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
+            Ok(store)
+        }
         None => postgres(&site.config.cathedral_ecosystem.state.store.text()).await,
     }
 }

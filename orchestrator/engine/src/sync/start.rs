@@ -28,7 +28,10 @@ impl SyncPerformer {
             .ecosystem
             .spokes
             .iter()
-            .filter(|s| request.spokes.is_empty() || request.spokes.contains(&s.name))
+            // The master repository moves with the pins of the others: it is looked at in every run.
+            .filter(|s| {
+                request.spokes.is_empty() || request.spokes.contains(&s.name) || s.name == engine.ecosystem.hub.name
+            })
             .collect();
         let mut spokes = vec![];
         for spoke in &chosen {

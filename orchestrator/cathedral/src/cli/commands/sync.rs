@@ -149,7 +149,7 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
         output.warn(format!("error: {}", safe(error)));
         output.warn("  no spoke was changed without a snapshot");
     }
-    if !table.is_empty() && result != RunResult::NothingToDo {
+    if !table.is_empty() && result != RunResult::NothingToDo && !output.quiet {
         table.print(output);
     }
     if result == RunResult::Conflicts {
