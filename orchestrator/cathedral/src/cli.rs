@@ -32,6 +32,9 @@ pub fn main() -> ExitCode {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
                 _ => 2,
             };
+            if code == 2 && std::env::args_os().any(|arg| arg == "--json" || arg == "--jsonl") {
+                output::usage(&error.to_string());
+            }
             // Nothing better can be done when even the terminal is gone.
             let _ = error.print();
             return ExitCode::from(code);

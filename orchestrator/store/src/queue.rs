@@ -13,6 +13,8 @@ use crate::statement::statements;
 statements! {
     /// Hands out the next number of a series; what is rolled back is handed out again.
     NEXT_NUMBER = "update counter set value = value + 1 where name = $1 returning value";
+    /// Leaves a series out up to a number.
+    RAISE_NUMBER = "update counter set value = $2 where name = $1 and value < $2";
     /// A run that has begun has looked at the spokes already and cannot take a later request along.
     SELECT_JOINABLE = "
         select id, request
@@ -60,6 +62,11 @@ pub(crate) async fn next_number(conn: &mut Conn, series: &'static str) -> Result
         Some(row) => row.int(0),
         None => Err(error::corrupt(conn.place(), &format!("the counter {series} is missing"))),
     }
+}
+
+/// Lets a series go on after `least`.
+pub(crate) async fn raise(conn: &mut Conn, series: &'static str, least: i64) -> Result<(), PortError> {
+    conn.run(RAISE_NUMBER, values![series, least]).await.map(|_| ())
 }
 
 pub(crate) async fn enqueue(conn: &mut Conn, request: &Request, now: Timestamp) -> Result<Enqueued, PortError> {

@@ -42,6 +42,21 @@ impl<E> SqlStore<E> {
         self.writer.close().await;
     }
 
+    /// Begins the numbers of a new store above those that a lost one has left in places that remember
+    /// them: fences in the spokes, runs in the log and in the folders of what was kept. Numbers that are
+    /// larger already stay.
+    pub async fn begin_numbers(&self, fence: Fence, run: RunId, conflict: ConflictId) -> Result<(), PortError> {
+        self.write(move |conn| {
+            Box::pin(async move {
+                for (series, least) in [("fence", fence.0), ("run", run.0), ("conflict", conflict.0)] {
+                    queue::raise(conn, series, least).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Has the engine parse every statement of the store and returns how many there are.
     pub async fn prepare_every_statement(&self) -> Result<usize, PortError> {
         self.write(|conn| {

@@ -119,6 +119,7 @@ pub fn find_snapshot<'a>(list: &'a [SnapshotInfo], text: &str) -> Result<&'a Sna
             let first = list.first().map(|s| when::local(s.meta.at)).unwrap_or_default();
             Failure::new(4, "C1404", format!("there is no snapshot at or before {text}"))
                 .why(format!("the first one was taken {first}"))
+                .next("cathedral snapshot list")
         });
     }
     let upper = text.to_ascii_uppercase();

@@ -172,6 +172,19 @@ impl Output {
     }
 }
 
+/// The document of a command line that could not be read, when `--json` was on it.
+pub fn usage(text: &str) {
+    let what = text.lines().next().unwrap_or_default();
+    let document = serde_json::json!({
+        "schema": "cathedral.error/v1", "generated_at": now(), "error": {
+            "type": "urn:cathedral:error:C1201", "title": safe(what.strip_prefix("error: ").unwrap_or(what)), "status": 2,
+            "detail": safe(text.trim_end()), "code": "C1201", "next": ["cathedral --help"],
+        }, "warnings": [],
+    });
+    // The same goes for a reader that has gone away as for any output.
+    let _ = writeln!(std::io::stdout().lock(), "{document}");
+}
+
 fn paint(on: bool, tint: Tint, text: &str) -> String {
     if !on {
         return text.to_owned();

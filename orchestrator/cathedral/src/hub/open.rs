@@ -10,8 +10,9 @@ use cathedral_engine::{Engine, Options, Ports};
 use cathedral_integrity::{FileLog, LogReader};
 use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
-use cathedral_model::ids::{DestinationName, NodeId, SpokeName};
+use cathedral_model::ids::{ConflictId, DestinationName, Fence, NodeId, RunId, SpokeName};
 use cathedral_model::ports::{Cause, Content, Destination, Env, Ledger, PortError, Progress, Store};
+use cathedral_model::time::Timestamp;
 use cathedral_store::SqliteStore;
 use cathedral_syncers::content::LocalContent;
 use cathedral_syncers::files::FilesSyncer;
@@ -46,6 +47,9 @@ impl Hub {
         let env: Arc<dyn Env> = Arc::new(HubEnv);
         let id = hub_id(&keys, env.as_ref())?;
         let store = open_store(&site).await?;
+        if store.runs(None, 1).await?.is_empty() {
+            begin_numbers(&site, env.now()).await?;
+        }
         let content: Arc<dyn Content> = Arc::new(LocalContent::open(site.state.join("content"))?);
         let vault = Arc::new(open_vault(&site, &env)?);
         let origin = format!("{id}.cathedral/{}", ecosystem.name);
@@ -180,6 +184,19 @@ fn lock(state: &Path) -> Result<File, Failure> {
         }
         Err(TryLockError::Error(e)) => Err(Failure::io(&shown(&path), &e)),
     }
+}
+
+/// A new state database may stand beside what a lost one has left: spokes that know its fences, a log
+/// and kept folders that know its runs. Its numbers begin above those.
+async fn begin_numbers(site: &Site, now: Timestamp) -> Result<(), Failure> {
+    let had_state = site.log()?.is_some_and(|log| log.size() > 0);
+    let (seconds, minutes) = (now.0 / 1_000_000, now.0 / 60_000_000);
+    let least = if had_state { minutes } else { 0 };
+    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
+    if let Some(store) = open {
+        store.begin_numbers(Fence(seconds), RunId(least), ConflictId(least)).await?;
+    }
+    Ok(())
 }
 
 /// The state databases this process has opened, to be closed in order at its end.

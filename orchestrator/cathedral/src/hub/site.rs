@@ -70,6 +70,8 @@ impl Site {
                 "C1301",
                 format!("{name} is not a text file: byte {} is not UTF-8", e.utf8_error().valid_up_to()),
             )
+            .why("a configuration is YAML in UTF-8; nothing was changed")
+            .next("put an earlier version of the file back, or write a new one with cathedral init --stdout")
         })?;
         let lookup = FileLookup { root: root.clone() };
         let checked = cathedral_model::config::check(&text, &name, &lookup, &capabilities());

@@ -48,8 +48,10 @@ impl SyncRun {
         if bad_count > 0 {
             let first = self.spokes.values().find_map(|s| s.failed.as_ref().map(|(_, fault)| fault));
             let refused = spokes.iter().any(|s| s.result == "refused");
-            let synced =
-                spokes.iter().any(|s| matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged"));
+            // The master repository is looked at in every run: of what was asked for by name it is no part.
+            let asked = |s: &&SpokeSummary| self.request.spokes.is_empty() || self.request.spokes.contains(&s.name);
+            let done = |s: &SpokeSummary| matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged");
+            let synced = spokes.iter().filter(asked).any(done);
             if synced && !refused {
                 return (RunResult::Partial, 12);
             }

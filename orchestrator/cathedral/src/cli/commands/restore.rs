@@ -239,6 +239,7 @@ async fn unfinished(hub: &Hub, request: &RestoreRequest) -> Result<Option<RunId>
 fn empty(to: &Path) -> Result<(), Failure> {
     if to.is_symlink() {
         return Err(Failure::new(7, "C1701", format!("{} is a symbolic link; nothing was changed", to.display()))
+            .why("what is restored would land where the link points to")
             .next("name the folder itself"));
     }
     match std::fs::read_dir(to) {
@@ -336,15 +337,16 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
 
 fn report(summary: &RunSummary, to: Option<&Path>, output: &Output) -> Ended {
     let code = if summary.code == 20 { 21 } else { summary.code };
-    data(
-        output,
-        &serde_json::json!({
-            "snapshot": summary.snapshot, "result": summary.result, "restored": summary.restored,
-            "failed": summary.spokes.iter().filter(|s| s.result == "failed").map(|s| serde_json::json!({
-                "spoke": s.name, "why": s.note,
-            })).collect::<Vec<_>>(),
-        }),
-    );
+    let document = serde_json::json!({
+        "snapshot": summary.snapshot, "result": summary.result, "restored": summary.restored,
+        "failed": summary.spokes.iter().filter(|s| s.result == "failed").map(|s| serde_json::json!({
+            "spoke": s.name, "why": s.note,
+        })).collect::<Vec<_>>(),
+    });
+    let is_nothing = code != 0 && summary.error.is_some() && summary.restored.is_empty();
+    if !is_nothing {
+        data(output, &document);
+    }
     let mut table = Table::new(&["PART", "FILES", "SIZE", "CHECKED", "PATH"]);
     for part in &summary.restored {
         let checked = if part.verified { output.symbol("✔ root agrees", "ok root agrees") } else { "not proven" };
@@ -367,9 +369,11 @@ fn report(summary: &RunSummary, to: Option<&Path>, output: &Output) -> Ended {
         });
         output.note(format!("{} restored {place}", output.paint(Tint::Good, output.symbol("●", "ok"))));
     }
-    if code != 0 && summary.error.is_some() && summary.restored.is_empty() {
+    if is_nothing {
         let what = summary.error.clone().unwrap_or_default();
         return Err(Failure::new(code, "C2103", format!("nothing was restored: {}", safe(&what)))
+            .why("no part could be read whole from any destination that was asked")
+            .data(document)
             .next("cathedral verify --level full    says what is damaged and where an intact copy is"));
     }
     Ok(code)

@@ -47,6 +47,7 @@ pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
     let (run, summary) = drive(&hub, "cathedral sync", request).await?;
     bar.finish();
     report(&hub, run, &summary, output);
+    tell_trouble(&hub, &summary, output);
     Ok(summary.code)
 }
 
@@ -145,20 +146,50 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
     };
     let snapshot = summary.snapshot.as_ref().map(|s| format!(", snapshot {}", short(s))).unwrap_or_default();
     output.note(format!("{} run {run}: {words}{snapshot}", output.paint(tint, symbol)));
-    if let Some(error) = &summary.error {
-        output.warn(format!("error: {}", safe(error)));
-        output.warn("  no spoke was changed without a snapshot");
-    }
     if !table.is_empty() && result != RunResult::NothingToDo && !output.quiet {
         table.print(output);
     }
     if result == RunResult::Conflicts {
         output.note(output.paint(Tint::Dim, "next: cathedral conflicts"));
     }
-    if summary.code == 7 {
-        output.note(
-            output
-                .paint(Tint::Dim, &format!("next: cathedral plan, then cathedral sync --yes {}", hub.ecosystem().name)),
-        );
+}
+
+/// Says on stderr what a run did not do, why, and what to do next.
+fn tell_trouble(hub: &Hub, summary: &RunSummary, output: &Output) {
+    let name = &hub.ecosystem().name;
+    let (id, why, next) = match summary.code {
+        0 | 10 | 11 => return,
+        5 => (
+            "C1501",
+            "rights or credentials are missing; nothing of it was changed",
+            "check them, then repeat the command".to_owned(),
+        ),
+        6 => ("C1601", "nothing of it was changed", "cathedral doctor    tries every spoke and destination".to_owned()),
+        7 => (
+            "C1701",
+            "a limit that protects data stopped it; nothing of it was changed",
+            format!("cathedral plan    shows it; cathedral sync --yes {name}    confirms it"),
+        ),
+        20 => (
+            "C2001",
+            "data is not what its name, signature or the log says",
+            "cathedral verify --level full".to_owned(),
+        ),
+        _ if summary.error.is_some() => {
+            ("C2102", "no spoke was changed without a snapshot", "repeat the command when the cause is gone".to_owned())
+        }
+        _ => (
+            "C1002",
+            "the others are done; what is named here is as it was",
+            "repeat the command when the cause is gone".to_owned(),
+        ),
+    };
+    let bad = |result: &str| matches!(result, "failed" | "unreachable" | "refused" | "partial" | "waiting");
+    let spokes = summary.spokes.iter().filter(|s| bad(&s.result));
+    let lines = spokes.map(|s| format!("{} is {}: {}", s.name, s.result, s.note)).chain(summary.error.clone());
+    for line in lines {
+        output.warn(format!("error: {}   [{id}]", safe(&line)));
     }
+    output.warn(format!("  why: {why}"));
+    output.warn(format!("  try: {next}"));
 }

@@ -1,0 +1,86 @@
+//! The journal's format, version 1: journals that a released version wrote are read by every later one.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use cathedral_model::journal::{Journaled, Next, Saga};
+use cathedral_model::restore::RestoreRun;
+use cathedral_model::run::{RunSummary, SyncRun};
+use cathedral_model::time::Timestamp;
+use serde_json::Value;
+
+const VECTORS: &str = include_str!("vectors/journal-v1.json");
+
+fn fold<S: Saga + Default>(journal: &[Journaled]) -> S {
+    journal.iter().fold(S::default(), |state, record| {
+        let event: S::Event = serde_json::from_value(record.event.clone()).unwrap();
+        // Written again, nothing is lost or renamed.
+        assert_eq!(serde_json::to_value(&event).unwrap(), record.event);
+        state.apply(&event).unwrap()
+    })
+}
+
+#[test]
+fn recorded_journals_fold_to_their_summaries() {
+    let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
+    assert_eq!(vectors.len(), 2);
+    for vector in vectors {
+        let journal: Vec<Journaled> = serde_json::from_value(vector["journal"].clone()).unwrap();
+        let expected: RunSummary = serde_json::from_value(vector["summary"].clone()).unwrap();
+        let (summary, next) = match vector["kind"].as_str().unwrap() {
+            "sync" => {
+                let run: SyncRun = fold(&journal);
+                (run.summary(), run.next(Timestamp(0)) == Next::Done)
+            }
+            _ => {
+                let run: RestoreRun = fold(&journal);
+                (run.summary(), run.next(Timestamp(0)) == Next::Done)
+            }
+        };
+        assert_eq!(summary, expected);
+        assert!(next, "a finished journal leaves nothing to do");
+    }
+}
+
+/// Cut anywhere, a journal is a legal state with something left to do.
+#[test]
+fn every_prefix_of_a_journal_goes_on() {
+    let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
+    let journal: Vec<Journaled> = serde_json::from_value(vectors[0]["journal"].clone()).unwrap();
+    for cut in 0..journal.len() {
+        let run: SyncRun = fold(&journal[..cut]);
+        let Next::Do(steps) = run.next(Timestamp(0)) else { panic!("cut at {cut}: nothing to do") };
+        assert!(!steps.is_empty(), "cut at {cut}");
+    }
+}
+
+/// A record that is missing, doubled or out of order is seen.
+#[test]
+fn a_journal_that_was_tampered_with_is_illegal() {
+    let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
+    let journal: Vec<Journaled> = serde_json::from_value(vectors[0]["journal"].clone()).unwrap();
+    let events: Vec<_> = journal.iter().map(|r| serde_json::from_value(r.event.clone()).unwrap()).collect();
+    let legal = |events: &[cathedral_model::run::SyncEvent]| {
+        events.iter().try_fold(SyncRun::default(), |state, event| state.apply(event)).is_ok()
+    };
+    assert!(legal(&events));
+    let kind = |i: usize| journal[i].event["event"].as_str().unwrap().to_owned();
+    for i in 0..events.len() {
+        // Verified and sealed may be told twice without harm; the others order the writes.
+        if matches!(
+            kind(i).as_str(),
+            "started" | "snapshot_begun" | "snapshot_taken" | "snapshot_sealed" | "planned" | "applied" | "announced"
+        ) {
+            let mut doubled = events.clone();
+            doubled.insert(i, events[i].clone());
+            assert!(!legal(&doubled), "{} twice", kind(i));
+        }
+        if matches!(
+            kind(i).as_str(),
+            "started" | "snapshot_begun" | "snapshot_taken" | "snapshot_sealed" | "planned" | "pinned"
+        ) {
+            let mut missing = events.clone();
+            missing.remove(i);
+            assert!(!legal(&missing), "without {}", kind(i));
+        }
+    }
+}
