@@ -13,7 +13,7 @@ use super::members;
 use super::packer::Line;
 use super::snapshots::{self, Loaded};
 use super::{FileCache, Inner, Reader, adopt, index_cache, lock};
-use crate::index::{Kind, Pack};
+use crate::index::{Kind, PLAIN_MAX, Pack};
 use crate::manifest::Part;
 use crate::tree::Piece;
 
@@ -97,6 +97,11 @@ pub(crate) fn begin(
 impl Store {
     /// Stores a chunk once and returns its id.
     pub(crate) fn put(&self, kind: Kind, plain: Vec<u8>) -> Result<Digest, PortError> {
+        // A record that readers refuse must never be written.
+        if plain.len() as u64 > PLAIN_MAX {
+            let message = format!("a chunk of {} bytes is larger than a vault holds", plain.len());
+            return Err(PortError::failed(Cause::Refused, message));
+        }
         let id = self.inner.hashes.id(&plain);
         if self.inner.read_index().has(&id) || !lock(&self.started).insert(id) {
             return Ok(id);
