@@ -44,7 +44,7 @@ async fn every_kind_comes_back_and_is_proven(vault: &dyn Vault) {
 }
 
 async fn nothing_is_visible_before_commit(vault: &dyn Vault) {
-    let writer = vault.begin(&meta(1)).await.expect("begin").ok().expect("new");
+    let writer = vault.begin(&meta(1)).await.expect("begin").expect("new");
     let part = files("one", "A");
     let mut sink = writer.part(&part.key, SpokeKind::Files).expect("part");
     pour(sink.as_mut(), &part.content).expect("pour");
@@ -57,7 +57,7 @@ async fn nothing_is_visible_before_commit(vault: &dyn Vault) {
 async fn the_same_id_is_continued_and_then_returned(vault: &dyn Vault) {
     let part = files("one", "A");
     {
-        let writer = vault.begin(&meta(1)).await.expect("begin").ok().expect("new");
+        let writer = vault.begin(&meta(1)).await.expect("begin").expect("new");
         let mut sink = writer.part(&part.key, SpokeKind::Files).expect("part");
         pour(sink.as_mut(), &part.content).expect("pour");
     }
@@ -71,7 +71,7 @@ async fn an_unchanged_part_is_reused(vault: &dyn Vault) {
     let part = files("one", "A");
     let observed = state(&part.content).digest;
     let first = take(vault, 1, std::slice::from_ref(&part)).await;
-    let writer = vault.begin(&meta(2)).await.expect("begin").ok().expect("new");
+    let writer = vault.begin(&meta(2)).await.expect("begin").expect("new");
     let other = Digest::of(b"other");
     assert!(!writer.reuse(&part.key, SpokeKind::Files, &other).await.expect("reuse"), "read at another digest");
     assert!(!writer.reuse(&part.key, SpokeKind::Git, &observed).await.expect("reuse"), "of another kind");
@@ -86,7 +86,7 @@ async fn an_unchanged_part_is_reused(vault: &dyn Vault) {
 
 async fn git_history_that_is_held_is_not_sent_again(vault: &dyn Vault) {
     take(vault, 1, &[git("two", &[1], b"BASE")]).await;
-    let writer = vault.begin(&meta(2)).await.expect("begin").ok().expect("new");
+    let writer = vault.begin(&meta(2)).await.expect("begin").expect("new");
     let key = git("two", &[1], b"").key;
     let mut sink = writer.part(&key, SpokeKind::Git).expect("part");
     let held = sink.git_held().expect("held");
@@ -120,7 +120,7 @@ async fn roots_follow_from_content_alone(vault: &dyn Vault) {
 }
 
 async fn what_does_not_fit_is_refused(vault: &dyn Vault) {
-    let writer = vault.begin(&meta(1)).await.expect("begin").ok().expect("new");
+    let writer = vault.begin(&meta(1)).await.expect("begin").expect("new");
     let key = files("one", "A").key;
     let mut sink = writer.part(&key, SpokeKind::Files).expect("part");
     assert!(sink.git_refs(&GitRefs::default()).is_err(), "refs into a file tree");
@@ -255,7 +255,7 @@ fn state(content: &Content) -> SideState {
 }
 
 async fn take(vault: &dyn Vault, number: u8, parts: &[Part]) -> SnapshotInfo {
-    let writer = vault.begin(&meta(number)).await.expect("begin").ok().expect("not visible yet");
+    let writer = vault.begin(&meta(number)).await.expect("begin").expect("not visible yet");
     for part in parts {
         let mut sink = writer.part(&part.key, part.content.kind()).expect("part");
         let info = pour(sink.as_mut(), &part.content).expect("pour");
