@@ -46,6 +46,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
+            let failure = failure.complete();
             output.failure(&failure);
             ExitCode::from(failure.code)
         }

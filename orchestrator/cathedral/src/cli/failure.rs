@@ -56,6 +56,33 @@ impl Failure {
         }
     }
 
+    /// Fills in what every message has: a reason and a next step, in general words by the exit code.
+    pub fn complete(mut self) -> Self {
+        let (why, next) = match self.code {
+            2 => ("what was typed does not say enough; nothing was changed", "cathedral help COMMAND"),
+            3 => ("the configuration cannot be used as it is; nothing was changed", "cathedral config validate"),
+            4 => ("nothing of that name is known here", "cathedral status --all"),
+            5 => ("rights, credentials or a key are missing", "cathedral doctor"),
+            6 => ("it did not answer; nothing of it was changed", "cathedral doctor"),
+            7 => {
+                ("it was not confirmed, and it could destroy something", "repeat the command with what is named above")
+            }
+            11 => ("both sides changed the same thing", "cathedral conflicts"),
+            12 => ("the rest is done", "repeat the command"),
+            20 | 21 => ("data is not what its name, signature or log entry says", "cathedral verify --level full"),
+            75 => ("somebody else is at it", "try again in a moment"),
+            _ => (
+                "the message names the cause; what was recorded before stays valid",
+                "repeat the command when the cause is gone",
+            ),
+        };
+        self.why.get_or_insert_with(|| why.to_owned());
+        if self.next.is_empty() {
+            self.next.push(next.to_owned());
+        }
+        self
+    }
+
     pub fn io(what: &str, error: &std::io::Error) -> Self {
         Self::from(PortError::io(what, error))
     }

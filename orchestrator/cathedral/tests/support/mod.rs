@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod eyes;
+pub mod outputs;
 pub mod world;
 
 use std::path::{Path, PathBuf};

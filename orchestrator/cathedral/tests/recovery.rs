@@ -1,0 +1,182 @@
+//! Getting everything back without the hub: with stock tools as the vault's own guide says, and with the
+//! binary, a vault and a key.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::world::git;
+use support::{cathedral, copy, eyes, plain, run, scratch};
+
+/// The demo's ecosystem: every kind of spoke, with real histories.
+struct Demo {
+    _place: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Demo {
+    fn build() -> Self {
+        let place = scratch();
+        let root = place.path().join("demo");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cathedral"));
+        plain(&mut command);
+        run(command.arg("demo").arg(&root).arg("--no-serve"));
+        Self { _place: place, root }
+    }
+
+    fn hub(&self) -> PathBuf {
+        self.root.join("cathedral")
+    }
+
+    fn snapshot(&self) -> String {
+        let list = cathedral(&self.hub(), &["snapshot", "list", "--json"]).expect(0).json();
+        list["data"]["snapshots"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Each repository and where its history really is.
+    fn repositories(&self) -> Vec<(&'static str, PathBuf)> {
+        let spoke = |name: &str| self.root.join("spokes").join(format!("{name}.git"));
+        vec![
+            ("cathedral", self.hub()),
+            ("circuitum99", spoke("circuitum99")),
+            ("tesseract-bridge", spoke("tesseract-bridge")),
+            ("stone-grimoire", spoke("stone-grimoire")),
+            ("cosmogenesis-learning-engine", self.hub().join(".cathedral/git/cosmogenesis-learning-engine.git")),
+        ]
+    }
+}
+
+/// Branches and tags agree, and every commit is there.
+#[track_caller]
+fn assert_repository(name: &str, original: &Path, restored: &Path) {
+    let difference = eyes::difference(&eyes::refs(original), &eyes::refs(restored));
+    assert_eq!(difference, None, "{name}");
+    assert_eq!(eyes::commits(original), eyes::commits(restored), "{name}");
+    git(restored, &["fsck", "--full", "--strict", "--no-progress"]);
+}
+
+#[test]
+fn stock_tools_get_everything_back_as_the_guide_says() {
+    for (tool, ask) in
+        [("dash", "-c"), ("age", "--version"), ("jq", "--version"), ("zstd", "--version"), ("sqlite3", "--version")]
+    {
+        let found = Command::new(tool).arg(ask).arg("true").output();
+        assert!(found.is_ok(), "{tool} is missing: apt-get install dash age jq zstd sqlite3");
+    }
+    let demo = Demo::build();
+    let snapshot = demo.snapshot();
+    // A stranger has a copy of the vault and the key, and nothing else.
+    let elsewhere = demo.root.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    copy(&demo.root.join("vault-copy"), &elsewhere.join("vault"));
+    fs::copy(demo.hub().join(".cathedral/keys/hub.key"), elsewhere.join("hub.key")).unwrap();
+    let guide = fs::read_to_string(elsewhere.join("vault/RECOVERY.md")).unwrap();
+    for line in ["sh recover.sh KEYFILE ", "sh recover.sh KEYFILE SNAPSHOT TARGET", "age -d -i KEYFILE keys/"] {
+        assert!(guide.contains(line), "the guide does not say {line:?}");
+    }
+    let dash = |args: &[&str]| {
+        let mut command = Command::new("dash");
+        plain(&mut command);
+        // Only what the guide names is on the way, and no program of ours.
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(elsewhere.join("vault"));
+        run(command.arg("recover.sh").args(args))
+    };
+    let listed = dash(&["../hub.key"]);
+    assert!(listed.contains(&snapshot), "{listed}");
+    dash(&["../hub.key", &snapshot, "../target"]);
+    let target = elsewhere.join("target");
+    for (name, original) in demo.repositories() {
+        assert_repository(name, &original, &target.join(name).join("hub.git"));
+    }
+    let live = [("hub", demo.hub().join("data")), ("spoke", demo.root.join("apps"))];
+    for (side, folder) in live {
+        let rows = eyes::rows(&target.join("ledger").join(format!("{side}.sqlite")));
+        assert!(rows.len() > 3_000);
+        assert_eq!(eyes::difference(&eyes::rows(&folder.join("ledger.db")), &rows), None, "ledger {side}");
+        let sql = fs::read_to_string(target.join("ledger").join(format!("{side}.sql"))).unwrap();
+        assert!(sql.contains("create table account") || sql.contains("CREATE TABLE account"), "{side}.sql");
+        let files = eyes::files(&target.join("codex").join(side));
+        assert!(files.len() > 60);
+        assert_eq!(eyes::difference(&eyes::files(&folder.join("codex")), &files), None, "codex {side}");
+    }
+    by_hand(&elsewhere.join("vault"), &snapshot);
+}
+
+/// The guide's chapter for those who trust no script.
+fn by_hand(vault: &Path, snapshot: &str) {
+    let sh = |script: &str| {
+        let mut command = Command::new("sh");
+        plain(&mut command);
+        run(command.args(["-ec", script]).current_dir(vault))
+    };
+    sh("age -d -i ../hub.key keys/0001.0.age > ../vault.key");
+    let manifest = sh(&format!("age -d -i ../vault.key snapshots/{snapshot}.age | head -n 1 | jq ."));
+    assert!(manifest.contains(snapshot), "{manifest}");
+    let index = sh(&format!("for i in index/*.age; do age -d -i ../vault.key $i | zstd -dc; done; : {snapshot}"));
+    let chunk = index.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    let chunk = chunk.into_iter().find(|v| v.get("p").is_some() && v.get("o").is_some() && v.get("l").is_some());
+    let chunk = chunk.unwrap_or_else(|| panic!("no line of the index has p, o and l: {index}"));
+    let (o, l) = (chunk["o"].as_u64().unwrap(), chunk["l"].as_u64().unwrap());
+    let pack = chunk["p"].as_str().map_or_else(String::new, str::to_owned);
+    if pack.len() == 64 {
+        let script = format!(
+            "age -d -i ../vault.key packs/{}/{pack}.age | tail -c +$(({o}+1)) | head -c {l} | zstd -dc | wc -c",
+            &pack[..2]
+        );
+        assert!(sh(&script).trim().parse::<u64>().unwrap() > 0);
+    }
+    let damaged = sh("if command -v b3sum > /dev/null; then b3sum packs/*/*.age; fi");
+    for line in damaged.lines() {
+        let (hash, path) = line.split_once("  ").unwrap();
+        assert!(path.contains(hash), "{line}");
+    }
+}
+
+#[test]
+fn a_vault_and_a_key_are_enough_for_the_binary() {
+    let demo = Demo::build();
+    let key = demo.root.join("hub.key");
+    fs::copy(demo.hub().join(".cathedral/keys/hub.key"), &key).unwrap();
+    // What is compared below that lies in the state folder is moved along; then the hub is lost.
+    let state = demo.root.join("lost");
+    fs::rename(demo.hub().join(".cathedral"), &state).unwrap();
+    let from = format!("file:{}", demo.root.join("vault-copy").display());
+    let to = demo.root.join("back");
+    let args = |dry: bool| {
+        let mut args = vec!["restore".to_owned(), "latest".into(), "--offline".into(), "--from".into(), from.clone()];
+        args.extend(["--key-file".into(), key.display().to_string(), "--to".into(), to.display().to_string()]);
+        args.extend(dry.then(|| "--dry-run".into()));
+        args
+    };
+    let run = |dry| {
+        let args = args(dry);
+        cathedral(&demo.root, &args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    run(true).expect(10);
+    assert!(!to.exists());
+    run(false).expect(0);
+    for (name, original) in demo.repositories() {
+        let moved = original.strip_prefix(demo.hub().join(".cathedral")).map(|rest| state.join(rest));
+        assert_repository(name, &moved.unwrap_or(original), &to.join(format!("{name}.git")));
+    }
+    for (end, folder) in [("", demo.hub().join("data")), ("@spoke", demo.root.join("apps"))] {
+        let rows = eyes::rows(&to.join(format!("ledger{end}.db")));
+        assert_eq!(eyes::difference(&eyes::rows(&folder.join("ledger.db")), &rows), None);
+        let files = eyes::files(&to.join(format!("codex{end}")));
+        assert_eq!(eyes::difference(&eyes::files(&folder.join("codex")), &files), None);
+    }
+    assert!(!demo.hub().join(".cathedral").exists(), "a restore without the hub made one");
+    // Another identity opens nothing.
+    let mut other = Command::new("age-keygen");
+    plain(&mut other);
+    support::run(other.arg("-o").arg(demo.root.join("other.key")));
+    let other = demo.root.join("other.key").display().to_string();
+    let ran =
+        cathedral(&demo.root, &["restore", "latest", "--offline", "--from", &from, "--key-file", &other, "--to", "x"]);
+    assert_eq!(ran.code, 5, "{ran:?}");
+    assert!(!demo.root.join("x").exists());
+}
