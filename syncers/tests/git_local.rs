@@ -400,3 +400,102 @@ fn empty_and_unborn_repositories_are_in_sync() {
     assert_eq!(world.store("lib").git(&["symbolic-ref", "HEAD"]), "refs/heads/trunk");
     world.is_quiet(&spoke);
 }
+
+#[test]
+fn an_answer_to_an_older_question_changes_nothing() {
+    let (mut world, lib, spoke) = mirrored();
+    let store = world.store("lib");
+    store.put("main", "a.txt", "HUB\n");
+    lib.put("main", "a.txt", "SPOKE\n");
+    let (plan, _) = world.sync(&spoke);
+    let newer = lib.put("main", "a.txt", "SPOKE AGAIN\n");
+    let (answered, applied) = world.answer(&spoke, &plan.conflicts[0], Answer::Take(Choice::Hub));
+    assert_eq!((answered.settles.len(), answered.conflicts.len(), applied.changes_out), (0, 1, 0));
+    assert_eq!(lib.tip("main"), newer);
+    // People settle it by themselves: the answer has nothing left to do.
+    lib.git(&["fetch", "-q", &store.0.display().to_string(), "main:hub"]);
+    let tree = lib.git(&["rev-parse", "main^{tree}"]);
+    let merged = lib.git(&["commit-tree", &tree, "-p", "main", "-p", "hub", "-m", "by hand"]);
+    lib.git(&["update-ref", "refs/heads/main", &merged]);
+    let (answered, _) = world.answer(&spoke, &plan.conflicts[0], Answer::Take(Choice::Hub));
+    assert_eq!((answered.settles.len(), answered.conflicts.len()), (1, 0));
+    assert_eq!(store.tip("main"), merged);
+}
+
+#[test]
+fn a_policy_of_the_command_line_answers_what_git_cannot_merge() {
+    let (mut world, lib, spoke) = mirrored();
+    let store = world.store("lib");
+    let hub = store.put("main", "a.txt", "HUB\n");
+    lib.commit("main", Some("main"), &[("a.txt", None), ("keep", Some("k\n"))]);
+    let theirs = lib.tip("main");
+    let plan = world.plan(&spoke, vec![]);
+    assert_eq!(plan.conflicts.len(), 1, "deleted against edited");
+    let asked = cathedral_model::plan::PlanContext {
+        run: cathedral_model::ids::RunId(9),
+        base: world.base,
+        directives: vec![],
+        policy: Some(cathedral_model::ecosystem::ConflictPolicy::Hub),
+    };
+    let plan = git_support::now(cathedral_model::ports::Syncer::plan(&world.syncer(), &spoke, &asked)).unwrap();
+    assert_eq!(plan.conflicts, vec![]);
+    world.apply(&spoke, &plan);
+    assert_eq!(lib.text("main", "a.txt"), "HUB");
+    lib.git(&["merge-base", "--is-ancestor", &hub, "main"]);
+    lib.git(&["merge-base", "--is-ancestor", &theirs, "main"]);
+    world.is_quiet(&spoke);
+}
+
+#[test]
+fn a_spoke_with_unsaved_work_is_left_alone_and_named() {
+    let mut world = World::new();
+    let lib = Repo::with_worktree(world.path("lib"));
+    std::fs::write(lib.0.join("a.txt"), "one\n").unwrap();
+    lib.git(&["add", "."]);
+    lib.git(&["commit", "-q", "-m", "start"]);
+    let spoke = mirror(&lib.0.display().to_string());
+    world.sync(&spoke);
+    let mine = world.store("lib").put("main", "b.txt", "b\n");
+    std::fs::write(lib.0.join("a.txt"), "not saved\n").unwrap();
+    let (_, applied) = world.sync(&spoke);
+    assert!(applied.skipped.len() == 1 && applied.skipped[0].why.contains("a.txt"), "{applied:?}");
+    lib.git(&["checkout", "-q", "a.txt"]);
+    let (_, applied) = world.sync(&spoke);
+    assert_eq!((applied.skipped.len(), lib.tip("main")), (0, mine));
+    assert_eq!(std::fs::read_to_string(lib.0.join("b.txt")).unwrap(), "b\n", "the working tree followed");
+    world.is_quiet(&spoke);
+}
+
+#[test]
+fn a_lock_left_by_a_killed_process_does_not_stop_the_store_for_ever() {
+    let (mut world, lib, spoke) = mirrored();
+    let new = lib.put("main", "b.txt", "b\n");
+    let lock = world.store("lib").0.join("refs/heads/main.lock");
+    std::fs::write(&lock, "").unwrap();
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&lock).unwrap().set_modified(hour_ago).unwrap();
+    world.sync(&spoke);
+    assert_eq!(world.store("lib").tip("main"), new);
+    assert!(!lock.exists());
+}
+
+#[test]
+fn a_thousand_refs_without_a_change_are_read_without_children() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    let tip = lib.put("main", "a.txt", "one\n");
+    let lines: String = (0..1_000).map(|i| format!("create refs/heads/b/{i:05} {tip}\n")).collect();
+    lib.git_with(&["update-ref", "--stdin"], lines.as_bytes());
+    lib.git(&["pack-refs", "--all"]);
+    let spoke = mirror(&lib.0.display().to_string());
+    let start = std::time::Instant::now();
+    let (_, applied) = world.sync(&spoke);
+    println!("first sync of 1,001 refs: {:?}", start.elapsed());
+    assert_eq!((applied.changes_in, applied.skipped.len()), (1_001, 0));
+    world.options.interrupt = Some(std::sync::Arc::new(|_, _| panic!("a child process")));
+    let start = std::time::Instant::now();
+    world.observe(&spoke);
+    println!("no change in 1,001 refs: {:?}", start.elapsed());
+    world.options.interrupt = None;
+    world.is_quiet(&spoke);
+}

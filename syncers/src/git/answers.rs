@@ -19,6 +19,11 @@ impl Planner<'_> {
             if self.is_frozen(&peer, &key) {
                 continue;
             }
+            if self.has_moved_on(&peer, &key, &directive.draft) && directive.answer != Answer::Undo {
+                // Half done before a crash, or settled by people: known when everything is decided.
+                self.waiting.push((directive.conflict, peer, key));
+                continue;
+            }
             let done = match &directive.answer {
                 Answer::Undo => self.undo(&peer, &key, directive)?,
                 answer => self.answer(&peer, &key, &directive.draft, answer)?,
@@ -28,6 +33,20 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    fn has_moved_on(&self, peer: &Peer, key: &str, draft: &ConflictDraft) -> bool {
+        let (hub, spoke) = (self.picture.hub.get(key), self.values(peer).get(key));
+        hub != shown(draft.hub.as_ref()).as_ref() || spoke != shown(draft.spoke.as_ref()).as_ref()
+    }
+
+    /// Settles what was answered, and is no question any more although the answer did not fit.
+    pub fn settle_what_waits(&mut self) {
+        for (conflict, peer, key) in std::mem::take(&mut self.waiting) {
+            if !self.conflicts.contains_key(&(peer, key)) {
+                self.settles.push(conflict);
+            }
+        }
     }
 
     fn item_of(&self, item: &str) -> (Peer, String) {
@@ -41,16 +60,6 @@ impl Planner<'_> {
     }
 
     fn answer(&mut self, peer: &Peer, key: &str, draft: &ConflictDraft, answer: &Answer) -> Result<bool, GitError> {
-        let (hub, spoke) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned());
-        if hub == spoke {
-            return Ok(true); // Settled meanwhile, by us before a crash or by people on both sides.
-        }
-        if hub != shown(draft.hub.as_ref()) || spoke != shown(draft.spoke.as_ref()) {
-            // A side moved on: what was answered is not what is asked now, unless it was half done.
-            return Ok(hub.zip(spoke).is_some_and(|(h, s)| {
-                matches!(self.context.store.relation(&h, &s), Relation::Ahead | Relation::Behind)
-            }) && Self::shape(key) == Shape::Branch);
-        }
         match answer {
             Answer::Take(Choice::Hub) => self.take(peer, key, Side::Hub, "a person chose the hub's side"),
             Answer::Take(Choice::Spoke) => self.take(peer, key, Side::Spoke, "a person chose the spoke's side"),

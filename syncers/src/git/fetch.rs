@@ -7,7 +7,7 @@ use super::check;
 use super::failure::GitError;
 use super::object::Oid;
 use super::refs::{Listing, Values};
-use super::store::{RefChange, Relation, Store};
+use super::store::{RefChange, Relation, Store, UNSYNCED_REFS};
 use super::url::Remote;
 
 /// Under this prefix fetched refs wait for the checks.
@@ -141,6 +141,8 @@ impl Fetch<'_> {
             .remote(self.remote)
             .config("fetch.fsckObjects=true")
             .config("transfer.fsckObjects=true")
+            // What is in quarantine is fetched again after a crash.
+            .config(UNSYNCED_REFS)
             .config("fetch.showForcedUpdates=false")
             .config("fetch.recurseSubmodules=false");
         for id in self.allow.iter().filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric())) {

@@ -51,6 +51,8 @@ pub struct Planner<'a> {
     pub decided: BTreeSet<(Peer, String)>,
     pub moves: BTreeSet<String>,
     pub settles: Vec<ConflictId>,
+    /// Answers that no longer fit.
+    pub waiting: Vec<(ConflictId, Peer, String)>,
     merges: BTreeMap<(Oid, Oid), Merged>,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Planner<'a> {
             decided: BTreeSet::new(),
             moves: BTreeSet::new(),
             settles: Vec::new(),
+            waiting: Vec::new(),
             merges: BTreeMap::new(),
         }
     }
@@ -94,6 +97,7 @@ impl<'a> Planner<'a> {
                 self.settle_refs()?;
             }
         }
+        self.settle_what_waits();
         let guards =
             guard::guards(&self.facts.hub, &self.facts.spoke, &self.base, self.context.detail.refs.max_vanish_percent);
         let writes = self.writes();
