@@ -72,7 +72,7 @@ pub(crate) async fn drive<S: Saga + Default>(
             .map_err(|e| PortError::Corrupt(format!("journal of run {} at {}: {e}", claim.run, record.seq)))?;
         state = state.apply(&event).map_err(|e| corrupt(&claim, &e))?;
     }
-    let mut running: FuturesUnordered<oneshot::Receiver<(S::Step, StepResult<S::Event>)>> = FuturesUnordered::new();
+    let mut running: Running<S> = FuturesUnordered::new();
     let mut begun: BTreeSet<S::Step> = BTreeSet::new();
     let outcome = loop {
         match state.next(env.now()) {
@@ -126,6 +126,9 @@ pub(crate) async fn drive<S: Saga + Default>(
 }
 
 type StepResult<E> = Result<Vec<Outcome<E>>, PortError>;
+
+/// Steps that were begun; each gives itself back with its result.
+type Running<S> = FuturesUnordered<oneshot::Receiver<(<S as Saga>::Step, StepResult<<S as Saga>::Event>)>>;
 
 fn spawn<S: Saga>(
     env: &Arc<dyn Env>,

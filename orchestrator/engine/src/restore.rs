@@ -41,7 +41,7 @@ impl RestorePerformer {
         Outcome::of(RestoreEvent { at: self.engine.ports.env.now(), what })
     }
 
-    fn part<'a>(state: &'a RestoreRun, index: usize) -> Result<(&'a RestoreRequest, &'a RestorePart), PortError> {
+    fn part(state: &RestoreRun, index: usize) -> Result<(&RestoreRequest, &RestorePart), PortError> {
         let request = state.request.as_ref().ok_or_else(|| PortError::permanent("restore has not started"))?;
         let part = request.parts.get(index).ok_or_else(|| PortError::permanent("restore has no such part"))?;
         Ok((request, part))
