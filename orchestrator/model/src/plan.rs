@@ -152,9 +152,8 @@ impl SpokePlan {
 
 /// What an apply did, after reading back.
 ///
-/// A side that holds anything besides what was planned for and what the plan wrote was changed by
-/// somebody else meanwhile. That must not pass for settled: it is listed in `skipped`, and the next run
-/// plans again.
+/// The states may hold what somebody else wrote meanwhile: a spoke counts as settled only when planning
+/// it once more finds nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// Both sides as read back.

@@ -12,6 +12,7 @@ impl Rng {
     }
 
     /// Returns the next 64 bits.
+    #[expect(clippy::should_implement_trait, reason = "a stream without an end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -2,7 +2,7 @@
 
 use cathedral_model::event::NewEvent;
 use cathedral_model::ids::{NodeId, SpokeName};
-use cathedral_model::observation::{Digests, SpokeMemory};
+use cathedral_model::observation::SpokeMemory;
 use cathedral_model::plan::{Answer, PlanContext, SpokePlan};
 use cathedral_model::ports::store::{Claim, Effect};
 use cathedral_model::ports::{Cause, PortError, env::Update};
@@ -79,11 +79,12 @@ impl SyncPerformer {
         // An unreturned lease ends by itself.
         let _ = ports.store.unlease(&resource, &holder).await;
         let applied = applied?;
-        let complete = applied.skipped.is_empty();
+        // What was read back may hold more than this plan wrote: somebody may have changed another item
+        // meanwhile. Only the verification, which plans once more, may call the spoke settled.
         let memory = SpokeMemory {
             base: Some(applied.base),
-            settled: complete.then_some(Digests { hub: applied.hub.digest, spoke: applied.spoke.digest }),
-            complete,
+            settled: None,
+            complete: false,
             hub_position: applied.hub.position.clone(),
             spoke_position: applied.spoke.position.clone(),
         };

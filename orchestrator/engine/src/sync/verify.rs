@@ -1,8 +1,11 @@
 //! Phase four: read everything again and compare with what the run left behind.
 
+use std::collections::BTreeSet;
+
 use cathedral_model::ecosystem::DataSync;
 use cathedral_model::ids::SpokeName;
 use cathedral_model::observation::{Digests, SpokeMemory};
+use cathedral_model::plan::{ConflictDraft, PlanContext};
 use cathedral_model::ports::store::Effect;
 use cathedral_model::ports::{PortError, env::Update};
 use cathedral_model::run::{MAX_ROUNDS, SyncRun, What};
@@ -36,14 +39,49 @@ impl SyncPerformer {
             let effect = Effect::Remember { spoke: name.clone(), memory };
             return Ok(vec![self.event(verified(true, "")).effect(effect)]);
         }
-        if left == Some(seen.digests()) {
-            return Ok(vec![self.event(verified(true, ""))]);
+        let Some(applied) = &progress.applied else {
+            // It was not to be touched; another spoke's change may have reached the hub's copy it shares.
+            if left == Some(seen.digests()) || state.rounds >= MAX_ROUNDS {
+                return Ok(vec![self.event(verified(true, ""))]);
+            }
+            return Ok(vec![self.event(What::Stirred { spoke: name.clone(), observation: seen })]);
+        };
+        // Settled means: planned once more, from what is agreed now, there is nothing to do and nothing new
+        // in dispute. A digest alone could hold somebody else's change.
+        let context =
+            PlanContext { run: state.run, base: Some(applied.base), directives: vec![], policy: state.request.policy };
+        let again = self.engine.patiently(|| syncer.plan(&spoke, &context)).await?;
+        let known = self.load_plan(state, name)?.conflicts;
+        let settled = again.actions.is_empty() && disputes(&again.conflicts) == disputes(&known);
+        let memory = SpokeMemory {
+            base: Some(applied.base),
+            settled: settled.then_some(again.expected),
+            complete: settled,
+            hub_position: seen.hub.position.clone(),
+            spoke_position: seen.spoke.position.clone(),
+        };
+        let effect = Effect::Remember { spoke: name.clone(), memory };
+        if settled && applied.skipped.is_empty() {
+            return Ok(vec![self.event(verified(true, "")).effect(effect)]);
         }
-        // A conflict-free apply that skipped items did not leave what it wanted: that is said already.
-        let incomplete = progress.applied.as_ref().is_some_and(|a| !a.skipped.is_empty());
-        if state.rounds < MAX_ROUNDS && !incomplete {
+        // What an apply has skipped is told already, and left for the next run.
+        if !applied.skipped.is_empty() {
+            return Ok(vec![self.event(verified(settled, "some items are left for the next run")).effect(effect)]);
+        }
+        if state.rounds < MAX_ROUNDS {
             return Ok(vec![self.event(What::Stirred { spoke: name.clone(), observation: seen })]);
         }
-        Ok(vec![self.event(verified(false, "it changed again while it was synced; the next run continues"))])
+        let note = "it changed again while it was synced; the next run continues";
+        Ok(vec![self.event(verified(false, note)).effect(effect)])
     }
+}
+
+/// What is in dispute, and the values both sides hold of it.
+fn disputes(drafts: &[ConflictDraft]) -> BTreeSet<(&str, Option<&str>, Option<&str>)> {
+    drafts
+        .iter()
+        .map(|d| {
+            (d.item.as_str(), d.hub.as_ref().map(|v| v.shown.as_str()), d.spoke.as_ref().map(|v| v.shown.as_str()))
+        })
+        .collect()
 }

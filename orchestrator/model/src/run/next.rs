@@ -4,7 +4,6 @@ use super::{Declared, Phase, Seen, SnapshotProgress, SnapshotTaken, SpokeProgres
 use crate::ecosystem::DataSync;
 use crate::ids::SpokeName;
 use crate::journal::{IllegalTransition, Next};
-use crate::observation::Digests;
 use crate::snapshot::{part_digest, parts_of};
 
 /// A spoke that keeps moving is left for the next run after this many snapshots.
@@ -278,10 +277,11 @@ fn spoke_event(mut spoke: SpokeProgress, what: &What, sealed: bool) -> Option<Sp
     match what {
         What::Stirred { observation, .. } if sealed => {
             if let Some(applied) = spoke.applied.take() {
-                spoke.declared.settled = Some(Digests { hub: applied.hub.digest, spoke: applied.spoke.digest });
                 spoke.declared.answered.clear();
                 spoke.earlier = (spoke.earlier.0 + applied.changes_in, spoke.earlier.1 + applied.changes_out);
             }
+            // What an apply read back may already hold what stirred it: nothing counts as settled.
+            spoke.declared.settled = None;
             spoke.observed = Some(observation.clone());
             spoke.planned = None;
             spoke.pinned = false;

@@ -17,6 +17,9 @@ use cathedral_model::snapshot::{
 
 use super::lock;
 
+/// Rows by key.
+type Rows = Vec<(Vec<u8>, Vec<Value>)>;
+
 /// What a part consists of.
 #[derive(Clone, Debug, Default)]
 struct Part {
@@ -24,7 +27,7 @@ struct Part {
     refs: GitRefs,
     packs: Vec<(Vec<String>, Vec<u8>)>,
     schema: Option<DatabaseSchema>,
-    tables: Vec<(TableInfo, Vec<(Vec<u8>, Vec<Value>)>)>,
+    tables: Vec<(TableInfo, Rows)>,
     skipped: Vec<String>,
 }
 

@@ -36,8 +36,6 @@ pub enum Bug {
     BlindPush,
     /// Messages leave before the record they belong to.
     AnnounceEarly,
-    /// Remotes are written under a fence that is no longer the newest.
-    IgnoreFence,
     /// The merge base is not remembered after an apply.
     ForgetBase,
 }

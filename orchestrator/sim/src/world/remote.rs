@@ -61,9 +61,6 @@ struct Payload {
     writes: Vec<Write>,
     base: Map,
     old_base: Map,
-    /// Both sides as planned for.
-    seen_hub: Map,
-    seen_spoke: Map,
 }
 
 /// A syncer over the world's spokes.
@@ -200,11 +197,8 @@ impl RemoteSyncer {
         if current == write.to {
             return Ok(None);
         }
-        if fence < newest && self.shared.bug != Bug::IgnoreFence {
-            return Err(PortError::Fenced(spoke.to_string()));
-        }
         if fence < newest {
-            state.violations.push(format!("fence: {spoke} was written under {fence} after {newest}"));
+            return Err(PortError::Fenced(spoke.to_string()));
         }
         if current != write.expect && self.shared.bug != Bug::BlindPush {
             return Ok(Some(Skipped { target: write.key.clone(), why: "it moved on".into() }));
@@ -247,13 +241,7 @@ impl Syncer for RemoteSyncer {
             Some(id) => read(&self.shared.content.get(id)?)?,
             None => Map::new(),
         };
-        let payload = Payload {
-            writes: vec![],
-            base: old_base.clone(),
-            old_base,
-            seen_hub: pair.hub.clone(),
-            seen_spoke: pair.spoke.clone(),
-        };
+        let payload = Payload { writes: vec![], base: old_base.clone(), old_base };
         let mut planner = Planner { pair: &pair, payload, conflicts: vec![], settles: vec![] };
         let mut keys: BTreeSet<String> = pair.hub.keys().chain(pair.spoke.keys()).cloned().collect();
         keys.extend(planner.payload.old_base.keys().cloned());
@@ -314,23 +302,10 @@ impl Syncer for RemoteSyncer {
                 skipped.push(skip);
             }
         }
-        // Read back: what the sides hold is what is reported, whatever was written.
+        // Read back: what the sides hold is what is reported, also what others wrote meanwhile.
         self.shared.gate(self.hub, format!("read back {}", spoke.name)).await?;
         let pair = self.pair(&spoke.name);
         let (changes_in, changes_out) = plan.changes();
-        // Whatever else is there now was written by others since: it must not pass for settled.
-        for side in [Side::Hub, Side::Spoke] {
-            let mut wanted = if side == Side::Hub { payload.seen_hub.clone() } else { payload.seen_spoke.clone() };
-            for write in payload.writes.iter().filter(|w| w.side == side) {
-                match write.to {
-                    Some(to) => wanted.insert(write.key.clone(), to),
-                    None => wanted.remove(&write.key),
-                };
-            }
-            if wanted != *pair.side(side) && skipped.is_empty() {
-                skipped.push(Skipped { target: spoke.name.to_string(), why: "it changed while it was synced".into() });
-            }
-        }
         Ok(Applied {
             hub: state(&pair.hub),
             spoke: state(&pair.spoke),
