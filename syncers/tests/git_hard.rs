@@ -82,7 +82,7 @@ fn survives(make: fn() -> (World, Repo, Spoke, SpokePlan), replan: bool) {
             now(syncer.pin(&spoke, &plan, run)).is_err() || now(syncer.apply(&spoke, &plan, run, Fence(1))).is_err();
         world.options.interrupt = None;
         if !stopped {
-            assert!(stop_at > 10, "the sweep has seen the whole apply");
+            assert!(stop_at > 5, "the sweep has seen the whole apply");
             break;
         }
         let plan = if replan { world.plan(&spoke, vec![]) } else { plan.clone() };
