@@ -105,6 +105,3 @@ fn start_log(verbose: u8) {
     // A second subscriber can only come from a test in the same process.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
 }
-
-/// Commands as they were parsed, for those that run without a hub.
-pub(crate) type Parsed = Command;

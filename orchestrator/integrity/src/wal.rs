@@ -168,8 +168,12 @@ impl Wal {
         disk::make_dirs(&dir)?;
         let path = dir.join(format!("{first:020}"));
         let open = || -> io::Result<File> {
-            let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
-            file.sync_all()?;
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            // A log that is only opened is not written to: an empty segment stays as it is.
+            if file.metadata()?.len() > 0 {
+                file.set_len(0)?;
+                file.sync_all()?;
+            }
             Ok(file)
         };
         let file = open().map_err(|e| LogError::io(&path, e))?;

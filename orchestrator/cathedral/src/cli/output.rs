@@ -89,10 +89,6 @@ impl Output {
         if self.unicode { symbol } else { plain }
     }
 
-    pub fn is_unicode(&self) -> bool {
-        self.unicode
-    }
-
     pub fn paint(&self, tint: Tint, text: &str) -> String {
         paint(self.color_out, tint, text)
     }

@@ -67,7 +67,7 @@ impl Scene {
         edit(&hub.join("notes.txt"), "second", "second, seen from the hub")?;
         edit(&app.join("notes.txt"), "sixth", "sixth, seen from the app")?;
         write(&hub.join("leaves/09/leaf-061.md"), b"# Leaf 61\n\nWritten at the hub.\n")?;
-        write(&app.join("pictures/spire.bin"), &(0..9_000_u32).map(|i| (i * i >> 5) as u8).collect::<Vec<_>>())?;
+        write(&app.join("pictures/spire.bin"), &(0..9_000_u32).map(|i| ((i * i) >> 5) as u8).collect::<Vec<_>>())?;
         fs::remove_file(app.join("leaves/01/leaf-001.md")).map_err(|e| Failure::io("leaf-001.md", &e))?;
         // The same line, differently.
         edit(&hub.join("motto.txt"), "given back", "given away")?;

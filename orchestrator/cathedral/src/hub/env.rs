@@ -53,8 +53,10 @@ mod failpoint {
         let n = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
         let stop = wanted.to_str().and_then(|w| w.parse::<u64>().ok()) == Some(n);
         let _ = writeln!(std::io::stderr(), "failpoint {n} {point}{}", if stop { " stop" } else { "" });
-        while stop {
-            std::thread::park();
+        if stop {
+            loop {
+                std::thread::park();
+            }
         }
     }
 }

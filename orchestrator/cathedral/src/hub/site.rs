@@ -100,9 +100,14 @@ pub fn prepare_state(state: &Path) -> Result<(), Failure> {
         builder.create(&path).map_err(|e| Failure::io(&shown(&path), &e))?;
     }
     // The folder may have come with a checkout, with wider rights.
-    let private = fs::Permissions::from_mode(0o700);
-    fs::set_permissions(state, private.clone()).map_err(|e| Failure::io(&shown(state), &e))?;
-    fs::set_permissions(state.join("keys"), private).map_err(|e| Failure::io(&shown(state), &e))?;
+    for folder in [state.to_path_buf(), state.join("keys")] {
+        let mode = fs::metadata(&folder).map_err(|e| Failure::io(&shown(&folder), &e))?.permissions().mode() & 0o777;
+        // A command that has nothing to write touches nothing, not even a time.
+        if mode != 0o700 {
+            let private = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(&folder, private).map_err(|e| Failure::io(&shown(&folder), &e))?;
+        }
+    }
     let ignore = state.join(".gitignore");
     if !ignore.exists() {
         let text = "# State, keys and snapshots of this hub; only the configuration belongs into git.\n*\n!integration-config.yaml\n";

@@ -52,9 +52,7 @@ pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Glob
         number(found.databases.len(), "database", "databases"),
         number(found.folders.len(), "folder", "folders"),
     ));
-    if let Err(failure) = site {
-        return Err(failure);
-    }
+    site?;
     output.note(output.paint(
         Tint::Dim,
         "next: look it over, then `cathedral plan` shows what a sync would do, and `cathedral sync` does it",
