@@ -126,7 +126,15 @@ pub(super) fn decide<'a>(input: &Input<'a>, merge: &mut dyn MergeContent) -> Vec
 
 fn slots<'a>(input: &Input<'a>) -> Vec<Slot<'a>> {
     let trees = [input.base, Some(input.hub.tree), Some(input.spoke.tree)];
-    let paths: BTreeSet<&[u8]> = trees.iter().flatten().flat_map(|tree| tree.keys().map(Vec::as_slice)).collect();
+    // An answer that removed a path everywhere can be taken back, too: the path is then in no tree.
+    let taken_back = input.decisions.iter().filter(|(_, decision)| matches!(decision, Decision::Restore(_)));
+    // So may its folders be.
+    let taken_back = taken_back.flat_map(|(path, _)| {
+        let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+        ends.chain([path.len()]).map(|end| &path[..end])
+    });
+    let there = trees.iter().flatten().flat_map(|tree| tree.keys().map(Vec::as_slice));
+    let paths: BTreeSet<&[u8]> = there.chain(taken_back).collect();
     paths
         .into_iter()
         .map(|path| Slot {

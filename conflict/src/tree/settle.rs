@@ -2,7 +2,7 @@
 //! where something inside stays or comes.
 
 use super::local::{Cover, Slot, below, is_within};
-use super::{Decision, Input, Kind, Node};
+use super::{Body, Decision, Input, Kind, Node, Triple};
 use crate::conflict::Side;
 use crate::resolver::Policy;
 
@@ -63,6 +63,10 @@ fn fits(slot: &Slot<'_>, needed: [bool; 2]) -> bool {
 fn repair(input: &Input<'_>, slots: &mut [Slot<'_>], index: usize, needed: [bool; 2]) -> bool {
     let slot = &mut slots[index];
     let from = slot.from.clone();
+    if from == Triple::default() {
+        slot.agree(Some(Node { body: Body::Dir, mode: None }), "comes back: something inside comes back");
+        return false;
+    }
     let removed = [Side::Hub, Side::Spoke].into_iter().all(|side| slot.after(side).is_none());
     let dir = [&from.hub, &from.spoke].into_iter().flatten().find(|node| node.is_dir()).cloned();
     let in_the_way = [&from.hub, &from.spoke].into_iter().flatten().any(|node| !node.is_dir());

@@ -325,6 +325,25 @@ fn an_answer_can_be_taken_back() {
     assert_eq!(kinds(&after.plan(&mut Never)), [("a".to_owned(), Kind::Update)], "and it is in dispute again");
 }
 
+#[test]
+fn an_answer_that_removed_a_path_can_be_taken_back() {
+    for path in ["a", "d/b"] {
+        let mut world = World::new(Some(Tree::new()), Tree::new(), Tree::new());
+        let sides = Triple { base: Some(file(1)), hub: None, spoke: Some(file(3)) };
+        world.decisions.insert(path.into(), Decision::Restore(Box::new(sides.clone())));
+        let plan = world.plan(&mut Never);
+        assert_eq!(plan.carried, [path.as_bytes().to_vec()]);
+        assert_eq!(
+            (plan.disputes[0].sides.clone(), kinds(&plan)),
+            (sides, vec![(path.to_owned(), Kind::DeleteUpdate)])
+        );
+        let after = world.after(&plan);
+        assert_eq!((after.hub.get(path.as_bytes()), after.spoke.get(path.as_bytes())), (None, Some(&file(3))));
+        let parent = path.split_once('/').map(|(parent, _)| parent.as_bytes());
+        assert!(parent.is_none_or(|parent| after.spoke.contains_key(parent)), "a file without its folder");
+    }
+}
+
 fn any_path() -> impl Strategy<Value = Vec<u8>> {
     let name = || prop::sample::select(vec!["a", "a-", "b", "b0"]);
     prop::collection::vec(name(), 1..4).prop_map(|parts| parts.join("/").into_bytes())
