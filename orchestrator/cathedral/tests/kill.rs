@@ -54,3 +54,13 @@ fn snapshot_create_killed_at_every_point_goes_on() {
     let trial = Trial::new(Kind::Snapshot);
     trial.every_point(8);
 }
+
+/// While one command works, another one on the same folder is told to come again, and looking is possible.
+#[test]
+fn a_second_command_meanwhile_is_told_to_come_again() {
+    let trial = Trial::new(Kind::Sync);
+    trial.meanwhile(&["status"], 0);
+    for args in [&["sync"][..], &["snapshot", "create"], &["plan"], &["restore", "latest", "--to", "../x"]] {
+        trial.meanwhile(args, 75);
+    }
+}

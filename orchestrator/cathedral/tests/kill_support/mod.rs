@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, panic};
 
 use crate::support::eyes::{self, Lines, Versions};
+use crate::support::outputs::refused;
 use crate::support::{Ran, command, scratch, world::World};
 
 /// Which command is killed.
@@ -182,6 +183,29 @@ impl Trial {
         assert!(again.code == self.code || done, "the command again: {}\n{}", again.out, again.err);
         self.look_at_end(&world);
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Runs another command while the first one stands right before it changes a side.
+    pub fn meanwhile(&self, args: &[&str], code: i32) {
+        let world = self.base.copy(&self.place.path().join(format!("meanwhile-{}", args.join("-").replace('/', "-"))));
+        let sealed = self.points.iter().position(|p| p.ends_with(":snapshot_sealed")).unwrap() + 1;
+        let mut child = self.command(&world);
+        let child = child.env("CATHEDRAL_STOP_AT", sealed.to_string()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        while !said.ends_with(" stop\n") {
+            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended: {said}");
+        }
+        if code == 0 {
+            world.cathedral(args).expect(0);
+        } else {
+            refused(&world, args, code);
+        }
+        assert_eq!(eyes::difference(&self.before_sides, &eyes::sides(&world)), None);
+        kill(&mut child, false, &said);
+        let again = self.command(&world).output().unwrap();
+        assert_eq!(again.status.code(), Some(self.code));
     }
 
     /// Runs the command until it is killed (or, in a second life, has ended before).
