@@ -1,0 +1,293 @@
+//! Deciding conflicts: both sides become equal, the other side stays recoverable, and it can be undone.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+use support::eyes::{self, Lines};
+use support::world::{World, git, write};
+use support::{Ran, cathedral, copy, plain, run, scratch};
+
+/// The demo after its second sync: five conflicts wait, of every kind.
+struct Demo {
+    _place: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Demo {
+    fn build() -> Self {
+        let place = scratch();
+        let root = place.path().join("demo");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cathedral"));
+        plain(&mut command);
+        run(command.arg("demo").arg(&root));
+        Self { _place: place, root }
+    }
+
+    fn hub(&self) -> PathBuf {
+        self.root.join("cathedral")
+    }
+
+    fn file(&self, side: &str, name: &str) -> PathBuf {
+        let folder = if side == "hub" { self.hub().join("data/codex") } else { self.root.join("apps/codex") };
+        folder.join(name)
+    }
+
+    fn ledger(&self, side: &str) -> PathBuf {
+        let folder = if side == "hub" { self.hub().join("data") } else { self.root.join("apps") };
+        folder.join("ledger.db")
+    }
+
+    fn cathedral(&self, args: &[&str]) -> Ran {
+        cathedral(&self.hub(), args)
+    }
+
+    /// The id of the conflict at a place.
+    #[track_caller]
+    fn id(&self, place: &str) -> String {
+        let list = self.cathedral(&["conflicts", "--json"]).json();
+        let list = list["data"]["conflicts"].as_array().unwrap();
+        let found = list.iter().find(|c| c["where"].as_str().unwrap().contains(place));
+        found.unwrap_or_else(|| panic!("no conflict at {place}: {list:#?}"))["id"].to_string()
+    }
+
+    #[track_caller]
+    fn state_of(&self, id: &str) -> Value {
+        let shown = self.cathedral(&["conflicts", "show", id, "--json"]).expect(0).json();
+        shown["data"]["conflict"]["state"].clone()
+    }
+
+    /// What one conflict is about, as both sides hold it.
+    fn both(&self, place: &str) -> (String, String) {
+        let one = |side: &str| match place {
+            "motto.txt" | "obsolete.txt" => {
+                fs::read_to_string(self.file(side, place)).unwrap_or_else(|_| "nothing".into())
+            }
+            "entry[2000]" | "entry[2500]" => {
+                let rows = eyes::rows(&self.ledger(side));
+                let start = format!("entry: Integer({})|", &place[6..10]);
+                rows.into_iter().find(|r| r.starts_with(&start)).unwrap_or_else(|| "nothing".into())
+            }
+            "shared path" if side == "hub" => {
+                fs::read_to_string(self.hub().join("shared/archetypes/archetypes.yaml")).unwrap()
+            }
+            "shared path" => {
+                git(&self.root.join("spokes/stone-grimoire.git"), &["show", "main:shared/archetypes.yaml"]) + "\n"
+            }
+            other => panic!("{other}"),
+        };
+        (one("hub"), one("spoke"))
+    }
+
+    fn everything(&self) -> Lines {
+        let mut out = Lines::new();
+        for side in ["hub", "spoke"] {
+            out.extend(eyes::rows(&self.ledger(side)).into_iter().map(|l| format!("{side} {l}")));
+            let files = eyes::files(self.file(side, "x").parent().unwrap());
+            out.extend(files.into_iter().map(|l| format!("{side} {l}")));
+        }
+        out
+    }
+
+    /// A side's version is still in some snapshot.
+    #[track_caller]
+    fn assert_recoverable(&self, name: &str, text: &str, to: &str) {
+        let list = self.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+        let mut found = false;
+        for (n, snapshot) in list["data"]["snapshots"].as_array().unwrap().iter().enumerate() {
+            for part in [name.to_owned(), format!("{name}@spoke")] {
+                let folder = self.root.join(format!("{to}-{n}-{}", part.len()));
+                let id = snapshot["id"].as_str().unwrap();
+                let ran = self.cathedral(&["restore", id, &part, "--to", &folder.display().to_string()]);
+                if ran.code == 0 {
+                    let databases = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path());
+                    let mut databases = databases.filter(|p| p.extension().is_some_and(|e| e == "db"));
+                    found |= databases.any(|db| eyes::rows(&db).contains(text));
+                    found |= eyes::contents(&folder).contains(text.as_bytes());
+                    found |= fs::read_dir(&folder).unwrap().any(|e| {
+                        let path = e.unwrap().path();
+                        path.extension().is_some_and(|e| e == "git")
+                            && git(&path, &["show", "main:shared/archetypes.yaml"]) == text.trim_end()
+                    });
+                }
+                if found {
+                    return;
+                }
+            }
+        }
+        panic!("{name}: nowhere {text:?}");
+    }
+
+    #[track_caller]
+    fn assert_quiet(&self) {
+        let document = self.cathedral(&["sync", "--json"]).json();
+        let spokes = document["data"]["spokes"].as_array().unwrap();
+        let changed = spokes.iter().map(|s| s["changes_in"].as_u64().unwrap() + s["changes_out"].as_u64().unwrap());
+        assert_eq!(changed.sum::<u64>(), 0, "{document:#}");
+        assert!(document["data"]["snapshot"].is_null(), "{document:#}");
+    }
+}
+
+const PLACES: [&str; 5] = ["motto.txt", "obsolete.txt", "entry[2000]", "entry[2500]", "shared path"];
+
+/// Each conflict of the demo: take a side, look, undo, look, take the other side.
+#[test]
+fn a_side_is_taken_undone_and_the_other_taken() {
+    let demo = Demo::build();
+    for place in PLACES {
+        let id = demo.id(place);
+        let before = demo.both(place);
+        let around = demo.everything();
+        assert_ne!(before.0, before.1, "{place}");
+        for take in ["hub", "spoke"] {
+            let ran = demo.cathedral(&["conflicts", "resolve", &id, "--take", take]);
+            assert_eq!(ran.code, 0, "{place} --take {take}: {ran:?}");
+            let after = demo.both(place);
+            let wanted = if take == "hub" { &before.0 } else { &before.1 };
+            if place == "shared path" {
+                // Beside the disputed value the folder had changes that merge.
+                assert_eq!(after.0, after.1, "{place} --take {take}");
+                assert!(after.0.contains(if take == "hub" { "rhombus" } else { "cube" }), "{after:?}");
+            } else {
+                assert_eq!(&after.0, wanted, "{place} --take {take}: the hub");
+                assert_eq!(&after.1, wanted, "{place} --take {take}: the spoke");
+            }
+            assert_eq!(demo.state_of(&id), "settled");
+            demo.assert_quiet();
+            let ran = demo.cathedral(&["conflicts", "undo", &id]);
+            assert_eq!(ran.code, 0, "{place} undo: {ran:?}");
+            assert_eq!(demo.both(place), before, "{place} undone");
+            assert_eq!(eyes::difference(&around, &demo.everything()), None, "{place} undone: something else moved");
+            assert_eq!(demo.state_of(&id), "open");
+            demo.assert_quiet();
+        }
+    }
+    for place in PLACES {
+        let id = demo.id(place);
+        demo.cathedral(&["conflicts", "resolve", &id, "--take", "spoke"]).expect(0);
+    }
+    demo.cathedral(&["conflicts"]).expect(0);
+    demo.cathedral(&["sync"]).expect(0);
+    assert_eq!(eyes::files(&demo.hub().join("data/codex")), eyes::files(&demo.root.join("apps/codex")));
+    assert_eq!(eyes::rows(&demo.ledger("hub")), eyes::rows(&demo.ledger("spoke")));
+    demo.cathedral(&["log", "audit"]).expect(0);
+    demo.cathedral(&["verify", "--level", "full"]).expect(0);
+}
+
+/// What was not taken can be had back from a snapshot.
+#[test]
+fn the_side_not_taken_stays_recoverable() {
+    let demo = Demo::build();
+    let spoke_of = BTreeMap::from([
+        ("motto.txt", "codex"),
+        ("obsolete.txt", "codex"),
+        ("entry[2000]", "ledger"),
+        ("entry[2500]", "ledger"),
+        ("shared path", "stone-grimoire"),
+    ]);
+    let before: Vec<_> = PLACES.iter().map(|place| demo.both(place)).collect();
+    for place in PLACES {
+        demo.cathedral(&["conflicts", "resolve", &demo.id(place), "--take", "hub"]).expect(0);
+    }
+    for (n, place) in PLACES.iter().enumerate() {
+        demo.assert_recoverable(spoke_of[place], &before[n].1, &format!("r{n}"));
+    }
+}
+
+/// Answers in other forms: a suggestion, single fields, a file.
+#[test]
+fn suggestions_fields_and_files_are_taken() {
+    let demo = Demo::build();
+    let taken = |id: &str, args: &[&str]| {
+        let args: Vec<&str> = ["conflicts", "resolve", id].iter().copied().chain(args.iter().copied()).collect();
+        let ran = demo.cathedral(&args);
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+        assert_eq!(demo.state_of(id), "settled");
+    };
+    let row = demo.id("entry[2000]");
+    taken(&row, &["--field", "amount=77"]);
+    let (hub, spoke) = demo.both("entry[2000]");
+    assert!(hub == spoke && hub.contains("|Integer(77)|"), "{hub}");
+    demo.cathedral(&["conflicts", "undo", &row]).expect(0);
+    taken(&row, &["--field", "amount=@spoke"]);
+    let (hub, spoke) = demo.both("entry[2000]");
+    assert!(hub == spoke && hub.contains("|Integer(1717)|"), "{hub}");
+    let ran = demo.cathedral(&["conflicts", "resolve", &row, "--field", "amont=1"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    let motto = demo.id("motto.txt");
+    let mine = demo.root.join("mine.txt");
+    fs::write(&mine, "what is kept is given\n").unwrap();
+    taken(&motto, &["--file", &mine.display().to_string()]);
+    assert_eq!(demo.both("motto.txt"), ("what is kept is given\n".into(), "what is kept is given\n".into()));
+    demo.cathedral(&["conflicts", "undo", &motto]).expect(0);
+    let (hub, spoke) = demo.both("motto.txt");
+    assert!(hub.contains("away") && spoke.contains("again"), "{hub}{spoke}");
+    // Whatever has a suggestion takes it; what has none says so.
+    for place in PLACES.iter().filter(|p| **p != "entry[2000]") {
+        let id = demo.id(place);
+        let shown = demo.cathedral(&["conflicts", "show", &id, "--json"]).expect(0).json();
+        if shown["data"]["conflict"]["suggested"].is_null() {
+            demo.cathedral(&["conflicts", "resolve", &id, "--take", "suggested"]).expect(2);
+        } else {
+            taken(&id, &["--take", "suggested"]);
+            let (hub, spoke) = demo.both(place);
+            assert_eq!(hub, spoke, "{place}");
+        }
+    }
+    demo.assert_quiet();
+}
+
+/// An answer that comes after a side has moved on is not carried out on what it was not given for.
+#[test]
+fn an_answer_to_an_old_question_changes_nothing_new() {
+    let place = scratch();
+    let world = World::build(&place.path().join("world"));
+    world.cathedral(&["sync"]).expect(0);
+    world.change();
+    world.cathedral(&["sync"]).expect(11);
+    let list = world.cathedral(&["conflicts", "--json"]).json();
+    let motto = list["data"]["conflicts"].as_array().unwrap().iter().find(|c| c["where"] == "motto.txt").unwrap();
+    let id = motto["id"].to_string();
+    let aside = place.path().join("aside");
+    copy(&world.root, &aside);
+    world.cathedral(&["conflicts", "resolve", &id, "--take", "hub", "--no-sync"]).expect(0);
+    fs::write(world.app_files().join("motto.txt"), "given for ever\n").unwrap();
+    let ran = world.cathedral(&["sync"]);
+    assert!(matches!(ran.code, 11 | 12), "{ran:?}");
+    assert_eq!(fs::read_to_string(world.app_files().join("motto.txt")).unwrap(), "given for ever\n");
+    assert_eq!(fs::read_to_string(world.hub_files().join("motto.txt")).unwrap(), "given away\n");
+}
+
+/// The answer removed the file and, with it, the folder that held nothing else.
+#[test]
+fn a_removal_with_its_folder_is_undone() {
+    let place = scratch();
+    let world = World::build(&place.path().join("world"));
+    let (hub, app) = (world.hub_files().join("deep/only.txt"), world.app_files().join("deep/only.txt"));
+    write(&hub, "one\n");
+    world.cathedral(&["sync"]).expect(0);
+    fs::remove_dir_all(hub.parent().unwrap()).unwrap();
+    fs::write(&app, "two\n").unwrap();
+    world.cathedral(&["sync"]).expect(11);
+    let list = world.cathedral(&["conflicts", "--json"]).json();
+    let id = list["data"]["conflicts"][0]["id"].to_string();
+    for round in 0..2 {
+        world.cathedral(&["conflicts", "resolve", &id, "--take", "hub"]).expect(0);
+        // What was taken back has brought the folder to both sides, where it then stays.
+        let gone = if round == 0 { app.parent().unwrap() } else { app.as_path() };
+        assert!(!hub.exists() && !gone.exists());
+        world.cathedral(&["conflicts", "undo", &id]).expect(0);
+        assert!(!hub.exists());
+        assert_eq!(fs::read_to_string(&app).unwrap(), "two\n");
+        let ran = world.cathedral(&["sync", "--json"]).expect(11).json();
+        assert!(ran["data"]["snapshot"].is_null(), "{ran:#}");
+    }
+    world.cathedral(&["conflicts", "resolve", &id, "--take", "spoke"]).expect(0);
+    assert_eq!(fs::read_to_string(&hub).unwrap(), "two\n");
+}
