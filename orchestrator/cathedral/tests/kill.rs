@@ -8,7 +8,7 @@
 mod kill_support;
 mod support;
 
-use kill_support::{Case, Killed, Kind, Trial};
+use kill_support::{Kind, Trial};
 
 /// Every place of a sync with changes, conflicts and deletions on both sides of everything.
 #[test]
@@ -17,22 +17,27 @@ fn sync_killed_at_every_point_ends_as_if_undisturbed() {
     trial.every_point(20);
 }
 
+/// The first sync of all, which also makes keys, state, log and vault.
+#[test]
+fn first_sync_killed_at_every_point_ends_as_if_undisturbed() {
+    let trial = Trial::new(Kind::First);
+    trial.every_point(15);
+}
+
 /// Moments between the places: after a share of what a whole run reads and writes.
 #[test]
 fn sync_killed_between_the_points_ends_as_if_undisturbed() {
-    let trial = Trial::new(Kind::Sync);
-    let total = trial.effort();
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let cases = (0..20).map(|round| {
-        // xorshift: the same shares in every run of the test.
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        let after = total * (seed % 1_000) / 1_000;
-        // Every other time git's own processes outlive the hub for a moment, as they do in life.
-        Case { killed: Killed::AfterCalls { after, with_children: round % 2 == 0 }, twice: round % 5 == 0 }
-    });
-    trial.all(cases.collect());
+    Trial::new(Kind::Sync).between_points(20);
+}
+
+#[test]
+fn first_sync_killed_between_the_points_ends_as_if_undisturbed() {
+    Trial::new(Kind::First).between_points(20);
+}
+
+#[test]
+fn restore_in_place_killed_between_the_points_ends_as_if_undisturbed() {
+    Trial::new(Kind::RestoreInPlace).between_points(14);
 }
 
 /// A restore into a new folder.

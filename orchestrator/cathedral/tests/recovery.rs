@@ -116,18 +116,16 @@ fn by_hand(vault: &Path, snapshot: &str) {
     sh("age -d -i ../hub.key keys/0001.0.age > ../vault.key");
     let manifest = sh(&format!("age -d -i ../vault.key snapshots/{snapshot}.age | head -n 1 | jq ."));
     assert!(manifest.contains(snapshot), "{manifest}");
-    let index = sh(&format!("for i in index/*.age; do age -d -i ../vault.key $i | zstd -dc; done; : {snapshot}"));
-    let chunk = index.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
-    let chunk = chunk.into_iter().find(|v| v.get("p").is_some() && v.get("o").is_some() && v.get("l").is_some());
-    let chunk = chunk.unwrap_or_else(|| panic!("no line of the index has p, o and l: {index}"));
-    let (o, l) = (chunk["o"].as_u64().unwrap(), chunk["l"].as_u64().unwrap());
-    let pack = chunk["p"].as_str().map_or_else(String::new, str::to_owned);
-    if pack.len() == 64 {
-        let script = format!(
-            "age -d -i ../vault.key packs/{}/{pack}.age | tail -c +$(({o}+1)) | head -c {l} | zstd -dc | wc -c",
-            &pack[..2]
-        );
-        assert!(sh(&script).trim().parse::<u64>().unwrap() > 0);
+    let index = sh("for i in index/*.age; do age -d -i ../vault.key $i | zstd -dc; done");
+    let lines = index.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    let chunks: Vec<_> = lines.filter(|v| v["t"] == "chunk").step_by(9).take(6).collect();
+    assert!(chunks.len() > 3, "{index}");
+    for chunk in chunks {
+        let number = |key: &str| chunk[key].as_u64().unwrap();
+        let (pack, o, l) = (chunk["p"].as_str().unwrap(), number("o"), number("l"));
+        let file = format!("packs/{}/{pack}.age", &pack[..2]);
+        let script = format!("age -d -i ../vault.key {file} | tail -c +$(({o}+1)) | head -c {l} | zstd -dc | wc -c");
+        assert_eq!(sh(&script).trim().parse::<u64>().unwrap(), number("u"), "{chunk:#}");
     }
     let damaged = sh("if command -v b3sum > /dev/null; then b3sum packs/*/*.age; fi");
     for line in damaged.lines() {

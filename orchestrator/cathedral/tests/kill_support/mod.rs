@@ -16,15 +16,23 @@ use crate::support::{Ran, command, scratch, world::World};
 /// Which command is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// The very first sync, which makes keys, state, log and vault.
+    First,
     Sync,
     Snapshot,
     RestoreTo,
     RestoreInPlace,
 }
 
+impl Kind {
+    fn is_sync(self) -> bool {
+        matches!(self, Self::First | Self::Sync)
+    }
+}
+
 /// Where it is killed.
 #[derive(Clone, Copy, Debug)]
-pub enum Killed {
+enum Killed {
     AtPoint(usize),
     /// After this many calls of reads and writes.
     AfterCalls {
@@ -35,9 +43,9 @@ pub enum Killed {
 
 /// One life, or two lives with the second killed at the same place.
 #[derive(Clone, Copy, Debug)]
-pub struct Case {
-    pub killed: Killed,
-    pub twice: bool,
+struct Case {
+    killed: Killed,
+    twice: bool,
 }
 
 /// An ecosystem right before a command, and what the command leads to when nobody disturbs it.
@@ -64,8 +72,10 @@ impl Trial {
     pub fn new(kind: Kind) -> Self {
         let place = scratch();
         let base = World::build(&place.path().join("base"));
-        base.cathedral(&["sync"]).expect(0);
-        base.change();
+        if kind != Kind::First {
+            base.cathedral(&["sync"]).expect(0);
+            base.change();
+        }
         if matches!(kind, Kind::RestoreTo | Kind::RestoreInPlace) {
             base.cathedral(&["sync"]).expect(11);
             // What a restore in place must keep although no snapshot holds it.
@@ -76,7 +86,8 @@ impl Trial {
         let before = Versions::of(&base);
         let before_sides = eyes::sides(&base);
         let calm = base.copy(&place.path().join("calm"));
-        let (leaves_before, runs_before) = (leaf_kinds(&leaves(&base)), runs(&base));
+        let leaves_before = if kind == Kind::First { vec![] } else { leaf_kinds(&leaves(&base)) };
+        let runs_before = runs(&base);
         let mut trial = Self {
             kind,
             place,
@@ -101,7 +112,7 @@ impl Trial {
         trial.conflicts = eyes::open_conflicts(&calm);
         trial.leaves = leaf_kinds(&leaves(&calm)).split_off(trial.leaves_before.len());
         let changed = trial.before_sides != trial.after_sides;
-        assert_eq!(changed, matches!(kind, Kind::Sync | Kind::RestoreInPlace), "{kind:?}");
+        assert_eq!(changed, kind.is_sync() || kind == Kind::RestoreInPlace, "{kind:?}");
         let lost = trial.before.lost(&calm, &trial.kept(&calm));
         assert!(lost.is_empty(), "an undisturbed run lost {lost:#?}");
         trial
@@ -113,7 +124,7 @@ impl Trial {
             list["data"]["snapshots"][0]["id"].as_str().unwrap().to_owned()
         };
         match self.kind {
-            Kind::Sync => command(&world.hub(), &["sync"]),
+            Kind::First | Kind::Sync => command(&world.hub(), &["sync"]),
             Kind::Snapshot => command(&world.hub(), &["snapshot", "create"]),
             Kind::RestoreTo => command(&world.hub(), &["restore", &oldest(), "--to", "../restored"]),
             Kind::RestoreInPlace => command(&world.hub(), &["restore", &oldest(), "--in-place", "--yes", "small"]),
@@ -127,8 +138,24 @@ impl Trial {
         self.all(cases.collect());
     }
 
+    /// Kills after shares of an undisturbed run's calls, the same shares in every run of the test.
+    pub fn between_points(&self, rounds: u64) {
+        let total = self.effort();
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let cases = (0..rounds).map(|round| {
+            // xorshift
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            // Every other time git's own processes outlive the hub for a moment, as they do in life.
+            let killed = Killed::AfterCalls { after: total * (seed % 1_000) / 1_000, with_children: round % 2 == 0 };
+            Case { killed, twice: round % 5 == 0 }
+        });
+        self.all(cases.collect());
+    }
+
     /// How many calls of reads and writes an undisturbed run makes, as far as they can be counted.
-    pub fn effort(&self) -> u64 {
+    fn effort(&self) -> u64 {
         let world = self.base.copy(&self.place.path().join("effort"));
         let mut child = self.command(&world).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut most = 0;
@@ -140,7 +167,7 @@ impl Trial {
     }
 
     /// Runs cases two at a time and reports all that went wrong.
-    pub fn all(&self, cases: Vec<Case>) {
+    fn all(&self, cases: Vec<Case>) {
         let next = AtomicUsize::new(0);
         let wrong = Mutex::new(vec![]);
         let work = || {
@@ -245,7 +272,7 @@ impl Trial {
             assert_eq!(eyes::difference(&self.before_sides, &now), None, "a side was changed");
         }
         let mut kept = self.kept_by_state(world);
-        if self.kind == Kind::Sync && now != self.before_sides {
+        if self.kind.is_sync() && now != self.before_sides {
             kept.push(self.offline(world));
         }
         let lost = self.before.lost(world, &kept);
@@ -302,7 +329,7 @@ impl Trial {
         // killed after its run had ended makes a run more.
         let more = runs(world) - self.runs_before;
         let mut expected = self.leaves_before.clone();
-        let times = if self.kind == Kind::Sync { 1 } else { more };
+        let times = if self.kind.is_sync() { 1 } else { more };
         (0..times).for_each(|_| expected.extend_from_slice(&self.leaves));
         assert_eq!(leaf_kinds(&leaves), expected, "leaves after {more} runs");
         let lost = self.before.lost(world, &self.kept(world));
@@ -313,10 +340,11 @@ impl Trial {
     /// snapshots, restored.
     fn kept(&self, world: &World) -> Vec<PathBuf> {
         let mut kept = self.kept_by_state(world);
-        if self.kind == Kind::Sync {
+        if self.kind.is_sync() {
             let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
-            // The first one was taken by the first sync, before the changes.
-            for snapshot in list["data"]["snapshots"].as_array().unwrap().iter().skip(1) {
+            // One was taken by the first sync, before the changes.
+            let older = usize::from(self.kind == Kind::Sync);
+            for snapshot in list["data"]["snapshots"].as_array().unwrap().iter().skip(older) {
                 let to = world.root.join("kept").join(snapshot["id"].as_str().unwrap());
                 let ran =
                     world.cathedral(&["restore", snapshot["id"].as_str().unwrap(), "--to", &to.display().to_string()]);

@@ -92,6 +92,9 @@ pub fn contents(root: &Path) -> BTreeSet<Vec<u8>> {
 /// Branches and tags; whether git finds the repository sound.
 #[track_caller]
 pub fn refs(repository: &Path) -> Lines {
+    if !repository.exists() {
+        return Lines::new();
+    }
     git(repository, &["fsck", "--connectivity-only", "--no-dangling", "--no-progress"]);
     let list = git(repository, &["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"]);
     list.lines().map(str::to_owned).collect()
@@ -99,6 +102,9 @@ pub fn refs(repository: &Path) -> Lines {
 
 /// Every commit and tag a repository can reach from its branches and tags.
 pub fn commits(repository: &Path) -> BTreeSet<String> {
+    if !repository.exists() {
+        return BTreeSet::new();
+    }
     let list = git(repository, &["rev-list", "--branches", "--tags"]);
     list.lines().map(str::to_owned).collect()
 }
