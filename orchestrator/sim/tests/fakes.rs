@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cathedral_sim::contracts;
-use cathedral_sim::memory::{MemoryLedger, MemoryStore};
+use cathedral_sim::memory::{MemoryLedger, MemoryStore, MemoryVault};
 use futures_util::FutureExt as _;
 
 /// Fakes answer at once: nothing here may wait.
@@ -21,4 +21,9 @@ fn the_fake_store_keeps_the_contract() {
     at_once(contracts::store::suite(|| {
         Box::pin(async { Arc::new(MemoryStore::default()) as contracts::store::Subject })
     }));
+}
+
+#[test]
+fn the_fake_vault_keeps_the_contract() {
+    at_once(contracts::vault::check(MemoryVault::default));
 }

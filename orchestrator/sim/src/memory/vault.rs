@@ -9,7 +9,7 @@ use cathedral_model::conflict::value::Value;
 use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::ids::{DestinationName, Digest, SnapshotId};
 use cathedral_model::observation::SideState;
-use cathedral_model::ports::vault::{DatabaseSchema, EntryVisitor, GitRefs, Stamp, TableInfo, TreeEntry};
+use cathedral_model::ports::vault::{DatabaseSchema, EntryKind, EntryVisitor, GitRefs, Stamp, TableInfo, TreeEntry};
 use cathedral_model::ports::{Cause, PortError, Progress, Sink, SnapshotWriter, Source, Vault};
 use cathedral_model::snapshot::{
     CheckLevel, CheckReport, Checked, Held, PartInfo, PartKey, SnapshotBytes, SnapshotInfo, SnapshotMeta,
@@ -83,14 +83,43 @@ struct PartSink {
     key: PartKey,
     kind: SpokeKind,
     part: Part,
+    finished: bool,
+}
+
+impl PartSink {
+    /// Only the methods of the part's kind may be called, and none after the end.
+    fn only(&self, kind: SpokeKind) -> Result<(), PortError> {
+        if self.kind != kind {
+            let message = format!("{} is a {} part, not a {} part", self.key.spoke, self.kind.as_str(), kind.as_str());
+            return Err(PortError::failed(Cause::Invalid, message));
+        }
+        if self.finished {
+            return Err(PortError::failed(Cause::Invalid, format!("part {} is finished already", self.key.spoke)));
+        }
+        Ok(())
+    }
 }
 
 impl Sink for PartSink {
     fn unchanged(&mut self, _: &TreeEntry, _: &Stamp) -> Result<bool, PortError> {
+        self.only(SpokeKind::Files)?;
         Ok(false)
     }
 
     fn entry(&mut self, entry: &TreeEntry, _: Option<&Stamp>, content: Option<&mut dyn Read>) -> Result<(), PortError> {
+        self.only(SpokeKind::Files)?;
+        let refused = |why: &str| {
+            let path = String::from_utf8_lossy(&entry.path);
+            Err(PortError::failed(Cause::Invalid, format!("path {path:?}: {why}")))
+        };
+        if entry.path.split(|b| *b == b'/').any(|part| part.is_empty() || part == b"." || part == b"..") {
+            return refused("it does not stay below the root");
+        }
+        let parent = entry.path.iter().rposition(|b| *b == b'/').map(|at| &entry.path[..at]);
+        let is_known = |path: &[u8]| self.part.entries.iter().any(|(e, _)| e.path == path && e.kind == EntryKind::Dir);
+        if parent.is_some_and(|parent| !is_known(parent)) {
+            return refused("its folder did not come before it");
+        }
         let content = match content {
             None => None,
             Some(reader) => {
@@ -108,6 +137,7 @@ impl Sink for PartSink {
     }
 
     fn git_held(&mut self) -> Result<Vec<String>, PortError> {
+        self.only(SpokeKind::Git)?;
         let Some((vault, _)) = &self.vault else { return Ok(vec![]) };
         let inner = lock(&vault.0);
         let newest = inner.visible.values().rev().find_map(|(_, parts)| parts.get(&self.key));
@@ -117,6 +147,7 @@ impl Sink for PartSink {
     }
 
     fn git_pack(&mut self, tips: &[String], pack: &mut dyn Read) -> Result<(), PortError> {
+        self.only(SpokeKind::Git)?;
         let mut bytes = vec![];
         pack.read_to_end(&mut bytes).map_err(|e| PortError::io("pack", &e))?;
         self.part.packs.push((tips.to_vec(), bytes));
@@ -124,28 +155,40 @@ impl Sink for PartSink {
     }
 
     fn git_refs(&mut self, refs: &GitRefs) -> Result<(), PortError> {
+        self.only(SpokeKind::Git)?;
         self.part.refs = refs.clone();
         Ok(())
     }
 
     fn schema(&mut self, schema: &DatabaseSchema) -> Result<(), PortError> {
+        self.only(SpokeKind::Database)?;
         self.part.schema = Some(schema.clone());
         Ok(())
     }
 
     fn table(&mut self, table: &TableInfo) -> Result<(), PortError> {
+        self.only(SpokeKind::Database)?;
+        if self.part.schema.is_none() {
+            return Err(PortError::failed(Cause::Invalid, "a table before the schema"));
+        }
         self.part.tables.push((TableInfo { rows: 0, ..table.clone() }, vec![]));
         Ok(())
     }
 
     fn row(&mut self, key: &[u8], cells: &[Value]) -> Result<(), PortError> {
+        self.only(SpokeKind::Database)?;
         let table = self.part.tables.last_mut().ok_or_else(|| PortError::permanent("a row before the first table"))?;
+        if table.0.columns.len() != cells.len() {
+            return Err(PortError::failed(Cause::Invalid, format!("{} cells in table {}", cells.len(), table.0.name)));
+        }
         table.0.rows += 1;
         table.1.push((key.to_vec(), cells.to_vec()));
         Ok(())
     }
 
     fn finish(&mut self, state: &SideState, consistency: &str) -> Result<PartInfo, PortError> {
+        self.only(self.kind)?;
+        self.finished = true;
         let info = PartInfo {
             key: self.key.clone(),
             kind: self.kind,
@@ -178,7 +221,7 @@ impl SnapshotWriter for Writer {
 
     fn part(&self, key: &PartKey, kind: SpokeKind) -> Result<Box<dyn Sink>, PortError> {
         let vault = Some((self.vault.clone(), self.meta.id.clone()));
-        Ok(Box::new(PartSink { vault, key: key.clone(), kind, part: Part::default() }))
+        Ok(Box::new(PartSink { vault, key: key.clone(), kind, part: Part::default(), finished: false }))
     }
 
     async fn commit(&self) -> Result<SnapshotInfo, PortError> {
@@ -234,6 +277,9 @@ impl Source for PartSource {
     }
 
     fn git_refs(&mut self) -> Result<GitRefs, PortError> {
+        if self.info.kind != SpokeKind::Git {
+            return Err(PortError::failed(Cause::Invalid, "this part has no refs"));
+        }
         Ok(self.part.refs.clone())
     }
 
@@ -284,11 +330,15 @@ impl Vault for MemoryVault {
     }
 
     fn prover(&self, key: &PartKey, kind: SpokeKind) -> Result<Box<dyn Sink>, PortError> {
-        Ok(Box::new(PartSink { vault: None, key: key.clone(), kind, part: Part::default() }))
+        Ok(Box::new(PartSink { vault: None, key: key.clone(), kind, part: Part::default(), finished: false }))
     }
 
     async fn check(&self, _: CheckLevel, only: &[SnapshotId], _: &dyn Progress) -> Result<CheckReport, PortError> {
         let inner = lock(&self.0);
+        let unknown = only.iter().find(|id| !inner.visible.contains_key(id));
+        if let Some(id) = unknown {
+            return Err(PortError::failed(Cause::NotFound, format!("there is no snapshot {id}")));
+        }
         let snapshots = inner.visible.keys().filter(|id| only.is_empty() || only.contains(id));
         Ok(CheckReport {
             checked: Checked::default(),
