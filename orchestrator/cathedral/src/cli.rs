@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Args, Command};
+use args::Args;
 pub use failure::Failure;
 pub use output::{Output, Tint, many, safe, size};
 pub use progress::Bar;

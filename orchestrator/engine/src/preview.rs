@@ -35,8 +35,11 @@ impl Engine {
             match syncer.observe(spoke).await {
                 Err(error) => preview.failed = Some(error),
                 Ok(observation) => {
-                    let changed =
-                        !memory.complete || memory.settled != Some(observation.digests()) || !directives.is_empty();
+                    let decides = matches!(policy, Some(ConflictPolicy::Hub | ConflictPolicy::Spoke));
+                    let changed = decides
+                        || !memory.complete
+                        || memory.settled != Some(observation.digests())
+                        || !directives.is_empty();
                     preview.observation = Some(observation);
                     if changed && spoke.data_sync != DataSync::SnapshotOnly {
                         let context = PlanContext { run: RunId(0), base: memory.base, directives, policy };

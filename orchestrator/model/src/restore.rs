@@ -149,6 +149,7 @@ impl RestoreRun {
             changes_out: progress.restored.as_ref().map_or(0, |r| r.files),
             conflicts: 0,
             note: progress.failed.as_ref().map(|f| f.message.clone()).unwrap_or_default(),
+            warnings: vec![],
         });
         let failed: Vec<&Fault> = self.parts.iter().filter_map(|p| p.failed.as_ref()).collect();
         let (result, code) = match failed.first() {

@@ -365,6 +365,9 @@ pub struct SpokeSummary {
     pub conflicts: u64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// What is left out of sync and snapshot without stopping them, for example an unreadable file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Saga for SyncRun {

@@ -16,6 +16,7 @@ pub struct Args {
 const AFTER: &str = "Begin with:\n  cathedral demo             a small real ecosystem, the whole loop, and a report\n  cathedral init             write a configuration for what lies around\n  cathedral sync             validate, snapshot, sync, validate again, notify\n  cathedral restore latest   what it would bring back, then bring it back\n\n`cathedral help codes` lists the exit codes.";
 
 #[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Work as if started in this folder
     #[arg(short = 'C', value_name = "DIR", global = true)]
@@ -276,6 +277,7 @@ pub enum ConflictsCommand {
     Show { id: i64 },
     /// Decide one
     Resolve {
+        /// The number that `cathedral conflicts` shows
         id: i64,
         /// Take a side
         #[arg(long, value_enum, conflicts_with_all = ["field", "file"])]

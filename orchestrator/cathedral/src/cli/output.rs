@@ -151,6 +151,11 @@ impl Output {
                 "schema": "cathedral.error/v1", "generated_at": now(), "error": error, "warnings": [],
             }));
         }
+        self.failure_text(failure);
+    }
+
+    /// The three parts of a failure on stderr.
+    pub fn failure_text(&self, failure: &Failure) {
         let mut text = String::new();
         for line in &failure.details {
             let _ = writeln!(text, "{line}");

@@ -54,6 +54,8 @@ pub struct Report {
     pub conflicts: Vec<ConflictRecord>,
     pub snapshot: Option<SnapshotInfo>,
     pub checked: Checked,
+    /// What all snapshots take at one destination.
+    pub stored: u64,
     pub compared: Lines,
     pub log: Option<(u64, String)>,
     pub seconds: f64,
@@ -68,6 +70,7 @@ impl Report {
             conflicts: vec![],
             snapshot: None,
             checked: Checked::default(),
+            stored: 0,
             compared: vec![],
             log: None,
             seconds: 0.0,
@@ -113,8 +116,8 @@ impl Report {
         if let (Some(snapshot), Some((leaves, root))) = (&self.snapshot, &self.log) {
             output.say(format!("  snapshot {}   root {}", snapshot.meta.id, &snapshot.root.to_string()[..32]));
             output.say(format!(
-                "  {} stored encrypted for {} of content",
-                size(snapshot.bytes.stored),
+                "  three snapshots take {} encrypted, for {} of content",
+                size(self.stored),
                 size(snapshot.bytes.logical)
             ));
             output.say(format!("  log      {}, head {}", many(*leaves, "leaf", "leaves"), &root[..32]));
@@ -183,7 +186,7 @@ impl Report {
             compared: compared.collect(),
             snapshot: snapshot.map(|s| s.meta.id.to_string()).unwrap_or_default(),
             root: snapshot.map(|s| s.root.to_string()).unwrap_or_default(),
-            stored: snapshot.map(|s| size(s.bytes.stored)).unwrap_or_default(),
+            stored: size(self.stored),
             logical: snapshot.map(|s| size(s.bytes.logical)).unwrap_or_default(),
             log_size: self.log.as_ref().map(|(n, _)| n.to_string()).unwrap_or_default(),
             log_root: self.log.as_ref().map(|(_, root)| root.clone()).unwrap_or_default(),

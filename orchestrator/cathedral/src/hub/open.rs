@@ -21,14 +21,13 @@ use cathedral_syncers::sql::SqliteSyncer;
 
 use super::env::HubEnv;
 use super::notifier::NoticeFile;
-use super::resolve::{Located, resolve};
+use super::resolve::resolve;
 use super::site::{Site, prepare_state, shown};
 use crate::cli::Failure;
 
 /// A hub opened for work: nobody else works on the same folder meanwhile.
 pub struct Hub {
     pub site: Site,
-    pub located: Vec<Located>,
     pub engine: Engine,
     pub vault: Arc<LocalVault>,
     pub log: Arc<FileLog>,
@@ -42,16 +41,18 @@ impl Hub {
     pub async fn open(site: Site, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
         site.prepare()?;
         let lock = lock(&site.state)?;
-        let (ecosystem, located) = resolve(&site)?;
+        let (ecosystem, _) = resolve(&site)?;
         let keys = site.state.join("keys");
         let env: Arc<dyn Env> = Arc::new(HubEnv);
+        keys_are_whole(&site)?;
+        // The vault is founded first: whatever else is there proves that its keys were made.
+        let vault = Arc::new(open_vault(&site, &env)?);
         let id = hub_id(&keys, env.as_ref())?;
         let store = open_store(&site).await?;
         if store.runs(None, 1).await?.is_empty() {
             begin_numbers(&site, env.now()).await?;
         }
         let content: Arc<dyn Content> = Arc::new(LocalContent::open(site.state.join("content"))?);
-        let vault = Arc::new(open_vault(&site, &env)?);
         let origin = format!("{id}.cathedral/{}", ecosystem.name);
         let log = FileLog::open(&site.state.join("log"), &keys, &origin, cathedral_integrity::log::os_entropy());
         let log = Arc::new(log.map_err(PortError::from)?);
@@ -75,7 +76,7 @@ impl Hub {
         // One worker a folder, held by the lock: the same name after a restart takes its own runs back.
         let node = NodeId::new(&format!("{id}/0"));
         let engine = Engine::new(ports, Arc::new(ecosystem), node, Options::default());
-        Ok(Self { site, located, engine, vault, log, content, _lock: lock })
+        Ok(Self { site, engine, vault, log, content, _lock: lock })
     }
 
     pub fn ecosystem(&self) -> &Ecosystem {
@@ -237,13 +238,18 @@ async fn postgres(_: &str) -> Result<Arc<dyn Store>, Failure> {
 /// that is gone later is an unmounted disk, not an empty vault.
 fn destinations(site: &Site) -> Result<Vec<Arc<dyn Destination>>, Failure> {
     let mut out: Vec<Arc<dyn Destination>> = vec![];
-    for declared in &site.config.cathedral_ecosystem.backup.destinations {
-        let name = DestinationName::new(declared.name.as_str()).map_err(|e| Failure::new(3, "C1301", e.to_string()))?;
-        let url = declared.url.text();
-        let path = site.root.join(url.strip_prefix("file:").unwrap_or(&url));
+    for (name, path) in places(site) {
+        let name = DestinationName::new(&name).map_err(|e| Failure::new(3, "C1301", e.to_string()))?;
         out.push(Arc::new(LocalDestination::new(name, path)));
     }
     Ok(out)
+}
+
+/// Name and folder of each destination.
+fn places(site: &Site) -> Vec<(String, PathBuf)> {
+    let declared = site.config.cathedral_ecosystem.backup.destinations.iter();
+    let place = |url: String| site.root.join(url.strip_prefix("file:").unwrap_or(&url));
+    declared.map(|d| (d.name.as_str().to_owned(), super::resolve::normal(&place(d.url.text())))).collect()
 }
 
 fn open_vault(site: &Site, env: &Arc<dyn Env>) -> Result<LocalVault, Failure> {
@@ -256,12 +262,9 @@ fn open_vault(site: &Site, env: &Arc<dyn Env>) -> Result<LocalVault, Failure> {
     let list = names.join("\n");
     // Founding touches every destination: once, and again when the list changes.
     if fs::read_to_string(&founded).ok().as_deref() != Some(list.as_str()) {
-        for declared in &backup.destinations {
-            let url = declared.url.text();
-            let path = site.root.join(url.strip_prefix("file:").unwrap_or(&url));
-            let name =
-                DestinationName::new(declared.name.as_str()).map_err(|e| Failure::new(3, "C1301", e.to_string()))?;
-            if !names.is_empty() && !known_before(&founded, &name) {
+        for (name, path) in places(site) {
+            let name = DestinationName::new(&name).map_err(|e| Failure::new(3, "C1301", e.to_string()))?;
+            if !known_before(&founded, &name) {
                 LocalDestination::new(name, path).create()?;
             }
         }
@@ -275,6 +278,35 @@ fn open_vault(site: &Site, env: &Arc<dyn Env>) -> Result<LocalVault, Failure> {
 fn known_before(list: &Path, name: &DestinationName) -> bool {
     let known = fs::read_to_string(list).unwrap_or_default();
     known.lines().any(|line| line.split(' ').next() == Some(name.as_str()))
+}
+
+/// What a hub needs to open its vault and to write to it.
+const KEYS: [&str; 4] = ["hub.key", "signing.key", "vault-0001.0.age", "cathedral-vault.json"];
+
+/// New keys are made only where nothing is that older ones belong to: with others the vault could not be
+/// opened, and somebody might keep the wrong ones.
+fn keys_are_whole(site: &Site) -> Result<(), Failure> {
+    let keys = site.state.join("keys");
+    let missing: Vec<&str> = KEYS.into_iter().filter(|name| !keys.join(name).exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let vaults: Vec<PathBuf> = places(site).into_iter().map(|(_, path)| path).collect();
+    let holds = vaults.iter().find(|path| path.join("cathedral-vault.json").exists());
+    let has_state = site.state.join("hub.db").exists() || site.state.join("log").join("checkpoint").exists();
+    if holds.is_none() && !has_state {
+        return Ok(());
+    }
+    let vault = holds.or(vaults.first()).map(|path| shown(path)).unwrap_or_default();
+    Err(Failure::new(5, "C1502", format!("keys of this hub are missing: {}", missing.join(", ")))
+        .why(format!(
+            "state and snapshots here belong to them, and new ones would not open them; look in {}",
+            shown(&keys)
+        ))
+        .next("put the folder .cathedral/keys back from your copy of it, then repeat the command")
+        .next(format!(
+            "cathedral restore latest --offline --from file:{vault} --key-file HUB.KEY --to DIR    needs hub.key alone"
+        )))
 }
 
 /// The hub's own id: drawn once, kept beside its keys.

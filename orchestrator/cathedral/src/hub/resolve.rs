@@ -44,8 +44,9 @@ pub fn resolve(site: &Site) -> Result<(Ecosystem, Vec<Located>), Failure> {
         spokes.push(git(site, &hub, repository, &mut located)?);
     }
     for database in &declared.connected_databases {
-        let path =
-            |url: &cathedral_model::config::address::DbUrl| site.root.join(url.sqlite_path().unwrap_or_default());
+        let path = |url: &cathedral_model::config::address::DbUrl| {
+            normal(&site.root.join(url.sqlite_path().unwrap_or_default()))
+        };
         spokes.push(Spoke {
             name: name(database.name.as_str())?,
             role: database.role.as_str().to_owned(),
@@ -83,8 +84,8 @@ pub fn resolve(site: &Site) -> Result<(Ecosystem, Vec<Located>), Failure> {
             chain: declared.conflicts.chain.iter().map(|r| r.as_str().to_owned()).collect(),
             policy: policy(declared.conflicts.policy),
             detail: SpokeDetail::Files(FilesSpoke {
-                hub: site.root.join(files.hub.as_str()),
-                spoke: site.root.join(spoke),
+                hub: normal(&site.root.join(files.hub.as_str())),
+                spoke: normal(&site.root.join(spoke)),
                 ignore: files.ignore.iter().map(|g| g.as_str().to_owned()).collect(),
                 preserve_mode: keeps(Preserve::Mode),
                 preserve_mtime: keeps(Preserve::Mtime),
@@ -285,7 +286,7 @@ fn submodule(hub: &Hub, wanted: &str) -> Option<Submodule> {
 }
 
 /// Removes `.` and `..` by name: the folders are the user's own and named in the configuration.
-fn normal(path: &Path) -> PathBuf {
+pub fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

@@ -1,7 +1,9 @@
 //! Phase three: plan from what the snapshot holds, pin, apply, remember.
 
+use cathedral_model::ecosystem::ConflictPolicy;
 use cathedral_model::event::NewEvent;
 use cathedral_model::ids::{NodeId, SpokeName};
+use cathedral_model::inbox::ConflictState;
 use cathedral_model::observation::SpokeMemory;
 use cathedral_model::plan::{Answer, PlanContext, SpokePlan};
 use cathedral_model::ports::store::{Claim, Effect};
@@ -100,11 +102,18 @@ impl SyncPerformer {
         for conflict in &reopened {
             outcome = outcome.effect(Effect::Reopen { conflict: *conflict });
         }
+        let mut settled: Vec<_> = plan.settles.iter().copied().filter(|c| !reopened.contains(c)).collect();
+        if matches!(state.request.policy, Some(ConflictPolicy::Hub | ConflictPolicy::Spoke)) {
+            // What the policy decided is settled, not agreed outside: it can be undone like an answer.
+            let open = ports.store.conflicts(Some(name), &[ConflictState::Open]).await?;
+            let gone = open.iter().filter(|c| plan.conflicts.iter().all(|d| d.item != c.draft.item));
+            settled.extend(gone.map(|c| c.id).filter(|id| !reopened.contains(id)));
+        }
         outcome = outcome.effect(Effect::Conflicts {
             spoke: name.clone(),
             kind: spoke.kind(),
             drafts: plan.conflicts.clone(),
-            settled: plan.settles.iter().copied().filter(|c| !reopened.contains(c)).collect(),
+            settled,
         });
         let event = NewEvent { kind: "spoke.synced".into(), run: Some(claim.run), spoke: Some(name.clone()), data };
         Ok(vec![outcome.event(event)])

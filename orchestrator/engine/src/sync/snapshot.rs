@@ -36,7 +36,11 @@ impl SyncPerformer {
             id: id.clone(),
             ecosystem: self.engine.ecosystem.name.clone(),
             at: ports.env.now(),
-            cause: format!("run {}: {}", claim.run, claim.request.cause),
+            // What a sync changes comes after its snapshot: that must be plain in every list.
+            cause: match state.request.only.as_slice() {
+                [Phase::Snapshot] => claim.request.cause.clone(),
+                _ => format!("before run {}: {}", claim.run, claim.request.cause),
+            },
             tags: state.request.tags.clone(),
         };
         let mut outcomes = vec![];

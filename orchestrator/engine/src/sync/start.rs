@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_channel::oneshot;
 
-use cathedral_model::ecosystem::Spoke;
+use cathedral_model::ecosystem::{ConflictPolicy, Spoke};
 use cathedral_model::ids::SpokeName;
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::observation::Observation;
@@ -33,6 +33,7 @@ impl SyncPerformer {
                 request.spokes.is_empty() || request.spokes.contains(&s.name) || s.name == engine.ecosystem.hub.name
             })
             .collect();
+        let decides = matches!(request.policy, Some(ConflictPolicy::Hub | ConflictPolicy::Spoke));
         let mut spokes = vec![];
         for spoke in &chosen {
             let memory = engine.ports.store.memory(&spoke.name).await?;
@@ -47,7 +48,8 @@ impl SyncPerformer {
                 kind: spoke.kind(),
                 data_sync: spoke.data_sync,
                 rank: ranks[&spoke.name],
-                settled: memory.settled.filter(|_| memory.complete),
+                // A policy for this run is also an answer to what is parked already.
+                settled: memory.settled.filter(|_| memory.complete && !(decides && !waiting.is_empty())),
                 open_conflicts: waiting.len() as u64,
                 answered,
             });

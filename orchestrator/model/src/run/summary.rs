@@ -46,8 +46,9 @@ impl SyncRun {
         };
         let bad_count = spokes.iter().filter(bad).count();
         if bad_count > 0 {
-            let first = self.spokes.values().find_map(|s| s.failed.as_ref().map(|(_, fault)| fault));
-            let refused = spokes.iter().any(|s| s.result == "refused");
+            let first = self.spokes.values().filter_map(|s| s.failed.as_ref().map(|(_, fault)| fault));
+            let first = first.filter(|fault| fault.cause != Cause::Refused).map(fault_code).next();
+            let refused = spokes.iter().filter(bad).all(|s| s.result == "refused");
             // The master repository is looked at in every run: of what was asked for by name it is no part.
             let asked = |s: &&SpokeSummary| self.request.spokes.is_empty() || self.request.spokes.contains(&s.name);
             let done = |s: &SpokeSummary| matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged");
@@ -55,7 +56,7 @@ impl SyncRun {
             if synced && !refused {
                 return (RunResult::Partial, 12);
             }
-            let code = if refused { 7 } else { first.map_or(1, fault_code) };
+            let code = if refused { 7 } else { first.unwrap_or(1) };
             return (if synced { RunResult::Partial } else { RunResult::Failed }, code);
         }
         if spokes.iter().any(|s| s.conflicts > 0) {
@@ -121,6 +122,7 @@ impl SyncRun {
             changes_out,
             conflicts,
             note,
+            warnings: spoke.observed.as_ref().map(|o| o.warnings.clone()).unwrap_or_default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::ids::{ConflictId, Digest, SpokeName};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
 use cathedral_model::plan::{Answer, Choice, SideValue};
@@ -143,6 +144,13 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
         }
         table.print(output);
     }
+    if record.kind == SpokeKind::Git
+        && let (Some(hub), Some(spoke)) = (&draft.hub, &draft.spoke)
+        && [hub, spoke].iter().all(|v| v.shown.len() >= 40 && v.shown.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        let store = crate::hub::shown(&site.state.join("git").join(format!("{}.git", record.spoke)));
+        output.note(output.paint(Tint::Dim, &format!("look: git -C {store} diff {} {}", hub.shown, spoke.shown)));
+    }
     if record.state == ConflictState::Open {
         let suggested = if draft.suggested.is_some() { "|suggested" } else { "" };
         output.note(
@@ -199,6 +207,11 @@ fn answer(record: &ConflictRecord, asked: Asked, content: &dyn Content) -> Resul
                     .next("--field NAME=VALUE, or --field NAME=@hub")
             })?;
             fields.insert(key.to_owned(), value.to_owned());
+        }
+        if record.draft.fields.is_empty() {
+            return Err(Failure::new(2, "C1201", format!("conflict {} is not decided field by field", record.id))
+                .why(format!("{} is one thing", safe(&record.draft.place)))
+                .next(format!("cathedral conflicts resolve {} --take hub|spoke|base    or --file PATH", record.id)));
         }
         let known: Vec<String> = record.draft.fields.iter().map(|f| f.field.clone()).collect();
         if let Some(wrong) = fields.keys().find(|k| !known.is_empty() && !known.contains(k)) {

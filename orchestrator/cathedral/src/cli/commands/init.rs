@@ -84,6 +84,12 @@ fn look_around(root: &Path) -> Found {
             is_submodule: true,
         });
     }
+    // What a submodule points at is declared by it already.
+    let targets: Vec<PathBuf> = submodules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("url").and_then(|rest| rest.trim_start().strip_prefix('=')))
+        .map(|url| crate::hub::normal(&root.join(url.trim())))
+        .collect();
     for (base, prefix) in [(Some(root), ""), (root.parent(), "../")] {
         let Some(base) = base else { continue };
         for (name, path) in children(base) {
@@ -93,7 +99,14 @@ fn look_around(root: &Path) -> Found {
             {
                 continue;
             }
+            // Another hub, a vault or keys are never anybody's files.
+            if [".cathedral", "cathedral-vault.json", "hub.key"].iter().any(|inside| path.join(inside).exists()) {
+                continue;
+            }
             if path.is_dir() {
+                if targets.contains(&path) {
+                    continue;
+                }
                 let known = found.repositories.iter().any(|r| r.name == name);
                 if is_repository(&path.display().to_string()) {
                     if !known && is_plain(&name) {

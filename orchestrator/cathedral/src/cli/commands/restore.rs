@@ -15,7 +15,7 @@ use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{Destination, Vault};
 use cathedral_model::restore::{RestorePart, RestoreRequest};
 use cathedral_model::run::{Priority, Request, RunResult, RunSummary, Work};
-use cathedral_model::snapshot::{PartInfo, SnapshotInfo};
+use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo};
 
 use super::super::args::{Global, RestoreArgs};
 use super::super::output::{Tint, many, safe, size};
@@ -23,14 +23,24 @@ use super::super::table::Table;
 use super::snapshot::{part_name, part_of};
 use super::{Ended, Failure, Output, find_snapshot, short, sync};
 use crate::cli::Bar;
-use crate::hub::{Hub, offline_engine};
+use crate::hub::{Hub, offline_engine, read_vault};
 
 pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     let is_url = args.from.as_deref().is_some_and(|from| from.contains(':') || from.contains('/'));
     if args.offline || is_url || args.key_file.is_some() {
         return offline(args, global, output).await;
     }
-    let (hub, bar) = super::hub(global, output).await?;
+    let (hub, bar) = match (super::hub(global, output).await, &args.to) {
+        (Ok(opened), _) => opened,
+        // The worst day: the state is damaged as well. The snapshots need none of it.
+        (Err(failure), Some(to)) if failure.code == 20 => {
+            output.warn(format!("the hub's state cannot be used, so it is left alone: {}", failure.what));
+            output.warn("restoring from the vault alone");
+            let vault = read_vault(&super::site(global)?)?;
+            return from_vault(vault, &args, to, global, output).await;
+        }
+        (Err(failure), _) => return Err(failure),
+    };
     let list = hub.vault.list().await?;
     let info = find_snapshot(&list, &args.snapshot)?;
     let parts = choose(info, &args.what, args.in_place)?;
@@ -44,6 +54,9 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
             )));
     }
     let to = args.to.as_deref().map(|to| absolute(global, to)).transpose()?;
+    if let Some(to) = &to {
+        outside_of_trees(to, hub.ecosystem())?;
+    }
     let request = request(info, &parts, to.as_deref(), Some(hub.ecosystem()), true)?;
     if args.dry_run {
         describe(info, &parts, to.as_deref(), Some(hub.ecosystem()), output);
@@ -74,7 +87,8 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
 
 fn absolute(global: &Global, path: &Path) -> Result<PathBuf, Failure> {
     let path = global.dir.clone().unwrap_or_default().join(path);
-    std::path::absolute(&path).map_err(|e| Failure::io(&path.display().to_string(), &e))
+    let path = std::path::absolute(&path).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+    Ok(crate::hub::normal(&path))
 }
 
 fn data(output: &Output, value: &serde_json::Value) {
@@ -116,10 +130,8 @@ fn choose<'a>(info: &'a SnapshotInfo, what: &[String], in_place: bool) -> Result
         let hub_root = |p: &PartInfo| {
             info.parts.iter().find(|q| q.key.spoke == p.key.spoke && q.key.side == Side::Hub).map(|q| q.root)
         };
-        // A side that was not there yet when the snapshot was taken has nothing to give back.
-        let there = |p: &&PartInfo| p.position != "missing";
         let wanted = |p: &&PartInfo| in_place || p.key.side == Side::Hub || hub_root(p) != Some(p.root);
-        return Ok(info.parts.iter().filter(there).filter(wanted).collect());
+        return Ok(info.parts.iter().filter(|p| is_there(p)).filter(wanted).collect());
     }
     let mut chosen = BTreeSet::new();
     for text in what {
@@ -132,6 +144,17 @@ fn choose<'a>(info: &'a SnapshotInfo, what: &[String], in_place: bool) -> Result
             )
             .next(format!("cathedral snapshot cat {} {text} > FILE    gives one file back", short(&info.meta.id)))
             .next(format!("cathedral restore {} {} --to DIR", short(&info.meta.id), part_name(key))));
+        }
+        if info.parts.iter().any(|p| p.key == *key && !is_there(p)) {
+            let other = part_name(&PartKey { spoke: key.spoke.clone(), side: key.side.other() });
+            return Err(Failure::new(
+                21,
+                "C2103",
+                format!("{} was not there yet when this snapshot was taken", part_name(key)),
+            )
+            .why("there is nothing to give back; nothing was changed")
+            .next(format!("cathedral restore {} {other} --to DIR    the other side had it", short(&info.meta.id)))
+            .next("cathedral snapshot list    a later snapshot may have it"));
         }
         chosen.insert(key.clone());
     }
@@ -235,6 +258,28 @@ async fn unfinished(hub: &Hub, request: &RestoreRequest) -> Result<Option<RunId>
     Ok(rows.into_iter().find(same).map(|row| row.run))
 }
 
+/// A side that was not there yet when the snapshot was taken has nothing to give back.
+fn is_there(part: &PartInfo) -> bool {
+    !matches!(part.position.as_str(), "missing" | "not there")
+}
+
+/// What is written into a synced tree would travel on to the other side.
+fn outside_of_trees(to: &Path, ecosystem: &Ecosystem) -> Result<(), Failure> {
+    for spoke in &ecosystem.spokes {
+        let SpokeDetail::Files(files) = &spoke.detail else { continue };
+        if to.starts_with(&files.hub) || to.starts_with(&files.spoke) {
+            return Err(Failure::new(
+                7,
+                "C1701",
+                format!("{} lies inside the file tree {}; nothing was changed", to.display(), spoke.name),
+            )
+            .why("the next sync would carry what is restored there to the other side")
+            .next("name a folder outside of it"));
+        }
+    }
+    Ok(())
+}
+
 /// A restore goes into a new or empty folder.
 fn empty(to: &Path) -> Result<(), Failure> {
     if to.is_symlink() {
@@ -313,6 +358,11 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     let name = DestinationName::new("given").map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
     let destination: Arc<dyn Destination> = Arc::new(LocalDestination::new(name, place));
     let vault = LocalVault::open_with_key(vec![destination], key_file)?;
+    from_vault(vault, &args, to, global, output).await
+}
+
+/// A restore to a folder that uses no state: neither the hub's database nor its log.
+async fn from_vault(vault: LocalVault, args: &RestoreArgs, to: &Path, global: &Global, output: &Output) -> Ended {
     let list = vault.list().await?;
     let info = find_snapshot(&list, &args.snapshot)?.clone();
     let parts = choose(&info, &args.what, false)?;
@@ -360,21 +410,45 @@ fn report(summary: &RunSummary, to: Option<&Path>, output: &Output) -> Ended {
     if !output.is_machine() && !table.is_empty() {
         table.print(output);
     }
-    for spoke in summary.spokes.iter().filter(|s| s.result == "failed") {
-        output.warn(format!("{}: {}", spoke.name, safe(&spoke.note)));
-    }
     if summary.result == Some(RunResult::Succeeded) {
         let place = to.map_or("in place; the next sync compares both sides afresh".to_owned(), |to| {
             format!("to {}", to.display())
         });
         output.note(format!("{} restored {place}", output.paint(Tint::Good, output.symbol("●", "ok"))));
     }
-    if is_nothing {
-        let what = summary.error.clone().unwrap_or_default();
-        return Err(Failure::new(code, "C2103", format!("nothing was restored: {}", safe(&what)))
-            .why("no part could be read whole from any destination that was asked")
-            .data(document)
-            .next("cathedral verify --level full    says what is damaged and where an intact copy is"));
+    if code == 0 {
+        return Ok(0);
     }
+    let failed: Vec<_> = summary.spokes.iter().filter(|s| s.result == "failed").collect();
+    for spoke in &failed {
+        output.warn(format!("  {}: {}", spoke.name, safe(&spoke.note)));
+    }
+    let (why, next) = match code {
+        21 => (
+            "what is damaged is never written out as if it were whole; the rest is intact",
+            "cathedral verify --level full    says what is damaged and where an intact copy is",
+        ),
+        7 => (
+            "what stands there would be lost or mixed up; it was left alone",
+            "do what the message says, then repeat the command",
+        ),
+        5 => ("rights are missing at the place to write to", "name another folder, or change its rights"),
+        _ => (
+            "the place to write to, or the destination to read from, refused",
+            "repeat the command when the cause is gone: it goes on where it stopped",
+        ),
+    };
+    let done = summary.restored.iter().filter(|r| r.verified).count() as u64;
+    let what = if done == 0 {
+        format!("nothing was restored: {}", safe(summary.error.as_deref().unwrap_or("see above")))
+    } else {
+        let names: Vec<&str> = failed.iter().map(|s| s.name.as_str()).collect();
+        format!("{} restored, {} not", many(done, "part is", "parts are"), names.join(", "))
+    };
+    let failure = Failure::new(code, "C2103", what).why(why).next(next);
+    if is_nothing {
+        return Err(failure.data(document));
+    }
+    output.failure_text(&failure);
     Ok(code)
 }

@@ -1,7 +1,7 @@
 //! `snapshot create|list|show|ls|cat` and `verify`.
 
 use cathedral_backup::LocalVault;
-use cathedral_model::ecosystem::Side;
+use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ports::vault::{EntryKind, TreeEntry};
 use cathedral_model::ports::{Vault, env::Silent};
 use cathedral_model::run::{Phase, RunResult, SyncRequest};
@@ -180,11 +180,14 @@ async fn ls(text: &str, path: Option<&str>, global: &Global, output: &Output) ->
     let lines: Vec<serde_json::Value> = entries.iter().map(entry_json).collect();
     output.data("snapshot-ls", &serde_json::json!({ "entries": lines }), &[]);
     if !output.is_machine() {
+        let kind = info.parts.iter().find(|p| p.key == *key).map_or(SpokeKind::Files, |p| p.kind);
         for entry in &entries {
-            let (mark, length) = match &entry.kind {
-                EntryKind::File { size: bytes } => ("", size(*bytes)),
-                EntryKind::Dir => ("/", String::new()),
-                EntryKind::Symlink { .. } => ("@", String::new()),
+            let (mark, length) = match (&entry.kind, kind) {
+                (EntryKind::File { size: rows }, SpokeKind::Database) => ("", many(*rows, "row", "rows")),
+                (EntryKind::File { .. }, SpokeKind::Git) => ("", String::new()),
+                (EntryKind::File { size: bytes }, SpokeKind::Files) => ("", size(*bytes)),
+                (EntryKind::Dir, _) => ("/", String::new()),
+                (EntryKind::Symlink { .. }, _) => ("@", String::new()),
             };
             output.say(format!(
                 "{:04o} {length:>8}  {}{mark}",
@@ -230,6 +233,9 @@ pub async fn verify(names: &[String], level: Level, global: &Global, output: &Ou
     let (vault, list) = load(global).await?;
     let only =
         names.iter().map(|n| find_snapshot(&list, n).map(|s| s.meta.id.clone())).collect::<Result<Vec<_>, _>>()?;
+    if list.is_empty() {
+        return Err(Failure::new(4, "C1404", "there is no snapshot to verify").next("cathedral snapshot create"));
+    }
     let level = match level {
         Level::Quick => CheckLevel::Quick,
         Level::Metadata => CheckLevel::Metadata,

@@ -37,9 +37,15 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
         Some(store) => store.runs(None, 50).await?,
         None => vec![],
     };
-    let snapshots = match read_vault(&site) {
-        Ok(vault) => vault.list().await.unwrap_or_default(),
-        Err(_) => vec![],
+    // A vault that cannot be read must not look like one that is empty.
+    let vault = match read_vault(&site) {
+        Ok(vault) => vault.list().await.map_err(Failure::from),
+        Err(failure) if runs.is_empty() && failure.code == 5 => Ok(vec![]),
+        Err(failure) => Err(failure),
+    };
+    let (snapshots, unreadable) = match vault {
+        Ok(list) => (list, None),
+        Err(failure) => (vec![], Some(failure)),
     };
     let mut lines = vec![];
     for spoke in ecosystem.spokes.iter().filter(|s| only.as_ref().is_none_or(|o| s.name.as_str() == o)) {
@@ -60,6 +66,14 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
                 (if s.result == "unreachable" { "unreachable" } else { "failing" }, s.note.clone())
             }
             Some(_) if !open.is_empty() => ("conflict", format!("cathedral conflicts show {}", open[0].id)),
+            Some((_, s)) if !s.warnings.is_empty() => (
+                "left out",
+                format!(
+                    "{}: {}",
+                    many(s.warnings.len() as u64, "thing is not copied", "things are not copied"),
+                    s.warnings[0]
+                ),
+            ),
             Some(_) => ("in sync", String::new()),
         };
         lines.push(Line {
@@ -76,9 +90,16 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
     let failing = lines.iter().filter(|l| matches!(l.state, "failing" | "unreachable")).count() as u64;
     let fresh = lines.iter().filter(|l| l.state == "never synced").count() as u64;
     let held = snapshots.last();
-    let (code, sentence) = sentence(held.is_some(), conflicts, failing, fresh);
+    let (code, sentence) = match &unreadable {
+        Some(failure) => (failure.code, format!("The vault cannot be read: {}.", failure.what)),
+        None => sentence(held.is_some(), conflicts, failing, fresh),
+    };
+    // A sync's snapshot is taken before its changes: until the next one they are only in place.
+    let uncovered = runs.iter().find(|r| r.summary.spokes.iter().any(|s| s.changes_in + s.changes_out > 0));
+    let uncovered =
+        uncovered.filter(|r| held.is_none_or(|s| r.summary.snapshot.as_ref() == Some(&s.meta.id))).map(|r| r.run);
     let data = serde_json::json!({
-        "sentence": sentence, "code": code,
+        "sentence": sentence, "code": code, "not_in_a_snapshot": uncovered,
         "last_snapshot": held.map(|s| serde_json::json!({ "id": s.meta.id, "created_at": s.meta.at.to_rfc3339(), "root": s.root })),
         "spokes": lines.iter().map(|l| serde_json::json!({
             "name": l.name, "kind": l.kind, "state": l.state, "lag_seconds": l.lag_seconds, "position": l.position, "conflicts": l.conflicts,
@@ -94,6 +115,12 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
             runs.first().map(|r| (r.changed_at, r.summary.result)),
             &lines,
             all || only.is_some(),
+        );
+    }
+    if let (Some(run), false, None) = (uncovered, output.is_machine(), &unreadable) {
+        output.note(
+            output
+                .paint(Tint::Dim, &format!("what run {run} changed is in no snapshot yet: cathedral snapshot create")),
         );
     }
     Ok(if exit_code { code } else { 0 })
@@ -134,7 +161,7 @@ fn tell(
     let now = HubEnv::clock();
     let (symbol, tint) = match code {
         0 => (output.symbol("●", "ok"), Tint::Good),
-        22 => (output.symbol("✖", "xx"), Tint::Bad),
+        5 | 6 | 20 | 22 => (output.symbol("✖", "xx"), Tint::Bad),
         _ => (output.symbol("▲", "!!"), Tint::Warn),
     };
     output.say(format!("{} {}", output.paint(tint, symbol), output.paint(Tint::Bold, sentence)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cathedral_model::ecosystem::ConflictPolicy;
+use cathedral_model::ecosystem::{ConflictPolicy, GitIntegration, SpokeDetail};
 use cathedral_model::ids::{Digest, RunId, SpokeName};
 use cathedral_model::run::{Phase, Priority, Request, RunResult, RunSummary, SyncRequest, Work};
 
@@ -74,14 +74,18 @@ pub fn confirm(hub: &Hub, typed: Option<&str>) -> Result<bool, Failure> {
 }
 
 async fn stop_on_conflict(hub: &Hub, names: &[SpokeName]) -> Result<(), Failure> {
-    for preview in hub.engine.preview(names, None).await? {
-        let conflicts = preview.plan.map_or(0, |p| p.conflicts.len());
-        if conflicts > 0 {
-            let what = many(conflicts as u64, "conflict", "conflicts");
-            return Err(Failure::new(11, "C1101", format!("{what} in {}; nothing was changed", preview.spoke.name))
-                .next("cathedral plan    shows them")
-                .next("cathedral sync    parks them and goes on with the rest"));
-        }
+    let previews = hub.engine.preview(names, None).await?;
+    let found: Vec<(String, usize)> = previews
+        .into_iter()
+        .filter_map(|p| p.plan.map(|plan| (p.spoke.name.to_string(), plan.conflicts.len())))
+        .filter(|(_, conflicts)| *conflicts > 0)
+        .collect();
+    if !found.is_empty() {
+        let what = many(found.iter().map(|(_, n)| *n as u64).sum(), "conflict", "conflicts");
+        let names = found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Failure::new(11, "C1101", format!("{what} in {names}; nothing was changed"))
+            .next("cathedral plan    shows them")
+            .next("cathedral sync    parks them and goes on with the rest"));
     }
     Ok(())
 }
@@ -110,7 +114,8 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
     if let Some(object) = data.as_object_mut() {
         object.insert("run".into(), serde_json::json!(run));
     }
-    let warnings: Vec<String> = hub.site.warnings.iter().map(ToString::to_string).collect();
+    let left_out = summary.spokes.iter().flat_map(|s| s.warnings.iter().map(move |w| format!("{}: {w}", s.name)));
+    let warnings: Vec<String> = left_out.collect();
     output.data("sync", &data, &warnings);
     if output.is_machine() {
         return;
@@ -149,9 +154,35 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
     if !table.is_empty() && result != RunResult::NothingToDo && !output.quiet {
         table.print(output);
     }
+    for spoke in &summary.spokes {
+        for warning in spoke.warnings.iter().take(5) {
+            let mark = output.paint(Tint::Warn, output.symbol("▲", "!!"));
+            output.note(format!("  {mark} {}: {}", spoke.name, safe(warning)));
+        }
+        if spoke.warnings.len() > 5 {
+            output.note(format!("    and {} more; cathedral run show {run}", spoke.warnings.len() - 5));
+        }
+    }
+    if moved_pins(hub, summary) {
+        let hint = format!(
+            "next: git -C {} submodule update    brings the modules of your checkout to the new pins",
+            hub.ecosystem().hub.url
+        );
+        output.note(output.paint(Tint::Dim, &hint));
+    }
     if result == RunResult::Conflicts {
         output.note(output.paint(Tint::Dim, "next: cathedral conflicts"));
     }
+}
+
+/// Whether the run moved a pin that a checkout of the hub has as a submodule.
+fn moved_pins(hub: &Hub, summary: &RunSummary) -> bool {
+    summary.spokes.iter().filter(|s| s.changes_in > 0).any(|s| {
+        let spoke = hub.ecosystem().spoke(&s.name).map(|s| &s.detail);
+        let Some(SpokeDetail::Git(git)) = spoke else { return false };
+        let GitIntegration::Submodule { path } = &git.integration else { return false };
+        std::path::Path::new(&hub.ecosystem().hub.url).join(path).join(".git").exists()
+    })
 }
 
 /// Says on stderr what a run did not do, why, and what to do next.
@@ -186,9 +217,17 @@ fn tell_trouble(hub: &Hub, summary: &RunSummary, output: &Output) {
     };
     let bad = |result: &str| matches!(result, "failed" | "unreachable" | "refused" | "partial" | "waiting");
     let spokes = summary.spokes.iter().filter(|s| bad(&s.result));
-    let lines = spokes.map(|s| format!("{} is {}: {}", s.name, s.result, s.note)).chain(summary.error.clone());
-    for line in lines {
-        output.warn(format!("error: {}   [{id}]", safe(&line)));
+    for spoke in spokes {
+        let id = match spoke.result.as_str() {
+            "refused" => "C1701",
+            "unreachable" => "C1601",
+            _ if summary.code == 12 => "C1002",
+            _ => id,
+        };
+        output.warn(format!("error: {} is {}: {}   [{id}]", spoke.name, spoke.result, safe(&spoke.note)));
+    }
+    if let Some(error) = &summary.error {
+        output.warn(format!("error: {}   [{id}]", safe(error)));
     }
     output.warn(format!("  why: {why}"));
     output.warn(format!("  try: {next}"));
