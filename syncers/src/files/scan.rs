@@ -280,7 +280,7 @@ impl Walk<'_> {
 }
 
 /// Lists a directory to its end, in the order of the names.
-fn list(fd: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+pub fn list(fd: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
     let mut names = vec![];
     for entry in Dir::read_from(fd)? {
         let entry = entry?;
@@ -300,12 +300,15 @@ fn is_sqlite(fd: &OwnedFd, name: &[u8]) -> bool {
         .is_ok_and(|()| &header == b"SQLite format 3\0")
 }
 
+/// The position of a side that is not there.
+pub const MISSING: &str = "missing";
+
 impl Scan {
     /// Returns the state as the engine sees it.
     pub fn state(&self) -> SideState {
         let files = self.tree.values().filter(|node| matches!(node.body, Body::File { .. })).count() as u64;
         let position = match (self.exists, files) {
-            (false, _) => "not there".to_owned(),
+            (false, _) => MISSING.to_owned(),
             (true, 1) => "1 file".to_owned(),
             (true, files) => format!("{files} files"),
         };

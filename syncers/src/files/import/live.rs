@@ -37,6 +37,10 @@ pub fn into_live(
 ) -> Result<Imported, PortError> {
     let files = detail(spoke)?;
     let path = if side == Side::Hub { &files.hub } else { &files.spoke };
+    if source.info().position == scan::MISSING {
+        // This side was not there yet: that says nothing about what has come since.
+        return Ok(Imported { path: path.display().to_string(), files: 0, bytes: 0, kept: None });
+    }
     let fault = |e: io::Error| PortError::io(path.display(), &e);
     let notes = syncer.notes(spoke);
     let lock = notes.lock(fence)?;
@@ -221,9 +225,14 @@ impl Job<'_> {
         match handle::stat(&dir, name)? {
             None => Ok(()),
             Some(facts) if facts.kind == Kind::Dir => {
+                // Something that takes no part is inside, so that the folder stays where it is.
+                if !scan::list(&self.stage.root.dir(path)?)?.is_empty() {
+                    return Ok(());
+                }
+                self.keep_folder(path, &facts)?;
                 self.hook.reached("rmdir", path)?;
                 match rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR) {
-                    // Something that takes no part is inside.
+                    // Something came meanwhile.
                     Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
                     Err(e) => Err(e.into()),
                 }
@@ -253,15 +262,28 @@ impl Job<'_> {
         self.keep_as(dir, name, path, facts)
     }
 
-    /// Gives a file a second name in the kept folder, or copies it there from another file system.
-    fn keep_as(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8], facts: &Facts) -> Result<(), Skip> {
+    /// Makes a folder in the kept folder, with its rights as far as they let us in.
+    fn keep_folder(&mut self, path: &[u8], facts: &Facts) -> Result<(), Skip> {
         self.hook.reached("keep", path)?;
+        let (_, name) = names::split(path);
+        let into = self.kept_parent(path)?;
+        match rustix::fs::mkdirat(&into, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        if let Some(there) = handle::stat(&into, name)?.filter(|there| there.kind == Kind::Dir) {
+            stage::chmod(&into, name, &there, facts.mode & 0o777 | 0o700)?;
+        }
+        flush(&into)
+    }
+
+    /// Opens the folder in which a path is kept, making it.
+    fn kept_parent(&mut self, path: &[u8]) -> Result<OwnedFd, Skip> {
         if self.kept.is_none() {
             std::fs::create_dir_all(&self.kept_at)?;
             self.kept = Root::open(&self.kept_at)?;
         }
         let kept = self.kept.as_ref().ok_or_else(|| Skip::Io(io::ErrorKind::NotFound.into()))?;
-        let (parent, to) = names::split(path);
         for dir in names::parents(path) {
             let (above, name) = names::split(dir);
             match rustix::fs::mkdirat(kept.dir(above)?, name, Mode::from_raw_mode(0o700)) {
@@ -269,7 +291,14 @@ impl Job<'_> {
                 Err(e) => return Err(e.into()),
             }
         }
-        let into = kept.dir(parent)?;
+        Ok(kept.dir(names::split(path).0)?)
+    }
+
+    /// Gives a file a second name in the kept folder, or copies it there from another file system.
+    fn keep_as(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8], facts: &Facts) -> Result<(), Skip> {
+        self.hook.reached("keep", path)?;
+        let (_, to) = names::split(path);
+        let into = self.kept_parent(path)?;
         for attempt in 0..1000 {
             let to = if attempt == 0 { to.to_vec() } else { [to, format!(".{attempt}").as_bytes()].concat() };
             match rustix::fs::linkat(dir, name, &into, to.as_slice(), AtFlags::empty()) {
