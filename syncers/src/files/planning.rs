@@ -16,7 +16,7 @@ use super::handle::Facts;
 use super::merge::Merger;
 use super::names;
 use super::scan::Scan;
-use super::step::{Agree, Call, From, Step, Thing, read_shown, shown};
+use super::step::{Agree, Call, From, Step, Thing, read_shown, shown, shown_by_digest};
 
 /// Returns the planner's words for the ecosystem's.
 pub fn direction(sync: DataSync) -> Option<Direction> {
@@ -37,6 +37,9 @@ pub fn policy(policy: ConflictPolicy) -> Policy {
         ConflictPolicy::Union => Policy::Union,
     }
 }
+
+/// Said to a person who takes an agreed content that is binary or large.
+const NOT_KEPT: &str = "the agreed content was not kept, it is binary or large: please take the hub's or the spoke's";
 
 /// The pieces of a plan for one pair.
 #[derive(Default)]
@@ -170,7 +173,7 @@ impl Planning<'_> {
             Answer::Take(Choice::Spoke) => Ok(Decision::Spoke),
             Answer::Take(Choice::Base) => match now[0] {
                 Some(Node { body: Body::File { b3, .. }, .. }) => {
-                    let bytes = merger.base_content(b3).ok_or("the agreed content was not kept")?;
+                    let bytes = merger.base_content(b3).ok_or(NOT_KEPT)?;
                     let id = merger.content.put(&bytes).map_err(|e| e.to_string())?;
                     stored(&id).map(Decision::Value)
                 }
@@ -362,9 +365,9 @@ fn draft(dispute: &tree::Dispute, unfit: Option<&String>, merger: &mut Merger<'_
         match merger.base_content(b3) {
             Some(bytes) => drop(merger.content.put(&bytes)?),
             None => {
-                // Not kept: the digest alone tells what it was.
+                // The digest alone tells what it was; with it an answer can still be undone.
                 value.content = None;
-                value.shown = format!("{}, {}", value.shown, Digest(*b3));
+                value.shown = dispute.sides.base.as_ref().map(shown_by_digest).unwrap_or_default();
             }
         }
     }

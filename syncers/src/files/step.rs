@@ -173,6 +173,15 @@ pub fn shown(node: &Node) -> String {
     }
 }
 
+/// The same for a file whose content was not kept: its whole digest tells what it was.
+pub fn shown_by_digest(node: &Node) -> String {
+    let text = shown(node);
+    match (&node.body, text.rsplit_once(", ")) {
+        (Body::File { b3, .. }, Some((facts, _))) => format!("{facts}, not kept, {}", Digest(*b3)),
+        _ => text,
+    }
+}
+
 /// Makes the node that [`shown`] described. The content's digest is given, or is the text's last part.
 pub fn read_shown(text: &str, content: Option<Digest>) -> Option<Node> {
     if let Some(target) = text.strip_prefix("link to ") {
