@@ -164,6 +164,9 @@ impl FilesSyncer {
 
     fn do_plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
         let pair = self.read(spoke)?;
+        if context.base.is_none() {
+            some_side(spoke, &pair)?;
+        }
         let (mut base, mut guards) = match self.base(context.base.as_ref(), &pair.rules) {
             Ok(base) => (base, vec![]),
             Err(PortError::Corrupt(why) | PortError::Permanent { cause: Cause::NotFound, message: why }) => {
@@ -419,7 +422,11 @@ impl FilesSyncer {
 #[async_trait]
 impl Syncer for FilesSyncer {
     async fn observe(&self, spoke: &Spoke) -> Result<Observation, PortError> {
-        Ok(observation(&self.read(spoke)?))
+        let pair = self.read(spoke)?;
+        if !self.notes(spoke).is_known() {
+            some_side(spoke, &pair)?;
+        }
+        Ok(observation(&pair))
     }
 
     async fn plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
@@ -484,6 +491,16 @@ fn observation(pair: &Pair) -> Observation {
         }
     }
     Observation { hub: pair.hub.state(), spoke: pair.spoke.state(), warnings }
+}
+
+/// Refuses a pair of which nothing is there: most likely a path is misspelt, or a disk is not mounted.
+fn some_side(spoke: &Spoke, pair: &Pair) -> Result<(), PortError> {
+    if pair.hub.exists || pair.spoke.exists {
+        return Ok(());
+    }
+    let files = detail(spoke)?;
+    let message = format!("neither {} nor {} is there", files.hub.display(), files.spoke.display());
+    Err(PortError::failed(Cause::NotFound, message))
 }
 
 /// A tree inside the other would grow without end.

@@ -1,6 +1,8 @@
 //! Syncing two real trees.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "files/absent.rs"]
+mod absent;
 #[path = "files/common.rs"]
 mod common;
 #[path = "files/core.rs"]

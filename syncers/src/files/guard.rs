@@ -61,6 +61,11 @@ impl Notes {
         self.state.join("marks").join(format!("{}.{}", self.spoke, side.as_str()))
     }
 
+    /// Says whether a sync has ever written to this pair.
+    pub fn is_known(&self) -> bool {
+        [Side::Hub, Side::Spoke].into_iter().any(|side| self.mark(side).exists())
+    }
+
     /// Compares a root's marker with the one that was written there.
     pub fn check_mark(&self, side: Side, root: Option<&Root>) -> Result<Option<Guard>, PortError> {
         let noted = match fs::read(self.mark(side)) {

@@ -111,6 +111,10 @@ impl Given {
         Self(recorded.clone(), info)
     }
 
+    pub fn info_mut(&mut self) -> &mut PartInfo {
+        &mut self.1
+    }
+
     pub fn of(entries: &[(&[u8], EntryKind, &str)]) -> Self {
         let entries = entries.iter().map(|(path, kind, text)| {
             let content = matches!(kind, EntryKind::File { .. }).then(|| text.as_bytes().to_vec());
@@ -162,12 +166,12 @@ impl Source for Given {
     }
 }
 
-fn export(pair: &Pair, place: &Place, into: &mut Recorded) -> SideState {
+pub fn export(pair: &Pair, place: &Place, into: &mut Recorded) -> SideState {
     into.entries.clear();
     wait(pair.syncer.export(&pair.declared, place, into)).unwrap()
 }
 
-fn import(pair: &Pair, syncer: &FilesSyncer, place: &Place, from: &Recorded) -> Result<Imported, PortError> {
+pub fn import(pair: &Pair, syncer: &FilesSyncer, place: &Place, from: &Recorded) -> Result<Imported, PortError> {
     let run = RunId(90);
     wait(syncer.import(&pair.declared, place, &mut Given::new(from), run, Fence(90)))
 }
