@@ -9,6 +9,7 @@ mod apply;
 mod base;
 mod build;
 mod catalog;
+mod draft;
 mod drift;
 mod export;
 mod form;

@@ -58,7 +58,7 @@ pub(super) fn add(
                 let column = column(shape, name).ok_or_else(|| refuse(format!("there is no column {name:?}")))?;
                 picks.insert(column, pick(text, versions.as_ref(), name));
             }
-            Answer::Fields(picks)
+            whole_when_deleted(&directive.draft, picks).map_err(refuse)?
         }
         plan::Answer::Content(id) => Answer::Fields(whole(content, id, shape).map_err(|e| refuse(e.to_string()))?),
         plan::Answer::Undo => {
@@ -70,6 +70,21 @@ pub(super) fn add(
     };
     answers.insert(id.clone(), answer);
     Ok(past)
+}
+
+/// Of a row that one side deleted, that side is taken for all fields or for none.
+fn whole_when_deleted(draft: &ConflictDraft, picks: BTreeMap<usize, Pick>) -> Result<Answer, String> {
+    let deleted = match draft.conflict_kind.as_str() {
+        "delete/update" => Side::Hub,
+        "update/delete" => Side::Spoke,
+        _ => return Ok(Answer::Fields(picks)),
+    };
+    let taken = picks.values().filter(|pick| **pick == Pick::Side(deleted)).count();
+    match taken {
+        0 => Ok(Answer::Fields(picks)),
+        all if all == picks.len() => Ok(Answer::Take(deleted)),
+        _ => Err(format!("the {deleted} deleted the row: its side can only be taken for all fields")),
+    }
 }
 
 fn column(shape: &Shape, name: &str) -> Option<usize> {

@@ -4,22 +4,21 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cathedral_model::conflict::rows::{
-    self, Answers, Change, Direction, Mode, Policy, Prefer, RowConflict, RowId, RowPlan, Shape, TableDiff, TableRows,
+    self, Answers, Change, Direction, Mode, Policy, Prefer, RowId, RowPlan, Shape, TableDiff, TableRows,
 };
 use cathedral_model::conflict::value::Row;
 use cathedral_model::ecosystem::{ConflictPolicy, DataSync, DatabaseSpoke, RowMerge, Side, Spoke};
 use cathedral_model::ids::{ConflictId, Digest};
 use cathedral_model::observation::Digests;
-use cathedral_model::plan::{
-    Action, Answer, ConflictDraft, Directive, FieldDispute, Guard, PlanContext, SideValue, SpokePlan,
-};
+use cathedral_model::plan::{Action, Answer, ConflictDraft, Directive, Guard, PlanContext, SideValue, SpokePlan};
 use cathedral_model::ports::{Cause, Content, PortError};
 
-use super::answers::{self, Versions};
+use super::answers;
 use super::base::{BaseReader, BaseTable};
 use super::catalog::{Catalog, Table};
+use super::draft::{self, target};
 use super::drift;
-use super::form::{Cells, plain, shown, shown_row, to_json};
+use super::form::{Cells, plain, shown_row};
 use super::name::is_included;
 use super::open::{Reading, reading};
 use super::payload::{RowWrite, Step, port_side, store};
@@ -358,7 +357,7 @@ impl Planner<'_> {
         }
         for conflict in &plan.conflicts {
             if let Some(diff) = shapes.get(conflict.table.as_str()) {
-                let draft = self.draft(&diff.shape, conflict)?;
+                let draft = draft::draft(self.content, &diff.shape, conflict, &plan.conflicts)?;
                 self.conflicts.push(draft);
                 self.steps.push(dispute(&conflict.table, [&conflict.base, &conflict.hub, &conflict.spoke]));
             }
@@ -384,54 +383,6 @@ impl Planner<'_> {
                 sql: Digest::of(table.sql.as_bytes()),
             });
         }
-    }
-
-    fn draft(&self, shape: &Shape, conflict: &RowConflict) -> Result<ConflictDraft, PortError> {
-        let cells = |row: &Option<Row>| row.clone().map(Cells);
-        let kept = if conflict.key.is_empty() {
-            None
-        } else {
-            let versions = Versions {
-                table: conflict.table.clone(),
-                columns: shape.columns.clone(),
-                base: cells(&conflict.base),
-                hub: cells(&conflict.hub),
-                spoke: cells(&conflict.spoke),
-            };
-            let text = serde_json::to_vec(&versions).map_err(|e| PortError::permanent(format!("conflict: {e}")))?;
-            Some(self.content.put(&text)?)
-        };
-        let side = |row: &Option<Row>| {
-            row.as_ref()
-                .map(|row| SideValue { shown: shown_row(&shape.columns, row, &conflict.columns), content: kept })
-        };
-        let any = conflict.hub.as_ref().or(conflict.spoke.as_ref()).or(conflict.base.as_ref());
-        let pk: Vec<serde_json::Value> =
-            any.map(|row| shape.key.iter().map(|i| to_json(&row[*i])).collect()).unwrap_or_default();
-        let cell = |row: &Option<Row>, i: usize| row.as_ref().map(|r| shown(&r[i])).unwrap_or_default();
-        let target = target(shape, any);
-        Ok(ConflictDraft {
-            item: target.clone(),
-            place: target,
-            conflict_kind: conflict.kind.into(),
-            because: conflict.because.clone(),
-            base: side(&conflict.base),
-            hub: side(&conflict.hub),
-            spoke: side(&conflict.spoke),
-            suggested: None,
-            table: Some(shape.name.clone()),
-            pk,
-            fields: conflict
-                .columns
-                .iter()
-                .map(|i| FieldDispute {
-                    field: shape.columns[*i].clone(),
-                    base: cell(&conflict.base, *i),
-                    hub: cell(&conflict.hub, *i),
-                    spoke: cell(&conflict.spoke, *i),
-                })
-                .collect(),
-        })
     }
 
     /// Counters of both sides go to the higher one.
@@ -480,16 +431,6 @@ fn reopen(diff: &mut TableDiff, directives: &[Directive], sides: [Option<&TableR
 fn dispute(table: &str, [base, hub, spoke]: [&Option<Row>; 3]) -> Step {
     let cells = |row: &Option<Row>| row.clone().map(Cells);
     Step::Dispute { table: table.to_owned(), base: cells(base), hub: cells(hub), spoke: cells(spoke) }
-}
-
-/// Returns `table[key]`.
-fn target(shape: &Shape, row: Option<&Row>) -> String {
-    let key = |row: &Row| {
-        let parts: Vec<String> = shape.key.iter().map(|i| to_json(&row[*i]).to_string()).collect();
-        if parts.is_empty() { shown_row(&shape.columns, row, &[]) } else { parts.join(",") }
-    };
-    let name = plain(&shape.name, 400);
-    row.map_or_else(|| name.clone(), |row| format!("{name}[{}]", plain(&key(row), 400)))
 }
 
 fn action(side: Side, shape: &Shape, write: &rows::Write) -> Action {
