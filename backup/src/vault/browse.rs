@@ -41,8 +41,15 @@ impl LocalVault {
     }
 
     /// Writes a file's content; of a repository, the object id of a ref; of a database, the rows of a
-    /// table as JSON arrays, one a line. Blocking. What was written is whole only when this succeeds.
+    /// table as JSON arrays, one a line. Blocking. What was written is whole only when this succeeds; a
+    /// reader that closed its pipe has had enough, which is no failure.
     pub fn cat(&self, id: &SnapshotId, key: &PartKey, path: &[u8], out: &mut dyn Write) -> Result<(), PortError> {
+        let mut out = Pipe { out, is_closed: false };
+        let copied = self.copy(id, key, path, &mut out);
+        if out.is_closed { Ok(()) } else { copied }
+    }
+
+    fn copy(&self, id: &SnapshotId, key: &PartKey, path: &[u8], out: &mut dyn Write) -> Result<(), PortError> {
         let mut source = PartSource::open(&self.inner, id, key)?;
         let writing = |e: io::Error| match e.downcast::<PortError>() {
             Ok(port) => port,
@@ -70,6 +77,31 @@ impl LocalVault {
             line.push_str("]\n");
             out.write_all(line.as_bytes()).map_err(writing)
         })
+    }
+}
+
+/// Remembers that nobody reads any more.
+struct Pipe<'a> {
+    out: &'a mut dyn Write,
+    is_closed: bool,
+}
+
+impl Pipe<'_> {
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        self.is_closed |= result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        result
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.note(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.note(flushed)
     }
 }
 
