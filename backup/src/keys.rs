@@ -72,7 +72,11 @@ impl VaultSecret {
         for line in text.lines().filter_map(|l| l.strip_prefix("# signer: ")) {
             signers.push(verifying_key(line.trim()).ok_or_else(|| bad("signer is not a key"))?);
         }
-        let identity = seal::identities(text)?.into_iter().next().ok_or_else(|| bad("no age key"))?;
+        let identity = seal::identities(text)
+            .map_err(|e| bad(&e.to_string()))?
+            .into_iter()
+            .next()
+            .ok_or_else(|| bad("no age key"))?;
         Ok(Self {
             vault: vault.to_owned(),
             epoch: epoch.trim().parse().map_err(|_| bad("epoch is not a number"))?,

@@ -59,7 +59,8 @@ pub fn header_len(sealed: &[u8]) -> Option<usize> {
     head[mark + 1..].iter().position(|b| *b == b'\n').map(|end| mark + 1 + end + 1)
 }
 
-/// Reads all age identities of a key file's text; comments and empty lines are skipped.
+/// Reads all age identities of a key file's text; comments and empty lines are skipped. The error goes on after
+/// the file's name.
 pub fn identities(text: &str) -> Result<Vec<x25519::Identity>, PortError> {
     let reader = BufReader::new(text.as_bytes());
     let mut found = Vec::new();
@@ -72,12 +73,12 @@ pub fn identities(text: &str) -> Result<Vec<x25519::Identity>, PortError> {
         match line.parse::<x25519::Identity>() {
             Ok(identity) => found.push(identity),
             Err(why) => {
-                return Err(PortError::failed(Cause::Key, format!("key file has a line that is no age key: {why}")));
+                return Err(PortError::failed(Cause::Key, format!("has a line that is no age identity: {why}")));
             }
         }
     }
     if found.is_empty() {
-        return Err(PortError::failed(Cause::Key, "key file holds no age key"));
+        return Err(PortError::failed(Cause::Key, "holds no age identity"));
     }
     Ok(found)
 }

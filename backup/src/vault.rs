@@ -12,6 +12,7 @@ mod fanout;
 mod file_cache;
 mod found;
 mod index_cache;
+mod key_file;
 mod members;
 mod packer;
 mod read;

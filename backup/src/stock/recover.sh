@@ -5,8 +5,9 @@
 #   recover.sh KEYFILE                      lists the snapshots
 #   recover.sh KEYFILE SNAPSHOT TARGET      restores one into TARGET, which must be empty or new
 #
-# KEYFILE is the vault's own key or any age identity that keys/*.age are encrypted to. The vault is
-# the folder of this script, or VAULT. Everything that is read is treated as hostile.
+# KEYFILE is the vault's own key or any age identity that keys/*.age are encrypted to. SNAPSHOT is an id
+# from the list, the beginning of one, or the word latest. The vault is the folder of this script, or
+# VAULT. Everything that is read is treated as hostile.
 set -eu
 umask 077
 LC_ALL=C
@@ -25,6 +26,10 @@ for tool in age zstd jq base64 awk; do
     command -v "$tool" >/dev/null || die "$tool is needed and not here"
 done
 key=$1
+needed="needed is hub.key from .cathedral/keys of the lost hub, or the vault's own key as age -d gives it from keys/*.age"
+not_key() { die "key file $key $1; $needed"; }
+[ -e "$key" ] || not_key "is not there"
+[ -f "$key" ] || [ -p "$key" ] || not_key "is not a file"
 [ -r "$key" ] || die "key file $key cannot be read"
 vault=${VAULT:-$(dirname "$0")}
 vault=$(cd "$vault" && pwd)
@@ -34,15 +39,28 @@ trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir "$tmp/packs" "$tmp/index"
 
-if grep -q '^# id-key: ' "$key"; then
-    cp "$key" "$tmp/vault.key"
+# Read once, so that it may also come out of a pipe.
+cat "$key" >"$tmp/key"
+first=$(head -n 1 "$tmp/key" | head -c 200 | tr -d '\000')
+if ! grep -q -e '^AGE-SECRET-KEY-' -e '^AGE-PLUGIN-' -e '^-----BEGIN OPENSSH PRIVATE KEY' -e '^-----BEGIN RSA PRIVATE KEY' "$tmp/key"; then
+    case $first in
+    age-encryption.org/* | '-----BEGIN AGE '*) not_key "is itself encrypted: open it with age -d first" ;;
+    esac
+    [ -s "$tmp/key" ] || not_key "is empty"
+    if grep -q '^age1[0-9a-z]*$' "$tmp/key"; then not_key "holds a public key only: it encrypts and opens nothing"; fi
+    if is_hex "$first"; then not_key "is a signing key: it signs snapshots and opens nothing"; fi
+    not_key "holds no age identity"
+fi
+if grep -q '^# id-key: ' "$tmp/key"; then
+    cp "$tmp/key" "$tmp/vault.key"
 else
     : >"$tmp/vault.key"
     for sealed in "$vault"/keys/*.age; do
-        age -d -i "$key" "$sealed" >"$tmp/vault.key" 2>/dev/null && break
+        [ -f "$sealed" ] || die "$vault/keys holds no key files: this copy of the vault is not whole"
+        age -d -i "$tmp/key" "$sealed" >"$tmp/vault.key" 2>/dev/null && break
     done
 fi
-grep -q '^AGE-SECRET-KEY-' "$tmp/vault.key" || die "this key does not open the vault"
+grep -q '^AGE-SECRET-KEY-' "$tmp/vault.key" || not_key "opens none of the keys in $vault/keys"
 open_age() { age -d -i "$tmp/vault.key" "$1"; }
 
 manifest() { # writes the manifest of a snapshot to $tmp/manifest
@@ -62,8 +80,20 @@ if [ $# -eq 1 ]; then
     exit 0
 fi
 
-id=$2
-case $id in *[!0-9A-Z]* | '') die "snapshot id $id is not valid" ;; esac
+asked=$2
+case $asked in *[!0-9A-Za-z]* | '') die "snapshot id $asked is not valid: give one from the list, its beginning, or latest" ;; esac
+start=
+[ "$asked" = latest ] || start=$(printf %s "$asked" | tr a-z A-Z)
+id=
+for object in "$vault"/snapshots/"$start"*.age; do
+    found=$(basename "$object" .age)
+    case $found in *[!0-9A-Z]* | '') continue ;; esac
+    if [ "$found" = "$start" ]; then id=$found; break; fi
+    [ -z "$id" ] || [ -z "$start" ] || die "$asked begins more than one snapshot: $id, $found"
+    # Ids begin with the time, so that the last one is the newest.
+    id=$found
+done
+[ -n "$id" ] || die "there is no snapshot $asked in $vault"
 mkdir -p "$3"
 target=$(cd "$3" && pwd)
 [ -z "$(ls -A "$target")" ] || die "$target is not empty"

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use zeroize::Zeroizing;
 
-use super::{Inner, LocalVault, Tuning};
+use super::{Inner, LocalVault, Tuning, key_file};
 use crate::destination::local::sync_dir;
 use crate::keys::{self, VaultSecret};
 use crate::seal;
@@ -43,7 +43,7 @@ impl LocalVault {
         let identity = hub_identity(keys_dir)?;
         let signing = signing_key(keys_dir)?;
         let sealed = sealed_secret(keys_dir, &identity, &signing.verifying_key(), recipients, env)?;
-        let secret = unseal(&sealed, &[identity])?;
+        let secret = unseal(&sealed, &[identity]).map_err(key_file::named(keys_dir.join(SEALED)))?;
         let marker = match read_file(&keys_dir.join(vault_file::OBJECT))? {
             Some(bytes) => bytes,
             None => {
@@ -72,20 +72,17 @@ impl LocalVault {
         cache_dir: &Path,
         env: Arc<dyn Env>,
     ) -> Result<Self, PortError> {
-        let missing = |what: &str| {
-            PortError::failed(
-                Cause::Key,
-                format!("{} is missing: no vault was made here", keys_dir.join(what).display()),
-            )
-        };
+        let missing = |what: &str| key_file::missing(keys_dir, what);
         let identity = read_text(&keys_dir.join(IDENTITY))?.ok_or_else(|| missing(IDENTITY))?;
         let signing = read_text(&keys_dir.join(SIGNING))?.ok_or_else(|| missing(SIGNING))?;
         let sealed = read_file(&keys_dir.join(SEALED))?.ok_or_else(|| missing(SEALED))?;
         let marker = read_file(&keys_dir.join(vault_file::OBJECT))?.ok_or_else(|| missing(vault_file::OBJECT))?;
-        let signer = parse_signing(&signing)?;
-        let openers = seal::identities(&identity)?;
-        let secret = unseal(&sealed, &openers)?;
-        let file = VaultFile::from_bytes(&marker, &[signer.verifying_key()])?;
+        let named = |what: &str| key_file::named(keys_dir.join(what));
+        let signer = parse_signing(&signing).map_err(named(SIGNING))?;
+        let openers = key_file::identities(&keys_dir.join(IDENTITY), &identity)?;
+        let secret = unseal(&sealed, &openers).map_err(named(SEALED))?;
+        let marked = VaultFile::from_bytes(&marker, &[signer.verifying_key()]);
+        let file = marked.map_err(named(vault_file::OBJECT))?;
         if quorum == 0 || quorum > destinations.len() {
             let message = format!("quorum {quorum} cannot be met by {} destinations", destinations.len());
             return Err(PortError::failed(Cause::Invalid, message));
@@ -103,19 +100,16 @@ impl LocalVault {
     /// Opens a vault read-only with one key file and no hub: the vault's own key as `keys/*.age` give
     /// it, or any age identity they are sealed to.
     pub fn open_with_key(destinations: Vec<Arc<dyn Destination>>, key_file: &Path) -> Result<Self, PortError> {
-        let text = read_text(key_file)?
-            .ok_or_else(|| PortError::failed(Cause::Key, format!("key file {} is missing", key_file.display())))?;
-        if text.starts_with("age-encryption.org/") || text.starts_with("-----BEGIN AGE") {
-            let message = format!("key file {} is itself encrypted: open it with `age -d` first", key_file.display());
-            return Err(PortError::failed(Cause::Key, message));
-        }
-        let given = if VaultSecret::is_text(&text) { Some(VaultSecret::from_text(&text)?) } else { None };
-        let identities = seal::identities(&text)?;
+        let text = key_file::read(key_file)?.ok_or_else(|| key_file::refuse(key_file, "is not there"))?;
+        let identities = key_file::identities(key_file, &text)?;
+        let is_vault_key = VaultSecret::is_text(&text);
+        let given = is_vault_key.then(|| VaultSecret::from_text(&text)).transpose();
+        let given = given.map_err(key_file::named(key_file.to_owned()))?;
         let mut last = PortError::failed(Cause::Invalid, "no destination is given");
         for destination in &destinations {
             let opened = match &given {
                 Some(secret) => Ok(secret.clone()),
-                None => secret_at(destination.as_ref(), &identities),
+                None => secret_at(destination.as_ref(), key_file, &identities),
             };
             let read = opened.and_then(|secret| {
                 let bytes = destination.get(vault_file::OBJECT)?;
@@ -223,7 +217,8 @@ fn hub_identity(dir: &Path) -> Result<x25519::Identity, PortError> {
         write_new(&path, text.as_bytes())?;
     }
     let text = read_text(&path)?.ok_or_else(|| PortError::failed(Cause::Key, "hub key is gone"))?;
-    seal::identities(&text)?.into_iter().next().ok_or_else(|| PortError::failed(Cause::Key, "hub key is empty"))
+    let found = key_file::identities(&path, &text)?;
+    found.into_iter().next().ok_or_else(|| key_file::refuse(&path, "is empty"))
 }
 
 fn signing_key(dir: &Path) -> Result<SigningKey, PortError> {
@@ -266,7 +261,7 @@ fn sealed_secret(
 
 fn unseal(sealed: &[u8], identities: &[x25519::Identity]) -> Result<VaultSecret, PortError> {
     let plain = seal::decrypt(identities, sealed, KEY_MAX).map_err(|e| match e {
-        seal::OpenError::NoKey => PortError::failed(Cause::Key, "key does not open the vault"),
+        seal::OpenError::NoKey => PortError::failed(Cause::Key, "the key does not open it"),
         other => PortError::Corrupt(format!("vault key file: {other}")),
     })?;
     let plain = Zeroizing::new(plain);
@@ -275,12 +270,20 @@ fn unseal(sealed: &[u8], identities: &[x25519::Identity]) -> Result<VaultSecret,
 }
 
 /// Finds the newest key file at a destination that one of the identities opens.
-fn secret_at(destination: &dyn Destination, identities: &[x25519::Identity]) -> Result<VaultSecret, PortError> {
-    let mut last = PortError::failed(Cause::Key, format!("destination {} holds no keys", destination.name()));
+fn secret_at(
+    destination: &dyn Destination,
+    key_file: &Path,
+    identities: &[x25519::Identity],
+) -> Result<VaultSecret, PortError> {
+    let name = destination.name();
+    let mut last = PortError::failed(Cause::Key, format!("destination {name} holds no keys: it is not a whole vault"));
     for (object, _) in destination.list("keys/")?.into_iter().rev() {
         match destination.get(&object).and_then(|sealed| unseal(&sealed, identities)) {
             Ok(secret) => return Ok(secret),
-            Err(e) => last = e,
+            Err(e) if e.cause() == Cause::Key => {
+                last = key_file::refuse(key_file, &format!("opens none of the keys at destination {name}"));
+            }
+            Err(e) => last = key_file::named_at(name, &object)(e),
         }
     }
     Err(last)

@@ -1,9 +1,11 @@
 //! The vault as its callers see it, on real folders.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod browse;
 mod contracts;
 mod crash;
 mod damage;
+mod keys;
 mod property;
 mod round_trip;
 mod samples;
