@@ -36,7 +36,7 @@ fn a_reader_that_wants_no_more_is_no_failure_and_a_full_disk_is_one() {
                 continue;
             }
             seen += 1;
-            let mut cat = |kind| vault.cat(&info.meta.id, &key, &entry.path, &mut Ends(kind));
+            let cat = |kind| vault.cat(&info.meta.id, &key, &entry.path, &mut Ends(kind));
             cat(io::ErrorKind::BrokenPipe).unwrap();
             assert!(cat(io::ErrorKind::StorageFull).is_err());
         }
