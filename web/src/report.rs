@@ -64,7 +64,7 @@ mod tests {
         };
         let html = page.render().unwrap();
         assert!(!html.contains("<script>alert"));
-        assert!(!html.contains("<b>"));
+        assert!(!html.contains("\"><b>"));
         assert!(!html.contains("<i>"));
         assert_eq!(html.matches("&#60;script&#62;").count(), 3);
     }

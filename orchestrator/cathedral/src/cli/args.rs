@@ -76,7 +76,7 @@ pub enum Command {
         #[arg(long)]
         no_serve: bool,
     },
-    /// Write a commented configuration for what lies around, and make keys
+    /// Write a commented configuration for what lies around
     Init {
         /// The folder that shall hold the hub; this one unless given
         dir: Option<PathBuf>,
@@ -128,9 +128,12 @@ pub enum Command {
     },
     /// Merge one file three ways to stdout; also a git merge driver
     MergeFile {
-        base: PathBuf,
-        hub: PathBuf,
-        spoke: PathBuf,
+        #[arg(value_name = "BASE")]
+        base_file: PathBuf,
+        #[arg(value_name = "HUB")]
+        hub_file: PathBuf,
+        #[arg(value_name = "SPOKE")]
+        spoke_file: PathBuf,
         /// The name by which the kind of file is known
         #[arg(long, value_name = "NAME")]
         path: Option<String>,
@@ -426,4 +429,25 @@ pub enum ConfigCommand {
 pub enum Format {
     Yaml,
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    /// Checks every command's definition, and that no argument of one shadows a global one.
+    #[test]
+    fn every_command_is_well_defined() {
+        Args::command().debug_assert();
+        let globals: Vec<String> = Args::command().get_arguments().map(|a| a.get_id().to_string()).collect();
+        let mut left: Vec<clap::Command> = Args::command().get_subcommands().cloned().collect();
+        while let Some(command) = left.pop() {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().to_string();
+                assert!(!globals.contains(&id), "{} {id} has the name of a global argument", command.get_name());
+            }
+            left.extend(command.get_subcommands().cloned());
+        }
+    }
 }

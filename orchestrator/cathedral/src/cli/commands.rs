@@ -32,8 +32,8 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
     Ok(match command {
         Command::Config { what } => config::run(what, global, output),
         Command::Init { dir, template, stdout } => init::run(dir, template, stdout, global, output),
-        Command::MergeFile { base, hub, spoke, path, suggest, explain } => {
-            merge_file::run(&base, &hub, &spoke, path.as_deref(), suggest, explain, output)
+        Command::MergeFile { base_file, hub_file, spoke_file, path, suggest, explain } => {
+            merge_file::run(&base_file, &hub_file, &spoke_file, path.as_deref(), suggest, explain, output)
         }
         Command::Completion { shell } => guide::completion(shell, output),
         Command::Man { dir } => guide::man(dir, output),
@@ -109,6 +109,11 @@ pub fn spokes(hub: &Hub, names: &[String]) -> Result<Vec<SpokeName>, Failure> {
 pub fn find_snapshot<'a>(list: &'a [SnapshotInfo], text: &str) -> Result<&'a SnapshotInfo, Failure> {
     if list.is_empty() {
         return Err(Failure::new(4, "C1404", "there are no snapshots yet").next("cathedral snapshot create"));
+    }
+    if text.trim().is_empty() {
+        return Err(
+            Failure::new(2, "C1202", "an empty text names no snapshot").next("latest, or the beginning of an id")
+        );
     }
     if text == "latest" {
         return list.last().ok_or_else(|| Failure::new(4, "C1404", "there are no snapshots yet"));

@@ -111,8 +111,12 @@ impl Output {
     /// Bytes on stdout. A reader that has gone away ends the program quietly, as in any pipe.
     pub fn raw(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-            std::process::exit(0);
+        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                std::process::exit(0);
+            }
+            eprintln!("error: the output could not be written: {error}   [C1002]");
+            std::process::exit(1);
         }
     }
 

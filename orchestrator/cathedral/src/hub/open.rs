@@ -45,9 +45,9 @@ impl Hub {
         let keys = site.state.join("keys");
         let env: Arc<dyn Env> = Arc::new(HubEnv);
         keys_are_whole(&site)?;
-        // The vault is founded first: whatever else is there proves that its keys were made.
-        let vault = Arc::new(open_vault(&site, &env)?);
+        // Keys and vault come first: whatever else is there proves that they were made.
         let id = hub_id(&keys, env.as_ref())?;
+        let vault = Arc::new(open_vault(&site, &env)?);
         let store = open_store(&site).await?;
         if store.runs(None, 1).await?.is_empty() {
             begin_numbers(&site, env.now()).await?;
@@ -56,6 +56,7 @@ impl Hub {
         let origin = format!("{id}.cathedral/{}", ecosystem.name);
         let log = FileLog::open(&site.state.join("log"), &keys, &origin, cathedral_integrity::log::os_entropy());
         let log = Arc::new(log.map_err(PortError::from)?);
+        log_covers_runs(&log, store.as_ref()).await?;
         let ports = Ports {
             store,
             vault: Arc::clone(&vault) as _,
@@ -191,11 +192,12 @@ fn lock(state: &Path) -> Result<File, Failure> {
 /// and kept folders that know its runs. Its numbers begin above those.
 async fn begin_numbers(site: &Site, now: Timestamp) -> Result<(), Failure> {
     let had_state = site.log()?.is_some_and(|log| log.size() > 0);
-    let (seconds, minutes) = (now.0 / 1_000_000, now.0 / 60_000_000);
+    // A hub that counted from its first millisecond on can hardly have handed out one a millisecond since.
+    let (millis, minutes) = (now.0 / 1_000, now.0 / 60_000_000);
     let least = if had_state { minutes } else { 0 };
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
     if let Some(store) = open {
-        store.begin_numbers(Fence(seconds), RunId(least), ConflictId(least)).await?;
+        store.begin_numbers(Fence(millis), RunId(least), ConflictId(least)).await?;
     }
     Ok(())
 }
@@ -280,8 +282,26 @@ fn known_before(list: &Path, name: &DestinationName) -> bool {
     known.lines().any(|line| line.split(' ').next() == Some(name.as_str()))
 }
 
+/// The state database remembers leaves that the log has acknowledged: a log without them was put back to
+/// an older state, and must not sign other leaves in their place.
+async fn log_covers_runs(log: &FileLog, store: &dyn Store) -> Result<(), Failure> {
+    let known = store.runs(None, 50).await?.iter().filter_map(|r| r.summary.leaf).max();
+    let size = log.signed_head().size;
+    match known {
+        Some(leaf) if u64::try_from(leaf.0).is_ok_and(|leaf| leaf >= size) => Err(Failure::new(
+            20,
+            "C2001",
+            format!("the log ends at leaf {size}, but leaf {leaf} was acknowledged: it was put back to an older state"),
+        )
+        .why("appending to it would sign a second history; nothing was changed")
+        .next("put the folder .cathedral/log back from your newest copy")
+        .next("cathedral restore SNAP --to DIR    works without it")),
+        _ => Ok(()),
+    }
+}
+
 /// What a hub needs to open its vault and to write to it.
-const KEYS: [&str; 4] = ["hub.key", "signing.key", "vault-0001.0.age", "cathedral-vault.json"];
+const KEYS: [&str; 5] = ["hub-id", "hub.key", "signing.key", "vault-0001.0.age", "cathedral-vault.json"];
 
 /// New keys are made only where nothing is that older ones belong to: with others the vault could not be
 /// opened, and somebody might keep the wrong ones.

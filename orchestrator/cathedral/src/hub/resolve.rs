@@ -95,9 +95,46 @@ pub fn resolve(site: &Site) -> Result<(Ecosystem, Vec<Located>), Failure> {
             }),
         });
     }
+    for spoke in &spokes {
+        check_places(site, spoke)?;
+    }
     spokes.sort_by(|a, b| (a.wave, &a.name).cmp(&(b.wave, &b.name)));
     let ecosystem = Ecosystem { name: declared.name().as_str().to_owned(), hub, spokes };
     Ok((ecosystem, located))
+}
+
+/// Places that must never be synced as plain files or rows: git's own folders (their hooks are programs),
+/// the state of a hub, and trees that lie inside each other.
+fn check_places(site: &Site, spoke: &Spoke) -> Result<(), Failure> {
+    let (hub, far) = match &spoke.detail {
+        SpokeDetail::Files(files) => (&files.hub, &files.spoke),
+        SpokeDetail::Database(database) => (&database.hub, &database.spoke),
+        SpokeDetail::Git(_) => return Ok(()),
+    };
+    let refuse = |path: &Path, why: &str| {
+        Err(Failure::new(3, "C1301", format!("{}: {} cannot be synced", spoke.name, path.display()))
+            .why(why)
+            .next("name another folder or file in the configuration; nothing was changed"))
+    };
+    for path in [hub, far] {
+        if path.components().any(|part| part.as_os_str() == ".git") {
+            return refuse(path, "it lies in git's own folder, and what is put there can be run as a program");
+        }
+        if path.components().any(|part| part.as_os_str() == ".cathedral") {
+            return refuse(path, "it lies in the state of a hub");
+        }
+    }
+    if let SpokeDetail::Files(_) = &spoke.detail {
+        for path in [hub, far] {
+            if site.root.starts_with(path) {
+                return refuse(path, "it holds this hub itself");
+            }
+        }
+        if hub.starts_with(far) || far.starts_with(hub) {
+            return refuse(far, "the two sides lie inside each other");
+        }
+    }
+    Ok(())
 }
 
 fn name(text: &str) -> Result<SpokeName, Failure> {

@@ -49,7 +49,7 @@ impl SyncPerformer {
                 data_sync: spoke.data_sync,
                 rank: ranks[&spoke.name],
                 // A policy for this run is also an answer to what is parked already.
-                settled: memory.settled.filter(|_| memory.complete && !(decides && !waiting.is_empty())),
+                settled: memory.settled.filter(|_| memory.complete && (!decides || waiting.is_empty())),
                 open_conflicts: waiting.len() as u64,
                 answered,
             });

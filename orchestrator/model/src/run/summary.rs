@@ -99,11 +99,19 @@ impl SyncRun {
             } else if let Some((false, why)) = &spoke.verified {
                 note.clone_from(why);
                 "partial"
+            } else if let Some(unread) = unreadable(spoke) {
+                note = format!("left out: {unread}");
+                "partial"
             } else if conflicts > 0 {
                 "conflicts"
             } else {
                 "synced"
             }
+        } else if !spoke.is_changed()
+            && let Some(unread) = unreadable(spoke)
+        {
+            note = format!("left out: {unread}");
+            "partial"
         } else if !spoke.is_changed() {
             if conflicts > 0 { "conflicts" } else { "unchanged" }
         } else if spoke.moved {
@@ -145,6 +153,12 @@ impl SyncRun {
             ms: times.map_or(0, |(first, last)| last.ms_since(*first)),
         }
     }
+}
+
+/// What could not be read is neither synced nor in the snapshot: that must not look like success.
+fn unreadable(spoke: &SpokeProgress) -> Option<&String> {
+    let observed = spoke.observed.as_ref()?;
+    observed.warnings.iter().find(|w| w.contains("ermission denied") || w.contains("cannot be read"))
 }
 
 fn fault_code(fault: &Fault) -> u8 {

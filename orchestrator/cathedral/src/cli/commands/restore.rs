@@ -323,6 +323,12 @@ fn describe(
         table.row(vec![part_name(&part.key), part.kind.as_str().to_owned(), size(part.bytes), safe(&place)]);
     }
     table.print(output);
+    for part in parts {
+        for skipped in &part.skipped {
+            let line = format!("  not in the snapshot: {} {}", part_name(&part.key), safe(skipped));
+            output.note(output.paint(Tint::Warn, &line));
+        }
+    }
 }
 
 fn live_place(part: &PartInfo, ecosystem: Option<&Ecosystem>) -> String {

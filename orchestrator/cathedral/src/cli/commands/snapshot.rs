@@ -40,7 +40,7 @@ pub fn json(info: &SnapshotInfo) -> serde_json::Value {
 async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
     let (hub, bar) = super::hub(global, output).await?;
     let request = SyncRequest { only: vec![Phase::Snapshot], tags, force_snapshot: true, ..SyncRequest::default() };
-    let (run, summary) = sync::drive(&hub, "cathedral snapshot create", request).await?;
+    let (run, summary) = sync::drive(&hub, "cathedral snapshot create", request, output).await?;
     bar.finish();
     let Some(id) = &summary.snapshot else {
         let why = summary.error.clone().unwrap_or_else(|| "see the run's log".into());

@@ -44,7 +44,7 @@ pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
         tags: vec![],
         force_snapshot: args.only.contains(&PhaseName::Snapshot) && !args.only.contains(&PhaseName::Sync),
     };
-    let (run, summary) = drive(&hub, "cathedral sync", request).await?;
+    let (run, summary) = drive(&hub, "cathedral sync", request, output).await?;
     bar.finish();
     report(&hub, run, &summary, output);
     tell_trouble(&hub, &summary, output);
@@ -100,8 +100,27 @@ async fn saved_plan(hub: &Hub, prefix: &str) -> Result<BTreeMap<SpokeName, Diges
         .map_err(|e| Failure::new(20, "C2001", format!("the stored plan {prefix} cannot be read: {e}")))
 }
 
+/// Says which runs were stopped before their end: they are finished first, and somebody may have forgotten.
+pub async fn tell_unfinished(hub: &Hub, output: &Output) -> Result<(), Failure> {
+    let rows = hub.store().runs(None, 50).await?;
+    for row in rows.iter().rev().filter(|r| r.state != "finished") {
+        output.warn(format!(
+            "run {} ({}) was stopped before its end: it is finished first",
+            row.run,
+            safe(&row.request.cause)
+        ));
+    }
+    Ok(())
+}
+
 /// Files a request and drives it (and what was unfinished before it) to its end.
-pub async fn drive(hub: &Hub, cause: &str, request: SyncRequest) -> Result<(RunId, RunSummary), Failure> {
+pub async fn drive(
+    hub: &Hub,
+    cause: &str,
+    request: SyncRequest,
+    output: &Output,
+) -> Result<(RunId, RunSummary), Failure> {
+    tell_unfinished(hub, output).await?;
     let request = Request { priority: Priority::Manual, cause: cause.to_owned(), work: Work::Sync(request) };
     let run = hub.engine.submit(&request).await?.run();
     let summary = hub.engine.work_until(run).await?;
@@ -216,7 +235,7 @@ fn tell_trouble(hub: &Hub, summary: &RunSummary, output: &Output) {
         ),
     };
     let bad = |result: &str| matches!(result, "failed" | "unreachable" | "refused" | "partial" | "waiting");
-    let spokes = summary.spokes.iter().filter(|s| bad(&s.result));
+    let spokes = summary.spokes.iter().filter(|s| bad(&s.result) && !s.note.is_empty());
     for spoke in spokes {
         let id = match spoke.result.as_str() {
             "refused" => "C1701",
