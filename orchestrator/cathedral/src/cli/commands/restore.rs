@@ -290,13 +290,18 @@ fn empty(to: &Path) -> Result<(), Failure> {
     match std::fs::read_dir(to) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(Failure::io(&to.display().to_string(), &e)),
-        Ok(mut entries) => match entries.next() {
+        // What a failed attempt has left aside is nobody's content.
+        Ok(entries) => match entries.filter_map(Result::ok).find(|e| !is_left_aside(&e.file_name())) {
             None => Ok(()),
             Some(_) => Err(Failure::new(7, "C1701", format!("{} is not empty; nothing was changed", to.display()))
                 .why("a restore never mixes what it brings back with what is there")
                 .next("name a new folder, or empty this one")),
         },
     }
+}
+
+fn is_left_aside(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with(".cathedral-restore-")
 }
 
 fn describe(
