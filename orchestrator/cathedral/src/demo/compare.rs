@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::git::Git;
-use crate::cli::Failure;
+use crate::cli::{Failure, many};
 
 /// What a comparison looked at, or the first thing that differs.
 pub type Compared = Result<String, String>;
@@ -24,7 +24,7 @@ pub fn git(original: &Path, restored: &Path) -> Result<Compared, Failure> {
         return Ok(Err(failure.what));
     }
     let commits = Git::at(restored).line(&["rev-list", "--count", "--all"])?;
-    Ok(Ok(format!("{} refs, {commits} commits, git fsck clean", left.lines().count())))
+    Ok(Ok(format!("{}, {commits} commits, git fsck clean", many(left.lines().count() as u64, "ref", "refs"))))
 }
 
 /// Every row of every table is equal.

@@ -158,7 +158,8 @@ impl Report {
 
     /// The report as a page that needs nothing but itself.
     pub fn page(&self) -> Result<String, cathedral_web::report::PageError> {
-        let merged = self.second.iter().flat_map(|s| &s.spokes).map(|s| Row {
+        let changed = self.second.iter().flat_map(|s| &s.spokes).filter(|s| s.changes_in + s.changes_out > 0);
+        let merged = changed.map(|s| Row {
             name: s.name.to_string(),
             state: s.result.clone(),
             detail: format!("{} to the hub, {} to the spoke", s.changes_in, s.changes_out),
