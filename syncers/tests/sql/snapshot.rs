@@ -153,3 +153,102 @@ fn a_side_that_was_not_there_yet_comes_back_as_not_there() {
     import(&pair, &Place::Path(path.clone()), &part).unwrap();
     assert!(!path.exists());
 }
+
+/// A syncer that calls `act` whenever it comes to the named moment.
+fn at_moment(
+    pair: &Pair,
+    point: &'static str,
+    act: impl Fn() -> Result<(), PortError> + Send + Sync + 'static,
+) -> SqliteSyncer {
+    SqliteSyncer::new(pair.dir.path().join("state"), pair.content.clone())
+        .with_failpoint(Arc::new(move |at: &str| if at == point { act() } else { Ok(()) }))
+}
+
+#[test]
+fn what_was_written_between_a_restore_and_its_repetition_is_kept_too() {
+    for wal in [false, true] {
+        let pair = shop();
+        let place = Place::Live(Side::Hub);
+        let part = export(&pair, &place);
+        let app = pair.hub();
+        if wal {
+            app.execute_batch("pragma journal_mode = wal").unwrap();
+        }
+        app.execute("update artist set name = 'old' where id = 1", []).unwrap();
+        import(&pair, &place, &part).unwrap();
+        let kept = |name: &str| pair.dir.path().join("state/kept/3/shop/hub").join(name);
+        let count = |name: &str, sql: &str| rows(&application(&kept(name)), sql);
+        for n in 1..3 {
+            app.execute("insert into artist (id, name) values (?1, 'new')", [1000 + n]).unwrap();
+            let imported = import(&pair, &place, &part).unwrap();
+            let name = format!("hub.db.{n}");
+            assert_eq!(imported.kept.unwrap(), kept(&name).display().to_string());
+            let sql = format!("select count(*) from artist where id = {}", 1000 + n);
+            assert_eq!(count(&name, &sql), ["Integer(1)"]);
+            assert_eq!(rows(&app, &sql), ["Integer(0)"]);
+        }
+        assert_eq!(count("hub.db", "select count(*) from artist where name = 'old'"), ["Integer(1)"]);
+        // The same content again needs no third copy.
+        app.execute("insert into artist (id, name) values (1002, 'new')", []).unwrap();
+        import(&pair, &place, &part).unwrap();
+        assert!(!kept("hub.db.3").exists());
+        assert_eq!(export(&pair, &place).rows, part.rows);
+    }
+}
+
+#[test]
+fn a_restore_of_what_is_there_already_writes_nothing() {
+    let pair = shop();
+    let place = Place::Live(Side::Hub);
+    let part = export(&pair, &place);
+    let stamp =
+        || (std::fs::read(pair.path("hub")).unwrap(), std::fs::metadata(pair.path("hub")).unwrap().modified().unwrap());
+    let before = stamp();
+    let imported = import(&pair, &place, &part).unwrap();
+    assert_eq!((imported.files, imported.kept), (1, None));
+    assert!(before == stamp());
+    assert!(!pair.dir.path().join("state/kept/3/shop/hub/hub.db").exists());
+}
+
+#[test]
+fn what_a_program_writes_while_the_old_content_is_kept_is_kept_as_well() {
+    for wal in [false, true] {
+        let mut pair = shop();
+        let place = Place::Live(Side::Hub);
+        let part = export(&pair, &place);
+        let app = pair.hub();
+        if wal {
+            app.execute_batch("pragma journal_mode = wal").unwrap();
+        }
+        app.execute("update artist set name = 'old' where id = 1", []).unwrap();
+        let (path, first) = (pair.path("hub"), std::sync::atomic::AtomicBool::new(true));
+        pair.syncer = at_moment(&pair, "import_kept", move || {
+            if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                application(&path).execute("insert into artist (id, name) values (1000, 'late')", []).unwrap();
+            }
+            Ok(())
+        });
+        import(&pair, &place, &part).unwrap();
+        assert_eq!(export(&pair, &place).rows, part.rows);
+        let kept = pair.dir.path().join("state/kept/3/shop/hub/hub.db.1");
+        assert_eq!(rows(&application(&kept), "select count(*) from artist where id = 1000"), ["Integer(1)"]);
+    }
+}
+
+#[test]
+fn what_is_moved_away_never_takes_the_place_of_what_was_kept() {
+    let pair = shop();
+    let place = Place::Live(Side::Hub);
+    let part = export(&pair, &place);
+    for (n, text) in ["first", "second"].into_iter().enumerate() {
+        std::fs::write(pair.path("hub"), format!("{text}, which is not a database {}", "x".repeat(600))).unwrap();
+        std::fs::write(pair.dir.path().join("hub.db-wal"), text).unwrap();
+        import(&pair, &place, &part).unwrap();
+        let kept = pair.dir.path().join("state/kept/3/shop/hub").join(["hub.db", "hub.db.1"][n]);
+        assert!(std::fs::read_to_string(&kept).unwrap().starts_with(text));
+        assert_eq!(std::fs::read_to_string(format!("{}-wal", kept.display())).unwrap(), text);
+        assert_eq!(export(&pair, &place).rows, part.rows);
+    }
+    let kept = pair.dir.path().join("state/kept/3/shop/hub/hub.db");
+    assert!(std::fs::read_to_string(kept).unwrap().starts_with("first"));
+}
