@@ -1,5 +1,6 @@
 //! Connections to other people's database files, and what their failures mean.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,14 +94,38 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, PortError> {
     std::path::absolute(path).map_err(|e| PortError::io(path.display(), &e))
 }
 
+/// Returns the absolute path of a database; none when it is missing. To open anything but a file, or a companion
+/// that is none, might wait for ever.
 fn regular(path: &Path) -> Result<Option<PathBuf>, PortError> {
     let path = absolute(path)?;
-    match std::fs::metadata(&path) {
-        Ok(meta) if meta.is_file() => Ok(Some(path)),
-        Ok(_) => Err(PortError::failed(Cause::Invalid, format!("{} is not a database file", path.display()))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(PortError::io(path.display(), &e)),
+    if !is_file(&path)? {
+        return Ok(None);
     }
+    for suffix in ["-wal", "-journal", "-shm"] {
+        is_file(&beside(&path, suffix))?;
+    }
+    Ok(Some(path))
+}
+
+/// Whether there is a file; anything else with that name is an error that says what it is.
+fn is_file(path: &Path) -> Result<bool, PortError> {
+    let name = path.display();
+    let what = match std::fs::metadata(path) {
+        Ok(meta) if meta.is_file() => return Ok(true),
+        Ok(meta) => match meta.file_type() {
+            kind if kind.is_dir() => "a folder",
+            kind if kind.is_fifo() => "a named pipe",
+            kind if kind.is_socket() => "a socket",
+            kind if kind.is_block_device() || kind.is_char_device() => "a device",
+            _ => "no file",
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => match std::fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_symlink() => "a link to nothing",
+            _ => return Ok(false),
+        },
+        Err(e) => return Err(PortError::io(name, &e)),
+    };
+    Err(PortError::failed(Cause::Invalid, format!("{name} is {what}, not a database file")))
 }
 
 /// Turns a failure of SQLite on a file into what a caller can act on.

@@ -40,6 +40,11 @@ impl FileStamp {
 
 /// Returns the stamp of a database; none when it cannot be relied on.
 pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    // What is no file is looked at anew each time, and named; to open a pipe would wait for a writer.
+    let odd = |suffix: &&str| fs::metadata(beside(path, suffix)).is_ok_and(|m| !m.is_file());
+    if ["", "-wal", "-shm", "-journal"].iter().any(odd) {
+        return None;
+    }
     if fs::metadata(beside(path, "-journal")).is_ok_and(|m| m.len() > 0) {
         return None;
     }

@@ -119,3 +119,43 @@ fn a_lost_or_damaged_agreed_state_is_an_error_and_not_a_first_sync() {
     pair.base = Some(id);
     assert!(matches!(pair.try_plan(vec![]), Err(PortError::Corrupt(_))));
 }
+
+/// Fails instead of waiting for ever.
+fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tx, rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || drop(tx.send(what())));
+    rx.recv_timeout(std::time::Duration::from_secs(30)).expect("it waits for ever")
+}
+
+#[test]
+fn what_is_no_file_is_named_and_never_opened() {
+    for (suffix, what) in [
+        ("", "a named pipe"),
+        ("", "a socket"),
+        ("", "a folder"),
+        ("", "a device"),
+        ("", "a link to nothing"),
+        ("-wal", "a named pipe"),
+        ("-shm", "a named pipe"),
+        ("-journal", "a named pipe"),
+    ] {
+        let pair = shop();
+        let path = pair.dir.path().join(format!("spoke.db{suffix}"));
+        let _ = std::fs::remove_file(&path);
+        if suffix == "-shm" {
+            std::fs::write(pair.dir.path().join("spoke.db-wal"), "a log that makes one look into its index").unwrap();
+        }
+        match what {
+            "a named pipe" => assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success()),
+            "a socket" => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
+            "a folder" => std::fs::create_dir(&path).unwrap(),
+            "a device" => std::os::unix::fs::symlink("/dev/tty", &path).unwrap(),
+            _ => std::os::unix::fs::symlink("nowhere", &path).unwrap(),
+        }
+        let errors = in_time(move || [observe(&pair), pair.try_plan(vec![]).unwrap_err()]);
+        for error in errors {
+            assert_eq!(error.cause(), Cause::Invalid, "{error}");
+            assert!(error.to_string().contains(&format!("spoke.db{suffix} is {what}")), "{error}");
+        }
+    }
+}
