@@ -2,7 +2,7 @@
 
 use cathedral_model::ids::Digest;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::frame::Coding;
 
@@ -206,6 +206,10 @@ pub struct Index {
     packs: Vec<Header>,
     by_pack: HashMap<Digest, u32>,
     chunks: HashMap<Digest, Place>,
+    /// Where chunks lay before they were stored again, oldest first.
+    earlier: HashMap<Digest, Vec<Place>>,
+    /// Packs that were missed when the destinations were last looked through.
+    gone: HashSet<u32>,
 }
 
 /// A pack without its records.
@@ -226,7 +230,8 @@ struct Place {
 }
 
 impl Index {
-    /// Adds a pack and its chunks; a chunk that is known already keeps its first place.
+    /// Adds a pack and its chunks. A chunk that is known already was stored again because its pack was
+    /// gone: the later place comes first.
     pub fn add(&mut self, pack: &Pack) {
         if self.by_pack.contains_key(&pack.id) {
             return;
@@ -238,15 +243,17 @@ impl Index {
             let fit = |n: u64| u32::try_from(n).ok();
             if let (Some(offset), Some(frame), Some(plain)) = (fit(r.offset), fit(r.frame), fit(r.plain)) {
                 let place = Place { pack: number, offset, frame, plain, kind: r.kind, coding: r.coding };
-                self.chunks.entry(r.id).or_insert(place);
+                if let Some(before) = self.chunks.insert(r.id, place) {
+                    self.earlier.entry(r.id).or_default().push(before);
+                }
             }
         }
     }
 
-    /// Says whether a chunk is in a known pack.
+    /// Says whether a chunk is in a known pack that is not gone.
     #[must_use]
     pub fn has(&self, id: &Digest) -> bool {
-        self.chunks.contains_key(id)
+        self.spots(id).any(|p| !self.gone.contains(&p.pack))
     }
 
     /// Says whether a pack is known.
@@ -255,11 +262,23 @@ impl Index {
         self.by_pack.contains_key(id)
     }
 
-    /// Returns a chunk's pack and place.
+    /// Returns all known packs.
     #[must_use]
-    pub fn find(&self, id: &Digest) -> Option<(Header, Record)> {
-        let p = self.chunks.get(id)?;
-        let record = Record {
+    pub fn packs(&self) -> &[Header] {
+        &self.packs
+    }
+
+    /// Replaces what is known to be gone.
+    pub fn set_gone(&mut self, gone: &BTreeSet<Digest>) {
+        self.gone = gone.iter().filter_map(|id| self.by_pack.get(id).copied()).collect();
+    }
+
+    /// Returns all places of a chunk, the latest first, those in packs that are gone last.
+    #[must_use]
+    pub fn places(&self, id: &Digest) -> Vec<(Header, Record)> {
+        let mut spots: Vec<&Place> = self.spots(id).collect();
+        spots.sort_by_key(|p| self.gone.contains(&p.pack));
+        let record = |p: &Place| Record {
             id: *id,
             offset: p.offset.into(),
             frame: p.frame.into(),
@@ -267,6 +286,10 @@ impl Index {
             kind: p.kind,
             coding: p.coding,
         };
-        Some((self.packs[p.pack as usize], record))
+        spots.into_iter().map(|p| (self.packs[p.pack as usize], record(p))).collect()
+    }
+
+    fn spots(&self, id: &Digest) -> impl Iterator<Item = &Place> {
+        self.chunks.get(id).into_iter().chain(self.earlier.get(id).into_iter().flatten().rev())
     }
 }

@@ -15,6 +15,7 @@ mod index_cache;
 mod key_file;
 mod members;
 mod packer;
+mod presence;
 mod read;
 mod snapshots;
 mod store;

@@ -59,6 +59,9 @@ impl Git {
         let mut reader = store.reader();
         let (mut tips, mut sizes) = (Vec::new(), Vec::new());
         for id in &chain {
+            if !store.has(id) {
+                return Ok(Vec::new());
+            }
             // A chain that cannot be read is not built upon.
             let Ok(bytes) = reader.chunk(id) else { return Ok(Vec::new()) };
             let Ok((header, pieces)) = parse_segment(&bytes) else { return Ok(Vec::new()) };

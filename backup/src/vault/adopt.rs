@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::fanout;
 use super::members::Member;
-use super::{Inner, index_cache, snapshots};
+use super::{Inner, index_cache, presence, snapshots};
 use crate::index::{self, Pack};
 use crate::manifest;
 use crate::pack::read::PackReader;
@@ -16,7 +16,10 @@ use crate::seal;
 
 /// Copies to each destination the packs, indexes and manifests that another one has: packs before the
 /// index that names them, indexes before manifests. One that cannot be brought up to date is lagging.
-pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) {
+/// Returns the packs that cannot be had: they hold no destination up, and nothing is built on them.
+pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) -> BTreeSet<Digest> {
+    let mut held = presence::ask(members);
+    let packs = inner.read_index().packs().to_vec();
     let indexes = index_cache::objects(members);
     let snapshots: BTreeSet<String> =
         members.iter().filter_map(Member::listing).flat_map(|l| l.snapshots.keys().cloned()).collect();
@@ -25,7 +28,9 @@ pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) {
         let lacks_index: Vec<_> = indexes.iter().filter(|o| !listing.index.contains_key(*o)).cloned().collect();
         let lacks_snapshot: Vec<_> =
             snapshots.iter().filter(|o| !listing.snapshots.contains_key(*o)).cloned().collect();
-        if let Err(error) = bring(inner, members, at, &lacks_index, &lacks_snapshot) {
+        let brought = presence::bring(inner, members, &mut held, at, &packs)
+            .and_then(|()| bring(inner, members, at, &lacks_index, &lacks_snapshot));
+        if let Err(error) = brought {
             tracing::warn!(destination = %members[at].destination.name(), %error, "destination stays behind");
             members[at].state = Err(error);
             continue;
@@ -35,6 +40,7 @@ pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) {
             listing.snapshots.extend(lacks_snapshot.into_iter().map(|o| (o, 0)));
         }
     }
+    presence::gone(members, &held, &packs)
 }
 
 fn bring(
@@ -44,20 +50,11 @@ fn bring(
     indexes: &[String],
     snapshots: &[String],
 ) -> Result<(), PortError> {
-    let good = |bytes: &[u8], object: &str| -> bool {
-        match (index::pack_of(object), manifest::id_of(object)) {
-            (Some(pack), _) => Digest::of(bytes) == pack,
-            (_, Some(id)) => snapshots::verify(inner, &id, bytes).is_ok(),
-            _ => index_cache::open(inner, bytes).is_ok(),
-        }
+    let good = |bytes: &[u8], object: &str| match manifest::id_of(object) {
+        Some(id) => snapshots::verify(inner, &id, bytes).is_ok(),
+        None => index_cache::open(inner, bytes).is_ok(),
     };
-    for object in indexes {
-        for pack in index_cache::load(inner, members, object)? {
-            copy(inner, members, to, &pack.object(), &good)?;
-        }
-        copy(inner, members, to, object, &good)?;
-    }
-    snapshots.iter().try_for_each(|object| copy(inner, members, to, object, &good))
+    indexes.iter().chain(snapshots).try_for_each(|object| copy(inner, members, to, object, &good))
 }
 
 /// Copies one object from any other destination that has it whole.

@@ -57,6 +57,13 @@ pub(crate) fn examine(
     examiner.affects
 }
 
+/// Says whether everything a part needs is in other packs than `gone`; reads directories and lists only.
+pub(crate) fn is_whole(inner: &Arc<Inner>, id: &SnapshotId, part: &Part, gone: &BTreeSet<Digest>) -> bool {
+    let mut examiner = Examiner::new(inner, Scope { bad_packs: gone.clone(), is_deep: false });
+    examiner.part(id, part);
+    examiner.failures == 0 && examiner.affects.is_empty()
+}
+
 struct Examiner {
     inner: Arc<Inner>,
     reader: Option<Reader>,
@@ -185,19 +192,15 @@ impl Examiner {
 
     /// Notes a chunk that the current path needs.
     fn see(&mut self, id: &Digest) {
-        let found = self.inner.read_index().find(id);
-        match found {
-            None => {
-                self.failures += 1;
-                self.tell(&format!("chunk {id}"), "in no pack");
-            }
-            Some((pack, _)) => {
-                self.used.insert(pack.id);
-                if self.scope.bad_packs.contains(&pack.id) {
-                    self.failures += 1;
-                    self.tell(&index::object(&pack.id), "");
-                }
-            }
+        let packs: Vec<Digest> = self.inner.read_index().places(id).into_iter().map(|(pack, _)| pack.id).collect();
+        self.used.extend(packs.first());
+        if packs.is_empty() {
+            self.failures += 1;
+            self.tell(&format!("chunk {id}"), "in no pack");
+        } else if packs.iter().all(|pack| self.scope.bad_packs.contains(pack)) {
+            // A chunk that was stored again is lost only with its last pack.
+            self.failures += 1;
+            packs.iter().for_each(|pack| self.tell(&index::object(pack), ""));
         }
     }
 
@@ -254,8 +257,8 @@ impl Walker for Examiner {
                     Err(error) => {
                         self.failures += 1;
                         let is_explained = pieces.iter().any(|p| {
-                            let found = self.inner.read_index().find(&p.0);
-                            found.is_none_or(|(pack, _)| self.scope.bad_packs.contains(&pack.id))
+                            let places = self.inner.read_index().places(&p.0);
+                            places.iter().all(|(pack, _)| self.scope.bad_packs.contains(&pack.id))
                         });
                         if !is_explained {
                             self.tell(&format!("root {b3}"), &error.to_string());

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::snapshots::{self, Loaded};
 use super::store::Store;
-use super::{Inner, adopt, file_cache, index_cache, lock};
+use super::{Inner, adopt, file_cache, index_cache, lock, presence};
 use crate::index::Pack;
 use crate::manifest::{self, Manifest, Part, Stats};
 use crate::root;
@@ -94,6 +94,7 @@ fn remember(store: &Store, inner: &Inner, loaded: Loaded, packs: &[Pack], index:
     if let Some(dir) = inner.cache.as_deref() {
         file_cache::replace(&dir.join("seen").join(loaded.manifest.id.as_str()), b"");
     }
+    presence::note_proven(inner, &loaded.manifest.id, &store.gone);
     adopt::mark_closed(inner);
     let loaded = Arc::new(loaded);
     lock(&inner.manifests).insert(loaded.manifest.id.clone(), Arc::clone(&loaded));

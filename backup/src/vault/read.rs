@@ -32,33 +32,44 @@ impl Reader {
         if let Some((_, bytes)) = self.recent.iter().find(|(recent, _)| recent == id) {
             return Ok(Arc::clone(bytes));
         }
-        let (pack, record) = self.find(id)?;
-        let bytes = Arc::new(self.read(&pack, &record)?);
+        let mut failed = None;
+        for (pack, record) in self.find(id)? {
+            match self.read(&pack, &record) {
+                Ok(bytes) => return Ok(self.keep(&record, Arc::new(bytes))),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| missing(id)))
+    }
+
+    fn keep(&mut self, record: &Record, bytes: Arc<Vec<u8>>) -> Arc<Vec<u8>> {
         if matches!(record.kind, Kind::Group | Kind::Tree) {
             if self.recent.len() >= RECENT {
                 self.recent.pop_front();
             }
-            self.recent.push_back((*id, Arc::clone(&bytes)));
+            self.recent.push_back((record.id, Arc::clone(&bytes)));
         }
-        Ok(bytes)
+        bytes
     }
 
-    /// Finds a chunk's place; on a miss the tables of packs that no index names are read once more.
-    fn find(&self, id: &Digest) -> Result<(Header, Record), PortError> {
-        if let Some(found) = self.inner.read_index().find(id) {
+    /// Finds a chunk's places; on a miss the tables of packs that no index names are read once more.
+    fn find(&self, id: &Digest) -> Result<Vec<(Header, Record)>, PortError> {
+        let found = self.inner.read_index().places(id);
+        if !found.is_empty() {
             return Ok(found);
         }
         let members = members::ask(&self.inner);
         members::require_one(&members)?;
         super::index_cache::refresh(&self.inner, &members);
-        let found = self.inner.read_index().find(id);
-        if let Some(found) = found {
+        let found = self.inner.read_index().places(id);
+        if !found.is_empty() {
             return Ok(found);
         }
         let packs = adopt::unindexed(&self.inner, &members);
         let mut index = self.inner.write_index();
         packs.iter().for_each(|pack| index.add(pack));
-        index.find(id).ok_or_else(|| PortError::Corrupt(format!("chunk {id} is in no pack at any destination")))
+        let found = index.places(id);
+        if found.is_empty() { Err(missing(id)) } else { Ok(found) }
     }
 
     fn read(&mut self, pack: &Header, record: &Record) -> Result<Vec<u8>, PortError> {
@@ -106,4 +117,8 @@ impl Reader {
         }
         Ok(plain)
     }
+}
+
+fn missing(id: &Digest) -> PortError {
+    PortError::Corrupt(format!("chunk {id} is in no pack at any destination"))
 }

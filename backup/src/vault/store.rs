@@ -4,7 +4,7 @@ use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ids::{Digest, SpokeName};
 use cathedral_model::ports::{Cause, Env, PortError};
 use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use super::fanout::Fanout;
 use super::members;
 use super::packer::Line;
 use super::snapshots::{self, Loaded};
-use super::{FileCache, Inner, Reader, adopt, index_cache, lock};
+use super::{FileCache, Inner, Reader, adopt, check_content, index_cache, lock, presence};
 use crate::index::{Kind, PLAIN_MAX, Pack};
 use crate::manifest::Part;
 use crate::tree::Piece;
@@ -29,6 +29,10 @@ pub(crate) struct Store {
     /// For each part the newest snapshot that has it: later than `parent` none does.
     previous: BTreeMap<(SpokeName, Side), Part>,
     pub(crate) line: Line,
+    /// Indexed packs that are not where they must be: nothing is built on them.
+    pub(crate) gone: BTreeSet<Digest>,
+    /// Whether parts of the parent may need them.
+    is_parent_doubtful: bool,
     /// Packs of a run that was killed, found at the destinations.
     pub(crate) adopted: Vec<Pack>,
     started: Mutex<HashSet<Digest>>,
@@ -53,8 +57,9 @@ pub(crate) fn begin(
     let mut members = members::ask(inner);
     members::require(&members, inner.quorum, "write the vault")?;
     index_cache::refresh(inner, &members);
-    adopt::catch_up(inner, &mut members);
+    let gone = adopt::catch_up(inner, &mut members);
     members::require(&members, inner.quorum, "write the vault")?;
+    inner.write_index().set_gone(&gone);
     let ids = snapshots::ids(&members);
     if ids.contains(&meta.id) {
         let loaded = snapshots::load(inner, &members, &meta.id)?;
@@ -77,6 +82,8 @@ pub(crate) fn begin(
         }
         parent.get_or_insert(loaded);
     }
+    let parent_id = parent.as_ref().map(|p| &p.manifest.id);
+    let is_parent_doubtful = parent_id.is_some_and(|id| !presence::is_proven(inner, id, &gone));
     let lanes = members.iter().map(|m| (Arc::clone(&m.destination), m.state.as_ref().err().map(PortError::fault)));
     let fanout = Fanout::start(lanes.collect(), inner.quorum);
     Ok(Ok(Arc::new(Store {
@@ -86,6 +93,8 @@ pub(crate) fn begin(
         parent,
         previous,
         line: Line::start(inner, fanout),
+        gone,
+        is_parent_doubtful,
         adopted,
         started: Mutex::default(),
         small: Mutex::default(),
@@ -145,10 +154,14 @@ impl Store {
 
     /// Takes a part over from the newest snapshot when it was read at the same digest there.
     pub(crate) fn reuse(&self, key: &PartKey, kind: SpokeKind, observed: &Digest) -> bool {
-        let Some(part) = self.parent.as_ref().and_then(|p| p.manifest.part(key)) else { return false };
+        let Some(parent) = &self.parent else { return false };
+        let Some(part) = parent.manifest.part(key) else { return false };
         let first = part.tree.or(part.git.as_ref().map(|g| g.refs)).or(part.database.as_ref().map(|d| d.schema));
         let known = first.is_some_and(|id| self.has(&id));
         if part.kind != kind || part.observed != *observed || !known {
+            return false;
+        }
+        if self.is_parent_doubtful && !check_content::is_whole(&self.inner, &parent.manifest.id, part, &self.gone) {
             return false;
         }
         self.finish(part.clone());

@@ -5,6 +5,7 @@ mod browse;
 mod contracts;
 mod crash;
 mod damage;
+mod gone;
 mod keys;
 mod property;
 mod round_trip;
