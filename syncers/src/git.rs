@@ -16,6 +16,7 @@ mod guard;
 mod hub;
 mod import;
 mod listing;
+mod locks;
 mod merge;
 mod object;
 mod paths;

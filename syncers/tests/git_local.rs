@@ -499,3 +499,34 @@ fn a_thousand_refs_without_a_change_are_read_without_children() {
     world.options.interrupt = None;
     world.is_quiet(&spoke);
 }
+
+#[test]
+fn a_lock_left_a_moment_ago_by_a_killed_process_does_not_stop_the_next_sync() {
+    let locks = [
+        "refs/heads/main.lock",
+        "refs/cathedral/remote/spoke/heads/main.lock",
+        "refs/cathedral/quarantine/spoke/heads/main.lock",
+        "packed-refs.lock",
+        "HEAD.lock",
+        "shallow.lock",
+        "index.lock",
+    ];
+    for name in locks {
+        let mut world = World::new();
+        let lib = Repo::bare(world.path("lib.git"));
+        lib.put("main", "a.txt", "one\n");
+        let spoke = mirror(&lib.0.display().to_string());
+        world.sync(&spoke);
+        let lock = world.store("lib").0.join(name);
+        std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        std::fs::write(&lock, "").unwrap();
+        let in_the_users = lib.0.join("index.lock");
+        std::fs::write(&in_the_users, "").unwrap();
+        lib.put("main", "a.txt", "two\n");
+        world.store("lib").try_git(&["pack-refs", "--all"]);
+        world.sync(&spoke);
+        world.is_quiet(&spoke);
+        assert_eq!(world.store("lib").text("main", "a.txt"), "two", "{name}");
+        assert!(in_the_users.exists());
+    }
+}

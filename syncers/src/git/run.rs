@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::failure::{GitError, printable};
+use super::locks;
 use super::url::Remote;
 
 const STDERR_CAP: usize = 64 * 1024;
@@ -96,13 +97,16 @@ impl Output {
 }
 
 /// One call of git, being built.
+#[derive(Clone)]
 pub struct Call<'a> {
     git: &'a Git,
+    /// The folder is a store of the hub's own, in which nobody else runs git.
+    own: bool,
     dir: Option<PathBuf>,
     args: Vec<OsString>,
     env: Vec<(&'static str, OsString)>,
     config: Vec<String>,
-    input: Option<Vec<u8>>,
+    input: Option<Arc<Vec<u8>>>,
     remote: Option<&'a Remote>,
     what: String,
 }
@@ -136,6 +140,7 @@ impl Git {
     pub fn anywhere<'a>(&'a self, what: impl Into<String>) -> Call<'a> {
         Call {
             git: self,
+            own: false,
             dir: None,
             args: Vec::new(),
             env: Vec::new(),
@@ -183,7 +188,7 @@ impl<'a> Call<'a> {
     /// Gives the child its standard input.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.input = Some(bytes.into());
+        self.input = Some(Arc::new(bytes.into()));
         self
     }
 
@@ -194,8 +199,23 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Says that the folder is a store of the hub's own: a lock that a killed git left there is removed.
+    #[must_use]
+    pub fn own(mut self) -> Self {
+        self.own = true;
+        self
+    }
+
     /// Runs to the end; anything but success is a classified error.
     pub fn run(self) -> Result<Output, GitError> {
+        let again = self.dir.clone().filter(|_| self.own).map(|dir| (dir, self.clone()));
+        match (self.run_once(), again) {
+            (Err(GitError::Busy(_)), Some((dir, again))) if locks::remove_stale(&dir) => again.run_once(),
+            (other, _) => other,
+        }
+    }
+
+    fn run_once(self) -> Result<Output, GitError> {
         let what = self.what.clone();
         let output = self.run_any()?;
         if output.code == 0 { Ok(output) } else { Err(GitError::classify(&what, &output.stderr)) }

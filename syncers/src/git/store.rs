@@ -5,15 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::failure::GitError;
 use super::object::{self, CommitFacts, Entry, Oid, ZERO};
 use super::refs::Values;
 use super::run::{Call, Git};
 
-/// A transaction takes milliseconds; a lock older than this was left by a process that is gone.
-const STALE_LOCK: Duration = Duration::from_secs(60);
 /// The setting that leaves refs to the next packing.
 pub const UNSYNCED_REFS: &str = "core.fsync=committed,-reference";
 /// One file a ref is slow to read when there are many.
@@ -91,7 +88,7 @@ impl Store {
 
     /// Begins a call of git in the store.
     pub fn call(&self, what: impl Into<String>) -> Call<'_> {
-        self.git.at(&self.path, what)
+        self.git.at(&self.path, what).own()
     }
 
     /// Returns the refs below a prefix, by full name.
@@ -140,37 +137,16 @@ impl Store {
         // One sync of the disk for each of many refs takes minutes; packing them right after makes all of
         // them durable at once. Until then every value still stands where it came from.
         let many = changes.len() > PACK_REFS_ABOVE;
-        let write = || {
-            let call = self.call("write refs of the store").args(["update-ref", "--stdin", "-z"]).input(input.clone());
-            if many { call.config(UNSYNCED_REFS).run() } else { call.run() }
-        };
-        match write() {
-            // A process that was killed may have left locks; nobody but this hub writes here.
-            Err(GitError::Busy(_)) if self.remove_stale_locks() => write()?,
-            other => other?,
+        let call = self.call("write refs of the store").args(["update-ref", "--stdin", "-z"]).input(input);
+        if many {
+            call.config(UNSYNCED_REFS).run()?
+        } else {
+            call.run()?
         };
         if many {
             self.call("pack refs of the store").args(["pack-refs", "--all"]).run()?;
         }
         Ok(())
-    }
-
-    /// Removes locks that no living git can still hold; says whether there were any.
-    fn remove_stale_locks(&self) -> bool {
-        let mut folders = vec![self.path.clone(), self.path.join("refs")];
-        let mut removed = false;
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-                let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
-                if meta.is_dir() && folder != self.path {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|e| e == "lock") {
-                    let age = meta.modified().ok().and_then(|t| t.elapsed().ok());
-                    removed |= age.is_some_and(|a| a > STALE_LOCK) && std::fs::remove_file(&path).is_ok();
-                }
-            }
-        }
-        removed
     }
 
     /// Says whether an object is here.
