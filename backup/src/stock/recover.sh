@@ -110,7 +110,12 @@ done | jq -r 'select(.t == "chunk") | "\(.id) \(.p) \(.o) \(.l)"' | awk -v d="$t
 chunk() { # writes the plain bytes of a chunk to stdout
     is_hex "$1" || die "chunk id $1 is not valid"
     shard=$tmp/index/$(printf '%.2s' "$1")
-    place=$(grep -m 1 "^$1 " "$shard" 2>/dev/null) || die "chunk $1 is in no index"
+    places=$(grep "^$1 " "$shard" 2>/dev/null) || die "chunk $1 is in no index"
+    # A chunk that was stored anew has several places; the pack of an older one may be gone.
+    place=$(printf '%s\n' "$places" | while read -r id name rest; do
+        [ ! -f "$vault/packs/$(printf '%.2s' "$name")/$name.age" ] || { printf '%s %s %s\n' "$id" "$name" "$rest"; break; }
+    done)
+    [ -n "$place" ] || die "every pack of chunk $1 is missing: $(printf '%.64s' "${places#* }")"
     pack=${place#* }; pack=${pack%% *}
     rest=${place#* * }
     offset=${rest% *}; length=${rest#* }

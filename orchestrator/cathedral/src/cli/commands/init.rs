@@ -121,7 +121,7 @@ fn look_around(root: &Path) -> Found {
                 } else if !prefix.is_empty() && is_plain(&name) && !known {
                     found.folders.push(FoundFolder { name, path: place });
                 }
-            } else if !prefix.is_empty() && is_sqlite(&path) {
+            } else if !prefix.is_empty() && path.is_file() && is_sqlite(&path) {
                 let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
                 if is_plain(&stem) {
                     found.databases.push(FoundDatabase { name: stem, path: place });
