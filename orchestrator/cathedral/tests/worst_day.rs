@@ -3,16 +3,21 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod bad_input_support;
 mod support;
 
 use std::fs;
 
-use bad_input_support::ready;
 use support::eyes::{self, sides};
 use support::outputs::refused;
 use support::world::{World, sql, write};
 use support::{copy, scratch};
+
+/// An ecosystem that was synced once.
+fn ready(place: &tempfile::TempDir) -> World {
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    world
+}
 
 #[test]
 fn keys_are_never_made_beside_what_older_ones_belong_to() {
@@ -154,4 +159,15 @@ fn one_file_is_merged_three_ways() {
     assert_eq!(merged.out, "{\n  \"a\": 2,\n  \"b\": 3\n}\n");
     let left = support::cathedral(place.path(), &["merge-file", &base, &hub, &clash]).expect(11);
     assert_eq!(left.out, "");
+}
+
+#[test]
+fn a_folder_is_described_from_outside_of_it() {
+    let place = scratch();
+    fs::create_dir_all(place.path().join("eco/hub")).unwrap();
+    let ran = support::cathedral(place.path(), &["init", "eco/hub", "--stdout"]).expect(0);
+    assert!(ran.out.contains("master_repository: hub"), "{}", ran.out);
+    support::cathedral(&place.path().join("eco"), &["init", "hub"]).expect(0);
+    assert!(place.path().join("eco/hub/.cathedral/integration-config.yaml").is_file());
+    assert!(!place.path().join("eco/hub/hub").exists());
 }

@@ -71,7 +71,8 @@ pub enum Command {
     /// Build a small real ecosystem, run the whole loop on it, report
     Demo {
         /// Where to build it; a new folder below the system's temporary one unless given
-        dir: Option<PathBuf>,
+        #[arg(value_name = "DIR")]
+        place: Option<PathBuf>,
         /// End with the report (serving the dashboard is not available yet)
         #[arg(long)]
         no_serve: bool,
@@ -79,7 +80,8 @@ pub enum Command {
     /// Write a commented configuration for what lies around
     Init {
         /// The folder that shall hold the hub; this one unless given
-        dir: Option<PathBuf>,
+        #[arg(value_name = "DIR")]
+        place: Option<PathBuf>,
         /// `full` writes every key
         #[arg(long, value_enum, default_value = "short")]
         template: Template,
@@ -201,7 +203,10 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Write man pages
-    Man { dir: Option<PathBuf> },
+    Man {
+        #[arg(value_name = "DIR")]
+        place: Option<PathBuf>,
+    },
     /// JSON schemas of the outputs
     Schema { name: Option<String> },
     /// A command, `codes`, or the code of an error

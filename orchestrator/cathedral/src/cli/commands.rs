@@ -31,12 +31,12 @@ use crate::hub::{Hub, HubEnv, Site};
 pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result<Ended, Box<Command>> {
     Ok(match command {
         Command::Config { what } => config::run(what, global, output),
-        Command::Init { dir, template, stdout } => init::run(dir, template, stdout, global, output),
+        Command::Init { place, template, stdout } => init::run(place, template, stdout, global, output),
         Command::MergeFile { base_file, hub_file, spoke_file, path, suggest, explain } => {
             merge_file::run(&base_file, &hub_file, &spoke_file, path.as_deref(), suggest, explain, output)
         }
         Command::Completion { shell } => guide::completion(shell, output),
-        Command::Man { dir } => guide::man(dir, output),
+        Command::Man { place } => guide::man(place, output),
         Command::Schema { name } => schema::run(name, output),
         Command::Help { topic } => guide::help(topic.as_deref(), output),
         Command::Proof { what: None, verify: Some(file), vkey, manifest } => {
@@ -54,7 +54,7 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
 /// Runs commands on a hub.
 pub async fn with_hub(command: Command, global: &Global, output: &Output) -> Ended {
     match command {
-        Command::Demo { dir, .. } => crate::demo::run(dir, output).await,
+        Command::Demo { place, .. } => crate::demo::run(place, output).await,
         Command::Status { spoke, all, exit_code } => status::run(spoke, all, exit_code, global, output).await,
         Command::Plan { spokes, out } => plan::run(&spokes, out, global, output).await,
         Command::Sync(args) => sync::run(args, global, output).await,
