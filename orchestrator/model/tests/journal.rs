@@ -84,3 +84,18 @@ fn a_journal_that_was_tampered_with_is_illegal() {
         }
     }
 }
+
+/// A file that could not be read is neither synced nor in the snapshot: the run must not look whole.
+#[test]
+fn what_could_not_be_read_makes_a_run_partial() {
+    let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
+    let mut journal: Vec<Journaled> = serde_json::from_value(vectors[0]["journal"].clone()).unwrap();
+    journal[0].event["seen"]["codex"]["observed"]["warnings"] = serde_json::json!(["a.txt: Permission denied"]);
+    let run: SyncRun = fold(&journal);
+    let summary = run.summary();
+    let codex = summary.spokes.iter().find(|s| s.name.as_str() == "codex").unwrap();
+    assert_eq!((codex.result.as_str(), summary.code), ("partial", 12));
+    assert_eq!(codex.warnings, ["a.txt: Permission denied"]);
+    let before: RunSummary = serde_json::from_value(vectors[0]["summary"].clone()).unwrap();
+    assert_ne!(before.code, 12, "the same run without the unreadable file is not partial");
+}
