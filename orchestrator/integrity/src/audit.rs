@@ -92,10 +92,13 @@ pub(crate) fn audit(dir: &Path, key: &VerifierKey) -> Result<Audit, LogError> {
         return Ok(audit);
     }
     let published = head.as_ref().map_or(0, |h| h.size);
-    let index = audit.keep(index::FILE, index::read(dir, published)).flatten();
-    if index.is_none() {
-        audit.note(index::FILE, format!("it does not hold {published} leaves"));
+    let index = audit.keep(index::FILE, index::read_as_is(dir, published)).flatten();
+    match &index {
+        None if published > 0 => audit.note(index::FILE, format!("it does not hold {published} leaves")),
+        Some((_, index::Sum::Differs)) => audit.note(index::FILE, "its records do not have the digest behind them"),
+        _ => {}
     }
+    let index = index.map(|(keys, _)| keys);
     let (edge, rows, last) = (Edge::default(), BTreeMap::new(), HashMap::new());
     let mut auditor = Auditor { dir, published, audit, edge, rows, last, index };
     for n in 0..published.div_ceil(WIDTH) {

@@ -1,8 +1,9 @@
 //! Which leaf carries an id, and which is the last of a kind and subject.
 //!
 //! `log/index` holds 32 bytes a leaf: the first half of SHA-256(id), the first half of
-//! SHA-256(kind LF subject). It only speeds things up: a hit is checked against the statement, and
-//! a file that does not fit the log is made again from the statements.
+//! SHA-256(kind LF subject). Behind the last record stands the BLAKE3 of all of them. It only speeds
+//! things up: a hit is checked against the statement, and a file that is damaged or does not fit the
+//! log is made again from the statements, each of which must then be the one in the tree.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::disk::{self, Staged};
 use crate::error::LogError;
 use crate::leaf::Statement;
+use crate::log::tail;
 use crate::statements;
-use crate::tile::WIDTH;
+use crate::tile::{Tiles, WIDTH};
 use crate::tree::Hash;
 
 pub(crate) type Key = [u8; 16];
@@ -35,8 +37,9 @@ pub(crate) fn chain_key(kind: &str, subject: &str) -> Key {
 pub(crate) struct Index {
     path: PathBuf,
     keys: Vec<(Key, Key)>,
-    /// Records on disk.
+    /// Records on disk, and the digest over them.
     written: u64,
+    sum: blake3::Hasher,
     ids: HashMap<Key, u64>,
     last: HashMap<Key, u64>,
 }
@@ -45,18 +48,21 @@ pub(crate) const FILE: &str = "index";
 
 impl Index {
     /// Reads the index of the published leaves, or makes it again.
-    pub fn open(dir: &Path, published: u64) -> Result<Self, LogError> {
-        let path = dir.join(FILE);
-        let mut index = Self { path, keys: Vec::new(), written: 0, ids: HashMap::new(), last: HashMap::new() };
+    pub fn open(dir: &Path, tiles: &Tiles, published: u64) -> Result<Self, LogError> {
+        let (path, sum) = (dir.join(FILE), blake3::Hasher::new());
+        let mut index = Self { path, keys: Vec::new(), written: 0, sum, ids: HashMap::new(), last: HashMap::new() };
         match read(dir, published)? {
             Some(keys) if published == 0 || Some(&keys[keys.len() - 1]) == last_of(dir, published)?.as_ref() => {
-                keys.into_iter().for_each(|(id, chain)| index.insert(id, chain));
+                for (id, chain) in keys {
+                    index.sum.update(&id).update(&chain);
+                    index.insert(id, chain);
+                }
                 index.written = published;
             }
             _ => {
                 tracing::info!(leaves = published, "index of the log is made again from its statements");
                 for n in 0..published.div_ceil(WIDTH) {
-                    for (_, statement) in statements::read(dir, n, published)?.0 {
+                    for (_, statement) in tail::proven(dir, tiles, n, published)? {
                         let (id, chain) = keys_in(dir, n, &statement)?;
                         index.insert(id, chain);
                     }
@@ -85,23 +91,45 @@ impl Index {
     /// Writes what is new, durably.
     pub fn flush(&mut self, staged: &mut Staged) -> Result<(), LogError> {
         let new = &self.keys[self.written as usize..];
-        let bytes: Vec<u8> = new.iter().flat_map(|(id, chain)| [*id, *chain]).flatten().collect();
+        let mut bytes: Vec<u8> = new.iter().flat_map(|(id, chain)| [*id, *chain]).flatten().collect();
+        let mut sum = self.sum.clone();
+        sum.update(&bytes);
+        bytes.extend_from_slice(sum.finalize().as_bytes());
         statements::write_at(&self.path, self.written * 32, &bytes).map_err(|e| LogError::io(&self.path, e))?;
         staged.touch(self.path.parent().unwrap_or(Path::new(".")));
-        self.written = self.keys.len() as u64;
+        (self.written, self.sum) = (self.keys.len() as u64, sum);
         Ok(())
     }
 }
 
-/// Reads the first `published` records; nothing when the file is too short.
+/// Reads the first `published` records; nothing when there are fewer, or they are not what was written.
 pub(crate) fn read(dir: &Path, published: u64) -> Result<Option<Vec<(Key, Key)>>, LogError> {
+    Ok(read_as_is(dir, published)?.filter(|(_, sum)| *sum == Sum::Agrees).map(|(keys, _)| keys))
+}
+
+/// How the digest behind the records stands to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sum {
+    Agrees,
+    Differs,
+    /// A publication that did not end may have left the file so; it is made again then.
+    Unknown,
+}
+
+/// Reads the first `published` records whatever their digest says; nothing when there are fewer.
+pub(crate) fn read_as_is(dir: &Path, published: u64) -> Result<Option<(Vec<(Key, Key)>, Sum)>, LogError> {
     let path = dir.join(FILE);
     let Some(bytes) = disk::read(&path, (published.saturating_add(1 << 20)).saturating_mul(32))? else {
         return Ok(None);
     };
+    let sum = match bytes.split_last_chunk::<32>() {
+        Some((records, sum)) if blake3::hash(records).as_bytes() == sum => Sum::Agrees,
+        _ if bytes.len() as u64 == published.saturating_add(1).saturating_mul(32) => Sum::Differs,
+        _ => Sum::Unknown,
+    };
     let (halves, _) = bytes.as_chunks::<16>();
     let keys: Vec<_> = halves.chunks_exact(2).take(published as usize).map(|pair| (pair[0], pair[1])).collect();
-    Ok((keys.len() as u64 == published).then_some(keys))
+    Ok((keys.len() as u64 == published).then_some((keys, sum)))
 }
 
 fn last_of(dir: &Path, published: u64) -> Result<Option<(Key, Key)>, LogError> {

@@ -2,6 +2,7 @@
 
 mod recover;
 mod shelf;
+pub(crate) mod tail;
 mod ticket;
 mod writer;
 
@@ -66,7 +67,8 @@ impl FileLog {
     ///
     /// `origin` is `<hub-id>.cathedral/<ecosystem>`; `keys` is kept apart from the log, since what is
     /// remembered there finds a log that was put back. Refused with [`LogError::Corrupt`] when log,
-    /// write-ahead log and memory do not fit together; nothing is changed then.
+    /// write-ahead log and memory do not fit together, or the end of the log is damaged; nothing is
+    /// changed then. Damage before the end is found by an audit, or when a leaf there is built on.
     pub fn open(dir: &Path, keys: &Path, origin: &str, entropy: Entropy) -> Result<Self, LogError> {
         Self::open_with(dir, keys, origin, entropy, CHECKPOINT_EVERY)
     }
@@ -90,7 +92,8 @@ impl FileLog {
         if let Some(torn) = &tree.torn {
             tracing::info!(end = %torn, "a record that was not acknowledged is dropped from the log");
         }
-        let mut index = Index::open(dir, tree.published)?;
+        tail::check(dir, &tree.tiles, tree.published)?;
+        let mut index = Index::open(dir, &tree.tiles, tree.published)?;
         for leaf in &tree.pending {
             let (id, chain) = crate::index::keys_of(&leaf.statement).map_err(|why| LogError::corrupt_at(dir, why))?;
             index.insert(id, chain);

@@ -161,6 +161,28 @@ impl Tiles {
         }
     }
 
+    /// Returns a tile whose hashes are proven to be those of the tree.
+    ///
+    /// The right edge was compared with the signed root when the log was opened; a full tile is compared
+    /// with its hash in the tile above it, up to that edge.
+    pub(crate) fn proven(&self, level: u32, n: u64) -> Result<Cow<'_, [Hash]>, LogError> {
+        let tile = self.tile(level, n)?;
+        if !self.live.contains_key(&(level, n)) {
+            let above = self.proven(level + 1, n / WIDTH)?;
+            if above.get((n % WIDTH) as usize) != Some(&fold(&tile)) {
+                let path = self.dir.join(tile_path(level, n, WIDTH));
+                return Err(LogError::corrupt_at(&path, "its hashes are not those of the signed tree"));
+            }
+        }
+        Ok(tile)
+    }
+
+    /// Returns the hash of a leaf, proven to be in the tree.
+    pub(crate) fn proven_leaf(&self, index: u64) -> Result<Hash, LogError> {
+        let tile = self.proven(0, index / WIDTH)?;
+        tile.get((index % WIDTH) as usize).copied().ok_or(LogError::NoLeaf(index))
+    }
+
     fn read(&self, level: u32, n: u64) -> Result<Vec<Hash>, LogError> {
         let width = width_at(level, n, self.published);
         let path = self.dir.join(tile_path(level, n, width));

@@ -11,6 +11,7 @@ use cathedral_model::ports::ledger::{Head, NewLeaf};
 
 use super::Entropy;
 use super::shelf::Shelf;
+use super::tail;
 use super::ticket::Promise;
 use crate::error::LogError;
 use crate::index::{Key, chain_key, id_key};
@@ -18,7 +19,7 @@ use crate::leaf::{self, Leaf, Origin, Statement};
 use crate::signer::Signer;
 use crate::statements;
 use crate::tile::WIDTH;
-use crate::tree::{Hash, Nodes as _};
+use crate::tree::Hash;
 use crate::wal::{Record, Wal};
 
 /// Waiting leaves taken into one batch.
@@ -138,9 +139,12 @@ impl Writer {
         let chain = chain_key(new.kind.as_str(), &new.subject);
         let prev = match batch.last.get(&chain) {
             Some(index) => Some((*index, batch.hashes[(index - batch.first) as usize])),
-            None => {
-                self.shelf.index.last(&chain).map(|i| self.shelf.tree.tiles.node(0, i).map(|h| (i, h))).transpose()?
-            }
+            None => self
+                .shelf
+                .index
+                .last(&chain)
+                .map(|i| self.shelf.tree.tiles.proven_leaf(i).map(|h| (i, h)))
+                .transpose()?,
         };
         let statement = leaf::build(new, &self.origin, leaf::prev_value(prev))?;
         let mut salt = [0; 32];
@@ -164,7 +168,7 @@ impl Writer {
         } else if index >= published {
             self.shelf.tree.pending[(index - published) as usize].statement.clone()
         } else {
-            let (mut records, _) = statements::read(&self.shelf.dir, index / WIDTH, published)?;
+            let mut records = tail::proven(&self.shelf.dir, &self.shelf.tree.tiles, index / WIDTH, published)?;
             records.swap_remove((index % WIDTH) as usize).1
         };
         let file = || self.shelf.dir.join(statements::path(index / WIDTH));
