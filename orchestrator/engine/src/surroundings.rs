@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cathedral_model::ecosystem::SpokeKind;
-use cathedral_model::ports::{Content, Env, Ledger, Notifier, Progress, Store, Syncer, Vault};
+use cathedral_model::ports::{Chores, Content, Env, Ledger, Notifier, Progress, Store, Syncer, Vault};
 
 /// The adapters of one hub.
 #[derive(Clone)]
@@ -16,6 +16,7 @@ pub struct Ports {
     pub database: Arc<dyn Syncer>,
     pub files: Arc<dyn Syncer>,
     pub notifier: Arc<dyn Notifier>,
+    pub chores: Arc<dyn Chores>,
     pub env: Arc<dyn Env>,
     pub progress: Arc<dyn Progress>,
 }

@@ -4,6 +4,7 @@
 //! what was observed, what is planned, the journals of long-running work, and the traits ("ports")
 //! through which the engine reaches the outside. Nothing in this crate does I/O or reads a clock.
 
+pub mod access;
 pub mod canonical;
 pub mod config;
 
@@ -11,13 +12,16 @@ pub mod ecosystem;
 pub mod event;
 pub mod ids;
 pub mod inbox;
+pub mod intake;
 pub mod journal;
 pub mod observation;
 pub mod plan;
 pub mod ports;
 pub mod restore;
 pub mod run;
+pub mod schedule;
 pub mod snapshot;
 pub mod time;
+pub mod upkeep;
 
 pub use cathedral_conflict as conflict;

@@ -1,22 +1,34 @@
 //! The traits through which the engine reaches the outside: one verb for one decision.
 
+pub mod accounts;
+pub mod chores;
 pub mod content;
 pub mod destination;
 pub mod env;
+pub mod intake;
 pub mod ledger;
 pub mod notifier;
+pub mod outgoing;
+pub mod schedules;
 pub mod store;
 pub mod syncer;
 pub mod vault;
+pub mod versions;
 
+pub use accounts::Accounts;
+pub use chores::Chores;
 pub use content::Content;
 pub use destination::Destination;
 pub use env::{Env, Progress};
+pub use intake::Intake;
 pub use ledger::Ledger;
 pub use notifier::Notifier;
+pub use outgoing::OutgoingStore;
+pub use schedules::Schedules;
 pub use store::Store;
 pub use syncer::Syncer;
 pub use vault::{Sink, SnapshotWriter, Source, Vault};
+pub use versions::ConfigVersions;
 
 /// Where a failure came from, for exit codes and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

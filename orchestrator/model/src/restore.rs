@@ -179,6 +179,7 @@ impl RestoreRun {
                 .first()
                 .map(|f| f.message.clone())
                 .or_else(|| self.seal_failed.as_ref().map(|f| f.message.clone())),
+            note: String::new(),
             restored: self
                 .parts
                 .iter()

@@ -16,6 +16,7 @@ use crate::ports::{Cause, Fault};
 use crate::restore::RestoreRequest;
 use crate::snapshot::{Held, Root, SnapshotBytes};
 use crate::time::Timestamp;
+use crate::upkeep::UpkeepRequest;
 
 mod next;
 pub use next::MAX_ROUNDS;
@@ -73,6 +74,7 @@ impl Phase {
 pub enum Work {
     Sync(SyncRequest),
     Restore(RestoreRequest),
+    Upkeep(UpkeepRequest),
 }
 
 /// A request as it waits in the queue.
@@ -94,6 +96,7 @@ impl Request {
                 let names: Vec<&str> = sync.spokes.iter().map(SpokeName::as_str).collect();
                 Some(format!("sync:{}:{}:{}", only.join(","), names.join(","), sync.tags.join(",")))
             }
+            Work::Upkeep(request) => serde_json::to_string(request).ok().map(|text| format!("upkeep:{text}")),
             _ => None,
         }
     }
@@ -339,6 +342,9 @@ pub struct RunSummary {
     /// Why the run as a whole failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// One sentence on what was done, where the parts above do not tell it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// Restores only: what was written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restored: Vec<crate::restore::Restored>,

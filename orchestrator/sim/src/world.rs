@@ -193,6 +193,7 @@ fn engine(shared: &Arc<Shared>, ecosystem: &Arc<Ecosystem>, hub: usize) -> Engin
         files: syncer,
         notifier: Arc::new(Postbox { shared: Arc::clone(shared), hub }),
         env: Arc::new(HubEnv { shared: Arc::clone(shared), hub }),
+        chores: Arc::new(cathedral_model::ports::chores::NoChores),
         progress: Arc::new(Silent),
     };
     let options = Options { lease_ttl_ms: 30_000, attempts: 2 };

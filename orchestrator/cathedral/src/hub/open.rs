@@ -11,6 +11,7 @@ use cathedral_integrity::{FileLog, LogReader};
 use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
 use cathedral_model::ids::{ConflictId, DestinationName, Fence, NodeId, RunId, SpokeName};
+use cathedral_model::ports::chores::NoChores;
 use cathedral_model::ports::{Cause, Content, Destination, Env, Ledger, PortError, Progress, Store};
 use cathedral_model::time::Timestamp;
 use cathedral_store::SqliteStore;
@@ -71,6 +72,7 @@ impl Hub {
             database: Arc::new(SqliteSyncer::new(site.state.clone(), Arc::clone(&content))),
             files: Arc::new(FilesSyncer::new(site.state.clone(), Arc::clone(&content))),
             notifier: Arc::new(NoticeFile { path: site.state.join("notices.jsonl") }),
+            chores: Arc::new(NoChores),
             env,
             progress,
         };
@@ -138,6 +140,7 @@ pub async fn offline_engine(vault: LocalVault, scratch: &Path, progress: Arc<dyn
         database: Arc::new(SqliteSyncer::new(scratch.to_path_buf(), Arc::clone(&content))),
         files: Arc::new(FilesSyncer::new(scratch.to_path_buf(), content)),
         notifier: Arc::new(NoticeFile { path: scratch.join("notices.jsonl") }),
+        chores: Arc::new(NoChores),
         env: Arc::new(HubEnv),
         progress,
     };

@@ -25,6 +25,7 @@ impl SyncRun {
                 (SnapshotProgress::Failed(fault), _) | (_, Some(fault)) => Some(fault.message.clone()),
                 _ => None,
             },
+            note: String::new(),
             restored: vec![],
         }
     }

@@ -9,6 +9,7 @@ use cathedral_model::journal::Saga;
 use cathedral_model::ports::Store;
 use cathedral_model::restore::RestoreRun;
 use cathedral_model::run::{SyncRun, Work};
+use cathedral_model::upkeep::UpkeepRun;
 
 use super::World;
 use crate::memory::lock;
@@ -49,6 +50,7 @@ impl World {
             let summary = match row.request.work {
                 Work::Sync(_) => fold::<SyncRun>(events).map(|s| s.summary()),
                 Work::Restore(_) => fold::<RestoreRun>(events).map(|s| s.summary()),
+                Work::Upkeep(_) => fold::<UpkeepRun>(events).map(|s| s.summary()),
             };
             match summary {
                 Ok(summary) if summary == row.summary => {}
