@@ -7,7 +7,6 @@ mod driver;
 mod inbox;
 mod preview;
 mod restore;
-mod standing;
 mod surroundings;
 mod sync;
 mod upkeep;
@@ -15,6 +14,5 @@ mod work;
 
 pub use preview::Preview;
 pub use restore::PlannedRestore;
-pub use standing::{Stand, Standing};
 pub use surroundings::{Options, Ports};
 pub use work::{Engine, EngineError};
