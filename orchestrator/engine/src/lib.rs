@@ -6,6 +6,7 @@
 mod driver;
 mod inbox;
 mod preview;
+pub mod query;
 mod restore;
 pub mod schedule;
 mod surroundings;
