@@ -5,6 +5,7 @@
 
 mod driver;
 mod inbox;
+pub mod intake;
 mod preview;
 pub mod query;
 mod restore;
