@@ -14,6 +14,7 @@ mod drift;
 mod export;
 mod form;
 mod import;
+mod marker;
 mod name;
 mod open;
 mod payload;

@@ -9,8 +9,9 @@ use cathedral_model::ports::{Cause, PortError};
 use rusqlite::Connection;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::apply::{Token, write_marker};
+use super::apply::Token;
 use super::catalog::{self, Catalog, Settings, Table};
+use super::marker;
 use super::name::is_included;
 use super::open::{absolute, beside, creating, fail};
 use super::plan::Open;
@@ -62,7 +63,8 @@ impl Builder {
             for sql in now {
                 conn.execute(sql, [])?;
             }
-            catalog::read(&conn)
+            // Nothing in it is ours yet.
+            catalog::read_without(&conn, &[])
         };
         self.tables = begin().map_err(|e| fail(&self.target, &e))?;
         self.later = later.into_iter().cloned().collect();
@@ -107,7 +109,7 @@ impl Builder {
                 self.settings.user_version, self.settings.application_id
             ))?;
             if let Some(token) = token {
-                write_marker(&conn, token)?;
+                marker::write(&conn, token)?;
             }
             conn.execute_batch("commit; pragma ignore_check_constraints = off;")?;
             let mut bad = Vec::new();

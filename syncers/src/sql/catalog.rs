@@ -8,7 +8,8 @@ use cathedral_model::ports::PortError;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::name::{is_ours, list, quoted};
+use super::marker;
+use super::name::{list, quoted};
 use super::open::{Reading, fail};
 
 /// One table.
@@ -124,6 +125,12 @@ impl Reading {
 }
 
 pub(super) fn read(conn: &Connection) -> rusqlite::Result<Catalog> {
+    read_without(conn, &marker::find(conn)?)
+}
+
+/// Reads the catalog but for the tables named, which are ours.
+pub(super) fn read_without(conn: &Connection, ours: &[String]) -> rusqlite::Result<Catalog> {
+    let is_ours = |table: &String| ours.iter().any(|own| own.eq_ignore_ascii_case(table));
     let mut catalog = Catalog { tables: BTreeMap::new(), objects: vec![], virtuals: vec![], settings: settings(conn)? };
     let mut found = conn.prepare(
         "select l.name, l.type, l.wr, l.strict, s.sql from pragma_table_list l \
