@@ -108,7 +108,7 @@ impl Facts {
 /// Where something stands; greater is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum Health {
     /// Looked at, and as it should be.
     Ok,
     /// Work is under way.
@@ -125,7 +125,7 @@ pub enum Standing {
     Unknown,
 }
 
-impl Standing {
+impl Health {
     /// The class name and plain word of a mark: `ok`, `run`, `idle`, `warn`, `bad`.
     #[must_use]
     pub fn mark(self) -> &'static str {
@@ -146,7 +146,7 @@ pub struct SpokeView {
     pub kind: SpokeKind,
     pub role: String,
     pub data_sync: DataSync,
-    pub standing: Standing,
+    pub health: Health,
     /// One or two words, for example `in sync`, `conflict`, `unreachable`, `never synced`.
     pub state: &'static str,
     /// Since when the last good look is the last good look; none: never.
@@ -179,7 +179,7 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DestinationView {
     pub name: String,
-    pub standing: Standing,
+    pub health: Health,
     pub state: String,
     /// How many of the snapshots it holds.
     pub held: u64,
@@ -189,7 +189,7 @@ pub struct DestinationView {
 /// Something that needs a person, with where to go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Need {
-    pub standing: Standing,
+    pub health: Health,
     pub what: String,
     pub why: String,
     /// A path on the dashboard.
@@ -215,7 +215,7 @@ pub struct RunningView {
 /// How everything stands, for the overview, `/api/v1/status` and `cathedral status`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
-    pub standing: Standing,
+    pub health: Health,
     /// The exit code of `status --exit-code`.
     pub code: u8,
     pub sentence: String,

@@ -6,13 +6,13 @@ use cathedral_model::ports::store::RunRow;
 use cathedral_model::run::{SpokeSummary, Work};
 use cathedral_model::time::Timestamp;
 
-use super::{Attempt, Facts, SpokeView, Standing, ended_well, held, is_bad};
+use super::{Attempt, Facts, SpokeView, Health, ended_well, held, is_bad};
 
 /// Returns all spokes, those that need attention first, else in the order of the configuration.
 #[must_use]
 pub fn spoke_views(facts: &Facts) -> Vec<SpokeView> {
     let mut views: Vec<SpokeView> = facts.ecosystem.spokes.iter().map(|spoke| view(facts, spoke)).collect();
-    views.sort_by_key(|view| std::cmp::Reverse(view.standing));
+    views.sort_by_key(|view| std::cmp::Reverse(view.health));
     views
 }
 
@@ -39,7 +39,7 @@ fn view(facts: &Facts, spoke: &Spoke) -> SpokeView {
         Some((newest.meta.id.clone(), newest.meta.at))
     });
     let left_out: Vec<String> = last.map(|(_, s)| s.warnings.clone()).unwrap_or_default();
-    let (standing, state, note) =
+    let (health, state, note) =
         stand(facts, spoke, last.copied(), success.is_some(), is_running, &conflicts, &left_out, lag_ms);
     let memory = facts.memories.get(name).cloned().unwrap_or_default();
     SpokeView {
@@ -47,7 +47,7 @@ fn view(facts: &Facts, spoke: &Spoke) -> SpokeView {
         kind: spoke.kind(),
         role: spoke.role.clone(),
         data_sync: spoke.data_sync,
-        standing,
+        health,
         state,
         good_at,
         lag_ms,
@@ -73,9 +73,9 @@ fn stand(
     conflicts: &[ConflictId],
     left_out: &[String],
     lag_ms: Option<u64>,
-) -> (Standing, &'static str, String) {
+) -> (Health, &'static str, String) {
     if let Some(why) = facts.watching.failing.get(&spoke.name) {
-        return (Standing::Bad, "unreachable", why.clone());
+        return (Health::Bad, "unreachable", why.clone());
     }
     if let Some((_, s)) = last
         && is_bad(&s.result)
@@ -86,32 +86,32 @@ fn stand(
             "partial" => "partly synced",
             _ => "failing",
         };
-        return (Standing::Bad, state, s.note.clone());
+        return (Health::Bad, state, s.note.clone());
     }
     if is_running {
-        return (Standing::Running, "running", String::new());
+        return (Health::Running, "running", String::new());
     }
     if let Some(pause) = paused(facts, spoke) {
-        return (Standing::Paused, "paused", pause);
+        return (Health::Paused, "paused", pause);
     }
     if !has_success {
-        return (Standing::Attention, "never synced", "cathedral sync".to_owned());
+        return (Health::Attention, "never synced", "cathedral sync".to_owned());
     }
     if let Some(first) = conflicts.first() {
-        return (Standing::Conflict, "conflict", format!("cathedral conflicts show {first}"));
+        return (Health::Conflict, "conflict", format!("cathedral conflicts show {first}"));
     }
     if let (Some(lag), Some(allowed)) = (lag_ms, facts.objectives.rpo_ms)
         && facts.watching.checked_at.is_some()
         && lag > allowed
     {
-        return (Standing::Bad, "late", "not looked at within the time that the objective allows".to_owned());
+        return (Health::Bad, "late", "not looked at within the time that the objective allows".to_owned());
     }
     if let Some(first) = left_out.first() {
         let more = left_out.len() - 1;
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        return (Standing::Attention, "left out", format!("{first}{more}"));
+        return (Health::Attention, "left out", format!("{first}{more}"));
     }
-    (Standing::Ok, "in sync", String::new())
+    (Health::Ok, "in sync", String::new())
 }
 
 /// Why the schedule of a spoke rests, if it does.

@@ -124,15 +124,15 @@ fn good() -> Facts {
 }
 
 #[track_caller]
-fn check(facts: &Facts, standing: Standing, code: u8, sentence: &str) -> Verdict {
+fn check(facts: &Facts, health: Health, code: u8, sentence: &str) -> Verdict {
     let verdict = verdict(facts);
-    assert_eq!((verdict.standing, verdict.code, verdict.sentence.as_str()), (standing, code, sentence));
+    assert_eq!((verdict.health, verdict.code, verdict.sentence.as_str()), (health, code, sentence));
     verdict
 }
 
 #[test]
 fn all_is_well_only_when_all_was_looked_at() {
-    let verdict = check(&good(), Standing::Ok, 0, "Everything can be restored.");
+    let verdict = check(&good(), Health::Ok, 0, "Everything can be restored.");
     assert_eq!(
         verdict.detail,
         "The newest snapshot is 4 min old and stands in 2 of 2 places. Everything was last read back 60 min ago."
@@ -172,33 +172,33 @@ fn the_worst_decides_the_sentence() {
         versions: 1,
     };
     facts.conflicts.push(record);
-    let told = check(&facts, Standing::Conflict, 11, "Everything can be restored. 1 conflict waits for you.");
+    let told = check(&facts, Health::Conflict, 11, "Everything can be restored. 1 conflict waits for you.");
     assert_eq!(told.spokes[0].state, "conflict");
     assert_eq!(told.needs[0].link, "/conflicts/5");
 
     facts.runs.pop();
     facts.runs.push(check_run(1, RunResult::Succeeded, 60 * 49));
-    check(&facts, Standing::Attention, 22, "Safe, but not read back in time: last checked 2 d ago.");
+    check(&facts, Health::Attention, 22, "Safe, but not read back in time: last checked 2 d ago.");
 
     let failed = [("media", "unreachable"), ("notes", "unchanged")];
     facts.runs.insert(0, row(3, sync(), RunResult::Partial, 1, &failed));
-    check(&facts, Standing::Bad, 12, "Safe, but media is unreachable: last good copy 4 min ago.");
+    check(&facts, Health::Bad, 12, "Safe, but media is unreachable: last good copy 4 min ago.");
 
     facts.snapshots = Ok(Arc::new(vec![snapshot(4, &["notes"], &[("local", "held")])]));
-    check(&facts, Standing::Bad, 21, "media cannot be restored: it is in no snapshot.");
+    check(&facts, Health::Bad, 21, "media cannot be restored: it is in no snapshot.");
 
     facts.runs.insert(0, check_run(4, RunResult::Failed, 1));
     let run_4 = "Not everything can be restored: the check of 2025-11-21 12:59 UTC (run 4) found faults.";
-    check(&facts, Standing::Bad, 21, run_4);
+    check(&facts, Health::Bad, 21, run_4);
 
     facts.snapshots = Ok(Arc::new(vec![]));
-    check(&facts, Standing::Bad, 22, "Nothing can be restored yet: there is no snapshot.");
+    check(&facts, Health::Bad, 22, "Nothing can be restored yet: there is no snapshot.");
 
     facts.watching.checked_at = Some(before(20));
-    check(&facts, Standing::Unknown, 22, "I do not know: the hub has not checked since 2025-11-21 12:40 UTC.");
+    check(&facts, Health::Unknown, 22, "I do not know: the hub has not checked since 2025-11-21 12:40 UTC.");
 
     facts.snapshots = Err("disk gone".into());
-    check(&facts, Standing::Unknown, 21, "I do not know: the vault cannot be read: disk gone.");
+    check(&facts, Health::Unknown, 21, "I do not know: the vault cannot be read: disk gone.");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_later_success_does_not_erase_a_failed_attempt() {
     let media = spoke_views(&facts).into_iter().find(|s| s.name == name("media")).unwrap();
     assert_eq!(media.last_attempt.unwrap().run, RunId(3));
     assert_eq!(media.last_success.unwrap().run, RunId(2));
-    assert_eq!((media.standing, media.note.as_str()), (Standing::Bad, "failed because"));
+    assert_eq!((media.health, media.note.as_str()), (Health::Bad, "failed because"));
 }
 
 #[test]
@@ -216,13 +216,13 @@ fn a_quiet_look_counts_as_good_and_silence_does_not() {
     let mut facts = good();
     facts.runs[0].changed_at = before(40);
     let late = "Safe, but media is late and 1 spoke more: last good copy 40 min ago.";
-    check(&facts, Standing::Bad, 22, late);
+    check(&facts, Health::Bad, 22, late);
     for spoke in ["media", "notes"] {
         facts.watching.quiet_at.insert(name(spoke), before(1));
     }
-    check(&facts, Standing::Ok, 0, "Everything can be restored.");
+    check(&facts, Health::Ok, 0, "Everything can be restored.");
     facts.watching.failing.insert(name("notes"), "connection refused".into());
-    check(&facts, Standing::Bad, 12, "Safe, but notes is unreachable: last good copy 60 s ago.");
+    check(&facts, Health::Bad, 12, "Safe, but notes is unreachable: last good copy 60 s ago.");
 }
 
 #[test]
@@ -230,6 +230,6 @@ fn a_destination_without_the_newest_snapshot_needs_somebody() {
     let mut facts = good();
     facts.snapshots = Ok(Arc::new(vec![snapshot(4, &["media", "notes"], &[("local", "held"), ("eu", "unreachable")])]));
     let verdict = verdict(&facts);
-    assert_eq!(verdict.destinations[1].standing, Standing::Bad);
+    assert_eq!(verdict.destinations[1].health, Health::Bad);
     assert_eq!(verdict.needs[0].what, "eu does not hold the newest snapshot");
 }

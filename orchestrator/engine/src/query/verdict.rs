@@ -8,7 +8,7 @@ use cathedral_model::snapshot::SnapshotInfo;
 use cathedral_model::time::Timestamp;
 use cathedral_model::upkeep::Upkeep;
 
-use super::{DestinationView, Facts, Need, RunningView, SpokeView, Standing, Verdict, spoke_views};
+use super::{DestinationView, Facts, Need, RunningView, SpokeView, Health, Verdict, spoke_views};
 
 /// A hub that has not looked at anything for this long does not know.
 const SILENT_MS: u64 = 15 * 60_000;
@@ -21,12 +21,12 @@ pub fn verdict(facts: &Facts) -> Verdict {
     let spokes = spoke_views(facts);
     let (verified_at, verify_failed) = verification(facts);
     let uncovered = not_in_a_snapshot(facts);
-    let (standing, code, sentence) = sentence(facts, &spokes, verified_at, verify_failed.as_ref());
+    let (health, code, sentence) = sentence(facts, &spokes, verified_at, verify_failed.as_ref());
     let rpo = spokes.iter().filter_map(|s| Some((s.name.clone(), s.lag_ms?))).max_by_key(|(_, lag)| *lag);
     let sealed = facts.runs.iter().find_map(|row| Some((row.summary.leaf?, row.changed_at)));
     let newest = facts.newest().map(|s| (s.meta.id.clone(), s.meta.at));
     Verdict {
-        standing,
+        health,
         code,
         detail: detail(facts, verified_at, uncovered),
         sentence,
@@ -52,35 +52,35 @@ fn sentence(
     spokes: &[SpokeView],
     verified_at: Option<Timestamp>,
     verify_failed: Option<&(RunId, Timestamp, String)>,
-) -> (Standing, u8, String) {
-    let of = |standing| spokes.iter().filter(move |s| s.standing == standing);
+) -> (Health, u8, String) {
+    let of = |health| spokes.iter().filter(move |s| s.health == health);
     let snapshots = match &facts.snapshots {
-        Err(why) => return (Standing::Unknown, 21, format!("I do not know: the vault cannot be read: {why}.")),
+        Err(why) => return (Health::Unknown, 21, format!("I do not know: the vault cannot be read: {why}.")),
         Ok(list) => list,
     };
     if let Some(at) = facts.watching.checked_at
         && facts.now.ms_since(at) > SILENT_MS
     {
-        return (Standing::Unknown, 22, format!("I do not know: the hub has not checked since {}.", minute(at)));
+        return (Health::Unknown, 22, format!("I do not know: the hub has not checked since {}.", minute(at)));
     }
     if snapshots.is_empty() {
-        return (Standing::Bad, 22, "Nothing can be restored yet: there is no snapshot.".to_owned());
+        return (Health::Bad, 22, "Nothing can be restored yet: there is no snapshot.".to_owned());
     }
     if let Some((run, at, _)) = verify_failed {
         let sentence =
             format!("Not everything can be restored: the check of {} (run {run}) found faults.", minute(*at));
-        return (Standing::Bad, 21, sentence);
+        return (Health::Bad, 21, sentence);
     }
     let without: Vec<&SpokeView> = spokes.iter().filter(|s| s.snapshot.is_none()).collect();
     if let Some(first) = without.first().filter(|s| s.last_success.is_some()) {
-        return (Standing::Bad, 21, format!("{} cannot be restored: it is in no snapshot.", first.name));
+        return (Health::Bad, 21, format!("{} cannot be restored: it is in no snapshot.", first.name));
     }
-    if let Some(late) = of(Standing::Bad).next() {
-        let more = of(Standing::Bad).count() - 1;
+    if let Some(late) = of(Health::Bad).next() {
+        let more = of(Health::Bad).count() - 1;
         let more = if more > 0 { format!(" and {} more", count(more, "spoke", "spokes")) } else { String::new() };
         let good = late.good_at.map_or("never".to_owned(), |at| format!("last good copy {}", ago(facts.now, at)));
         let code = if late.state == "late" { 22 } else { 12 };
-        return (Standing::Bad, code, format!("Safe, but {} is {}{more}: {good}.", late.name, late.state));
+        return (Health::Bad, code, format!("Safe, but {} is {}{more}: {good}.", late.name, late.state));
     }
     if let Some(every) = facts.objectives.verify_every_ms
         && facts.watching.checked_at.is_some()
@@ -90,24 +90,24 @@ fn sentence(
         let since = verified_at.or(first);
         if since.is_some_and(|at| facts.now.ms_since(at) > every.saturating_mul(2)) {
             let last = verified_at.map_or("never".to_owned(), |at| ago(facts.now, at));
-            return (Standing::Attention, 22, format!("Safe, but not read back in time: last checked {last}."));
+            return (Health::Attention, 22, format!("Safe, but not read back in time: last checked {last}."));
         }
     }
     let waiting = facts.conflicts.len();
     if waiting > 0 {
         let wait = if waiting == 1 { "conflict waits" } else { "conflicts wait" };
-        return (Standing::Conflict, 11, format!("Everything can be restored. {waiting} {wait} for you."));
+        return (Health::Conflict, 11, format!("Everything can be restored. {waiting} {wait} for you."));
     }
     let fresh = spokes.iter().filter(|s| s.state == "never synced").count();
     if fresh > 0 {
         let what = count(fresh, "spoke has", "spokes have");
         return (
-            Standing::Attention,
+            Health::Attention,
             12,
             format!("Everything that was synced can be restored. {what} never been synced."),
         );
     }
-    (Standing::Ok, 0, "Everything can be restored.".to_owned())
+    (Health::Ok, 0, "Everything can be restored.".to_owned())
 }
 
 /// What the sentence rests on, in one or two sentences with ages.
@@ -169,7 +169,7 @@ fn needs(
     let mut needs = vec![];
     if let Err(why) = &facts.snapshots {
         needs.push(Need {
-            standing: Standing::Unknown,
+            health: Health::Unknown,
             what: "The vault cannot be read".into(),
             why: why.clone(),
             link: "/snapshots".into(),
@@ -179,7 +179,7 @@ fn needs(
     }
     if let Some((run, at, why)) = verify_failed {
         needs.push(Need {
-            standing: Standing::Bad,
+            health: Health::Bad,
             what: "The last check found faults".into(),
             why: why.clone(),
             link: format!("/runs/{run}"),
@@ -187,9 +187,9 @@ fn needs(
             since: Some(*at),
         });
     }
-    for spoke in spokes.iter().filter(|s| matches!(s.standing, Standing::Bad | Standing::Attention)) {
+    for spoke in spokes.iter().filter(|s| matches!(s.health, Health::Bad | Health::Attention)) {
         needs.push(Need {
-            standing: spoke.standing,
+            health: spoke.health,
             what: format!("{}: {}", spoke.name, spoke.state),
             why: spoke.note.clone(),
             link: format!("/spokes/{}", spoke.name),
@@ -200,7 +200,7 @@ fn needs(
     for conflict in &facts.conflicts {
         let answered = conflict.answer.is_some();
         needs.push(Need {
-            standing: Standing::Conflict,
+            health: Health::Conflict,
             what: format!("{}: {}", conflict.spoke, conflict.draft.place),
             why: if answered { "answered; the next run carries it out".into() } else { conflict.draft.because.clone() },
             link: format!("/conflicts/{}", conflict.id),
@@ -208,9 +208,9 @@ fn needs(
             since: Some(conflict.opened_at),
         });
     }
-    for place in destinations(facts).into_iter().filter(|d| d.standing == Standing::Bad) {
+    for place in destinations(facts).into_iter().filter(|d| d.health == Health::Bad) {
         needs.push(Need {
-            standing: Standing::Bad,
+            health: Health::Bad,
             what: format!("{} does not hold the newest snapshot", place.name),
             why: place.state,
             link: "/snapshots".into(),
@@ -220,7 +220,7 @@ fn needs(
     }
     if verified_at.is_none() && facts.newest().is_some() && facts.watching.checked_at.is_some() {
         needs.push(Need {
-            standing: Standing::Attention,
+            health: Health::Attention,
             what: "No snapshot has been read back yet".into(),
             why: "a copy counts as good once it was read back".into(),
             link: "/schedules".into(),
@@ -230,7 +230,7 @@ fn needs(
     }
     if let Some(run) = uncovered {
         needs.push(Need {
-            standing: Standing::Attention,
+            health: Health::Attention,
             what: format!("What run {run} changed is in no snapshot yet"),
             why: "a sync's snapshot is taken before its changes".into(),
             link: "/snapshots".into(),
@@ -238,7 +238,7 @@ fn needs(
             since: None,
         });
     }
-    needs.sort_by_key(|need| std::cmp::Reverse(need.standing));
+    needs.sort_by_key(|need| std::cmp::Reverse(need.health));
     needs
 }
 
@@ -249,7 +249,7 @@ fn destinations(facts: &Facts) -> Vec<DestinationView> {
         |s: &SnapshotInfo, name: &str| s.destinations.iter().any(|d| d.name.as_str() == name && d.state == "held");
     let view = |d: &cathedral_model::snapshot::Held| DestinationView {
         name: d.name.to_string(),
-        standing: if d.state == "held" { Standing::Ok } else { Standing::Bad },
+        health: if d.state == "held" { Health::Ok } else { Health::Bad },
         state: d.state.clone(),
         held: snapshots.iter().filter(|s| holds(s, d.name.as_str())).count() as u64,
         of: snapshots.len() as u64,
