@@ -1,0 +1,143 @@
+//! What the hub looks after by itself, with what there is.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use cathedral_engine::query::{Facts, verdict};
+use cathedral_integrity::LogReader;
+use cathedral_model::ports::env::Silent;
+use cathedral_model::ports::{Accounts, Chores, Intake, PortError, Store, Vault};
+use cathedral_model::time::Timestamp;
+use cathedral_model::upkeep::{Upkeep, UpkeepReport};
+
+use super::current::Current;
+use crate::hub::HubEnv;
+
+/// Senders repeat for three days at most; what is older cannot come again.
+const DELIVERIES_MS: i64 = 7 * 86_400_000;
+/// Scratch folders of commands that were killed.
+const SCRATCH_MS: u64 = 7 * 86_400_000;
+
+/// Does upkeep on the adapters of one hub.
+pub struct HubChores {
+    pub state: PathBuf,
+    pub vault: Arc<dyn Vault>,
+    pub store: Arc<dyn Store>,
+    pub accounts: Arc<dyn Accounts>,
+    pub intake: Arc<dyn Intake>,
+    /// Set once the hub serves; before that there is nothing to report on.
+    pub current: OnceLock<Weak<Current>>,
+}
+
+#[async_trait]
+impl Chores for HubChores {
+    async fn perform(&self, upkeep: &Upkeep) -> Result<UpkeepReport, PortError> {
+        match upkeep {
+            Upkeep::Verify { level } => {
+                let report = self.vault.check(*level, &[], &Silent).await?;
+                let mut done = UpkeepReport {
+                    sentence: format!("{} snapshots checked", report.snapshots.len()),
+                    ..UpkeepReport::default()
+                };
+                for (name, value) in
+                    [("packs", report.checked.packs), ("chunks", report.checked.chunks), ("bytes", report.checked.bytes)]
+                {
+                    done.figures.insert(name.into(), value);
+                }
+                let tell = |p: &cathedral_model::snapshot::Problem| {
+                    let whether = if p.restorable { "another copy is whole" } else { "no whole copy is left" };
+                    format!("{}: {} {}; {whether}", p.destination, p.object, p.fault)
+                };
+                done.problems = report.problems.iter().map(tell).collect();
+                Ok(done)
+            }
+            Upkeep::Integrity => self.integrity().await,
+            Upkeep::Clean => self.clean().await,
+            Upkeep::Report => self.report().await,
+        }
+    }
+}
+
+impl HubChores {
+    /// Recomputes the whole log from its statements, and compares what the state says was sealed with it.
+    async fn integrity(&self) -> Result<UpkeepReport, PortError> {
+        let (log, keys) = (self.state.join("log"), self.state.join("keys"));
+        let audit = tokio::task::spawn_blocking(move || {
+            let key = cathedral_integrity::key::verifier_key(&keys)?;
+            LogReader::audit(&log, &key)
+        });
+        let audit = audit.await.map_err(|e| PortError::permanent(format!("the audit stopped: {e}")))?;
+        let audit = audit.map_err(PortError::from)?;
+        let mut done = UpkeepReport {
+            sentence: format!("{} leaves recomputed", audit.leaves),
+            problems: audit.differences.iter().map(|d| format!("{}: {}", d.file, d.why)).collect(),
+            ..UpkeepReport::default()
+        };
+        done.figures.insert("leaves".into(), audit.leaves);
+        for row in self.store.runs(None, 200).await? {
+            if let Some(leaf) = row.summary.leaf
+                && u64::try_from(leaf.0).is_ok_and(|leaf| leaf >= audit.leaves)
+            {
+                done.problems.push(format!("run {} was sealed as leaf {leaf}, which the log does not hold", row.run));
+            }
+        }
+        Ok(done)
+    }
+
+    /// Removes what is over: nothing that anybody could want back.
+    async fn clean(&self) -> Result<UpkeepReport, PortError> {
+        let now = HubEnv::clock();
+        let old = Timestamp(now.0.saturating_sub(DELIVERIES_MS * 1_000));
+        let deliveries = self.intake.forget_deliveries(old).await?;
+        let sessions = self.accounts.forget_expired(now).await?;
+        let scratch = self.scratch(now)?;
+        let mut done = UpkeepReport {
+            sentence: format!("{} things removed", deliveries + sessions + scratch),
+            ..UpkeepReport::default()
+        };
+        for (name, value) in [("deliveries", deliveries), ("sessions", sessions), ("scratch", scratch)] {
+            done.figures.insert(name.into(), value);
+        }
+        Ok(done)
+    }
+
+    fn scratch(&self, now: Timestamp) -> Result<u64, PortError> {
+        let folder = self.state.join("scratch");
+        let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(0) };
+        let mut removed = 0;
+        for entry in entries.flatten() {
+            let modified = entry.metadata().and_then(|m| m.modified()).ok();
+            let at = modified.and_then(|t| jiff::Timestamp::try_from(t).ok()).map(|t| Timestamp(t.as_microsecond()));
+            if at.is_some_and(|at| now.ms_since(at) > SCRATCH_MS) {
+                std::fs::remove_dir_all(entry.path()).map_err(|e| PortError::io(entry.path().display(), &e))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn report(&self) -> Result<UpkeepReport, PortError> {
+        let current = self.current.get().and_then(Weak::upgrade);
+        let current = current.ok_or_else(|| PortError::permanent("reports are written by `cathedral up`"))?;
+        let snapshots = self.vault.list().await.map(Arc::new).map_err(|e| e.to_string());
+        let ecosystem = Arc::new(current.engine().ecosystem().clone());
+        let mut facts = Facts::collect(&self.store, &ecosystem, snapshots, HubEnv::clock()).await?;
+        facts.watching = current.watching();
+        let verdict = verdict(&facts);
+        let mut done = UpkeepReport { sentence: verdict.sentence.clone(), ..UpkeepReport::default() };
+        let snapshots = facts.snapshots.as_ref().map_or(0, |list| list.len() as u64);
+        let stored = facts.snapshots.as_ref().map_or(0, |list| list.iter().map(|s| s.bytes.stored).sum());
+        for (name, value) in [
+            ("spokes", verdict.spokes.len() as u64),
+            ("conflicts", facts.conflicts.len() as u64),
+            ("needs", verdict.needs.len() as u64),
+            ("snapshots", snapshots),
+            ("stored_bytes", stored),
+            ("waiting_runs", verdict.running.len() as u64),
+        ] {
+            done.figures.insert(name.into(), value);
+        }
+        Ok(done)
+    }
+}
