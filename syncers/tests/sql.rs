@@ -13,6 +13,8 @@ mod failures;
 mod history;
 #[path = "sql/marker.rs"]
 mod marker;
+#[path = "sql/names.rs"]
+mod names;
 #[path = "sql/order.rs"]
 mod order;
 #[path = "sql/schema.rs"]

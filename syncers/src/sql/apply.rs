@@ -243,7 +243,9 @@ impl<'a> Attempt<'a> {
                 let now = places[write.table.as_str()].get(&key).map_or(0, Vec::len) as u64;
                 if now == write.counts.1 {
                     self.outcome.carried.insert(at);
-                } else if now == write.counts.0 && table.rowid.is_some() {
+                } else if now == write.counts.0 && table.rowid.is_none() && write.counts.0 > write.counts.1 {
+                    self.skip(&target, "rowid, _rowid_ and oid are all columns here: equal rows cannot be told apart");
+                } else if now == write.counts.0 {
                     todo.push(Todo { at, write, rowid: None });
                 } else {
                     self.skip(&target, "the rows have changed since they were planned");
