@@ -36,6 +36,11 @@ impl<E> SqlStore<E> {
         Self { writer, readers, place, engine: PhantomData }
     }
 
+    /// Calls `tell` after every commit of this process. It must be quick and must not call the store.
+    pub fn on_commit(&self, tell: Box<dyn Fn() + Send + Sync>) {
+        self.writer.on_commit(tell);
+    }
+
     /// Finishes what is under way and closes the database in order. A store that is only dropped loses
     /// nothing either, but its next opening checks the file as after a crash.
     pub async fn close(&self) {

@@ -77,7 +77,11 @@ enum Order {
 pub(crate) struct Writer {
     orders: mpsc::Sender<Order>,
     place: Place,
+    told: Told,
 }
+
+/// Who is told of commits.
+type Told = std::sync::Arc<std::sync::OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 impl Writer {
     /// Starts the writer. `keep` is dropped when it has ended and its connections are closed.
@@ -88,9 +92,10 @@ impl Writer {
         keep: impl Send + 'static,
     ) -> Self {
         let (orders, queue) = mpsc::channel(QUEUE);
-        let writer = Self { orders, place: place.clone() };
+        let told = Told::default();
+        let writer = Self { orders, place: place.clone(), told: told.clone() };
         tokio::spawn(async move {
-            let closing = serve(&pool, &place, queue).await;
+            let closing = serve(&pool, &place, queue, &told).await;
             // Readers first: the last connection to close tidies the file.
             if let Some(readers) = readers {
                 readers.close().await;
@@ -117,6 +122,12 @@ impl Writer {
         answer.await.map_err(|_| gone())?
     }
 
+    /// Calls `tell` after every commit from now on; the first one set stays.
+    pub(crate) fn on_commit(&self, tell: Box<dyn Fn() + Send + Sync>) {
+        // A second one would have to know of the first: there is one listener a process.
+        let _ = self.told.set(tell);
+    }
+
     /// Finishes what is queued and closes every connection.
     pub(crate) async fn close(&self) {
         let (caller, closed) = oneshot::channel();
@@ -127,7 +138,12 @@ impl Writer {
 }
 
 /// Works until the store is dropped or closed; returns who waits for the end.
-async fn serve(pool: &Pool, place: &Place, mut queue: mpsc::Receiver<Order>) -> Option<oneshot::Sender<()>> {
+async fn serve(
+    pool: &Pool,
+    place: &Place,
+    mut queue: mpsc::Receiver<Order>,
+    told: &Told,
+) -> Option<oneshot::Sender<()>> {
     let mut held: Option<Conn> = None;
     let mut closing = None;
     while closing.is_none() {
@@ -167,6 +183,9 @@ async fn serve(pool: &Pool, place: &Place, mut queue: mpsc::Receiver<Order>) -> 
         };
         for job in batch {
             job.answer(outcome.as_ref().copied());
+        }
+        if let (Ok(()), Some(tell)) = (&outcome, told.get()) {
+            tell();
         }
     }
     closing

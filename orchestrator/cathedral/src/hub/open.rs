@@ -12,14 +12,18 @@ use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
 use cathedral_model::ids::{ConflictId, DestinationName, Fence, NodeId, RunId, SpokeName};
 use cathedral_model::ports::chores::NoChores;
-use cathedral_model::ports::{Cause, Content, Destination, Env, Ledger, PortError, Progress, Store};
+use cathedral_model::ports::{
+    Accounts, Cause, ConfigVersions, Content, Destination, Env, Intake, Ledger, OutgoingStore, PortError, Progress,
+    Schedules, Store,
+};
 use cathedral_model::time::Timestamp;
-use cathedral_store::SqliteStore;
+use cathedral_store::{SqlStore, SqliteStore};
 use cathedral_syncers::content::LocalContent;
 use cathedral_syncers::files::FilesSyncer;
 use cathedral_syncers::git::GitSyncer;
 use cathedral_syncers::sql::SqliteSyncer;
 
+use super::chores::HubChores;
 use super::env::HubEnv;
 use super::notifier::NoticeFile;
 use super::resolve::resolve;
@@ -33,6 +37,7 @@ pub struct Hub {
     pub vault: Arc<LocalVault>,
     pub log: Arc<FileLog>,
     pub content: Arc<dyn Content>,
+    pub stores: Stores,
     /// Held until the hub is dropped.
     _lock: File,
 }
@@ -49,7 +54,8 @@ impl Hub {
         // Keys and vault come first: whatever else is there proves that they were made.
         let id = hub_id(&keys, env.as_ref())?;
         let vault = Arc::new(open_vault(&site, &env)?);
-        let store = open_store(&site).await?;
+        let stores = open_stores(&site).await?;
+        let store = Arc::clone(&stores.store);
         if store.runs(None, 1).await?.is_empty() {
             begin_numbers(&site, env.now()).await?;
         }
@@ -58,28 +64,24 @@ impl Hub {
         let log = FileLog::open(&site.state.join("log"), &keys, &origin, cathedral_integrity::log::os_entropy());
         let log = Arc::new(log.map_err(PortError::from)?);
         log_covers_runs(&log, store.as_ref()).await?;
-        let ports = Ports {
-            store,
-            vault: Arc::clone(&vault) as _,
-            ledger: Arc::clone(&log) as Arc<dyn Ledger>,
-            content: Arc::clone(&content),
-            git: Arc::new(GitSyncer::new(
-                site.state.clone(),
-                ecosystem.hub.clone(),
-                Arc::clone(&content),
-                git_options(&site.state),
-            )),
-            database: Arc::new(SqliteSyncer::new(site.state.clone(), Arc::clone(&content))),
-            files: Arc::new(FilesSyncer::new(site.state.clone(), Arc::clone(&content))),
-            notifier: Arc::new(NoticeFile { path: site.state.join("notices.jsonl") }),
-            chores: Arc::new(NoChores),
-            env,
-            progress,
-        };
         // One worker a folder, held by the lock: the same name after a restart takes its own runs back.
         let node = NodeId::new(&format!("{id}/0"));
-        let engine = Engine::new(ports, Arc::new(ecosystem), node, Options::default());
-        Ok(Self { site, engine, vault, log, content, _lock: lock })
+        let parts = Parts { stores: &stores, vault: &vault, log: &log, content: &content, progress };
+        let engine = Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node, Options::default());
+        Ok(Self { site, engine, vault, log, content, stores, _lock: lock })
+    }
+
+    /// Makes the engine for another configuration of the same folder. State, keys and log stay; what has
+    /// changed of destinations and spokes is opened anew.
+    pub fn engine_for(&self, site: &Site, node: &NodeId) -> Result<(Engine, Arc<LocalVault>), Failure> {
+        let (ecosystem, _) = resolve(site)?;
+        let env: Arc<dyn Env> = Arc::new(HubEnv);
+        let vault = Arc::new(open_vault(site, &env)?);
+        let progress = Arc::clone(&self.engine.ports().progress);
+        let parts =
+            Parts { stores: &self.stores, vault: &vault, log: &self.log, content: &self.content, progress };
+        let ports = ports(site, &ecosystem, parts, env);
+        Ok((Engine::new(ports, Arc::new(ecosystem), node.clone(), Options::default()), vault))
     }
 
     pub fn ecosystem(&self) -> &Ecosystem {
@@ -91,13 +93,78 @@ impl Hub {
     }
 }
 
+/// What the adapters of an engine are made of.
+struct Parts<'a> {
+    stores: &'a Stores,
+    vault: &'a Arc<LocalVault>,
+    log: &'a Arc<FileLog>,
+    content: &'a Arc<dyn Content>,
+    progress: Arc<dyn Progress>,
+}
+
+fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>) -> Ports {
+    let content = parts.content;
+    let hub = ecosystem.hub.clone();
+    Ports {
+        store: Arc::clone(&parts.stores.store),
+        vault: Arc::clone(parts.vault) as _,
+        ledger: Arc::clone(parts.log) as Arc<dyn Ledger>,
+        content: Arc::clone(content),
+        git: Arc::new(GitSyncer::new(site.state.clone(), hub, Arc::clone(content), git_options(&site.state))),
+        database: Arc::new(SqliteSyncer::new(site.state.clone(), Arc::clone(content))),
+        files: Arc::new(FilesSyncer::new(site.state.clone(), Arc::clone(content))),
+        notifier: Arc::new(NoticeFile { path: site.state.join("notices.jsonl") }),
+        chores: Arc::new(HubChores {
+            state: site.state.clone(),
+            ecosystem: Arc::new(ecosystem.clone()),
+            vault: Arc::clone(parts.vault) as _,
+            store: Arc::clone(&parts.stores.store),
+            accounts: Arc::clone(&parts.stores.accounts),
+            intake: Arc::clone(&parts.stores.intake),
+        }),
+        env,
+        progress: parts.progress,
+    }
+}
+
+/// One state database behind all its ports.
+#[derive(Clone)]
+pub struct Stores {
+    pub store: Arc<dyn Store>,
+    pub schedules: Arc<dyn Schedules>,
+    pub intake: Arc<dyn Intake>,
+    pub accounts: Arc<dyn Accounts>,
+    pub outgoing: Arc<dyn OutgoingStore>,
+    pub versions: Arc<dyn ConfigVersions>,
+    /// Called after every commit of this process.
+    pub on_commit: OnCommit,
+}
+
+/// Sets what is called after a commit.
+pub type OnCommit = Arc<dyn Fn(Box<dyn Fn() + Send + Sync>) + Send + Sync>;
+
+impl Stores {
+    fn of<E: Send + Sync + 'static>(store: Arc<SqlStore<E>>) -> Self {
+        let watched = Arc::clone(&store);
+        Self {
+            schedules: Arc::clone(&store) as _,
+            intake: Arc::clone(&store) as _,
+            accounts: Arc::clone(&store) as _,
+            outgoing: Arc::clone(&store) as _,
+            versions: Arc::clone(&store) as _,
+            store,
+            on_commit: Arc::new(move |tell| watched.on_commit(tell)),
+        }
+    }
+}
+
 impl Site {
     /// Opens the state for reading; none where no sync has made one yet.
     pub async fn store(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
         if self.store_path().is_some_and(|path| !path.exists()) {
             return Ok(None);
         }
-        open_store(self).await.map(Some)
+        open_stores(self).await.map(|stores| Some(stores.store))
     }
 
     /// Opens the log for reading; none where there is none yet.
@@ -217,24 +284,24 @@ pub async fn close_stores() {
     }
 }
 
-async fn open_store(site: &Site) -> Result<Arc<dyn Store>, Failure> {
+async fn open_stores(site: &Site) -> Result<Stores, Failure> {
     match site.store_path() {
         Some(path) => {
             let store = Arc::new(SqliteStore::open(&path).await?);
             OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
-            Ok(store)
+            Ok(Stores::of(store))
         }
         None => postgres(&site.config.cathedral_ecosystem.state.store.text()).await,
     }
 }
 
 #[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> Result<Arc<dyn Store>, Failure> {
-    Ok(Arc::new(cathedral_store::PostgresStore::connect(url).await?))
+async fn postgres(url: &str) -> Result<Stores, Failure> {
+    Ok(Stores::of(Arc::new(cathedral_store::PostgresStore::connect(url).await?)))
 }
 
 #[cfg(not(feature = "postgres"))]
-async fn postgres(_: &str) -> Result<Arc<dyn Store>, Failure> {
+async fn postgres(_: &str) -> Result<Stores, Failure> {
     Err(Failure::new(3, "C1301", "this build keeps its state in SQLite only")
         .next("use a build with the feature postgres"))
 }

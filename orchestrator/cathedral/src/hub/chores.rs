@@ -1,18 +1,18 @@
 //! What the hub looks after by itself, with what there is.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use cathedral_engine::query::{Facts, verdict};
 use cathedral_integrity::LogReader;
+use cathedral_model::ecosystem::Ecosystem;
 use cathedral_model::ports::env::Silent;
 use cathedral_model::ports::{Accounts, Chores, Intake, PortError, Store, Vault};
 use cathedral_model::time::Timestamp;
 use cathedral_model::upkeep::{Upkeep, UpkeepReport};
 
-use super::current::Current;
-use crate::hub::HubEnv;
+use super::env::HubEnv;
 
 /// Senders repeat for three days at most; what is older cannot come again.
 const DELIVERIES_MS: i64 = 7 * 86_400_000;
@@ -22,12 +22,11 @@ const SCRATCH_MS: u64 = 7 * 86_400_000;
 /// Does upkeep on the adapters of one hub.
 pub struct HubChores {
     pub state: PathBuf,
+    pub ecosystem: Arc<Ecosystem>,
     pub vault: Arc<dyn Vault>,
     pub store: Arc<dyn Store>,
     pub accounts: Arc<dyn Accounts>,
     pub intake: Arc<dyn Intake>,
-    /// Set once the hub serves; before that there is nothing to report on.
-    pub current: OnceLock<Weak<Current>>,
 }
 
 #[async_trait]
@@ -118,12 +117,8 @@ impl HubChores {
     }
 
     async fn report(&self) -> Result<UpkeepReport, PortError> {
-        let current = self.current.get().and_then(Weak::upgrade);
-        let current = current.ok_or_else(|| PortError::permanent("reports are written by `cathedral up`"))?;
         let snapshots = self.vault.list().await.map(Arc::new).map_err(|e| e.to_string());
-        let ecosystem = Arc::new(current.engine().ecosystem().clone());
-        let mut facts = Facts::collect(&self.store, &ecosystem, snapshots, HubEnv::clock()).await?;
-        facts.watching = current.watching();
+        let facts = Facts::collect(&self.store, &self.ecosystem, snapshots, HubEnv::clock()).await?;
         let verdict = verdict(&facts);
         let mut done = UpkeepReport { sentence: verdict.sentence.clone(), ..UpkeepReport::default() };
         let snapshots = facts.snapshots.as_ref().map_or(0, |list| list.len() as u64);
