@@ -64,6 +64,8 @@ fn run(args: Args, output: &Output) -> Ended {
         Ok(ended) => return ended,
         Err(command) => *command,
     };
+    // It ends by signals itself, after the step under way.
+    let serves = matches!(command, args::Command::Up { .. } | args::Command::Demo { no_serve: false, .. });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -84,7 +86,7 @@ fn run(args: Args, output: &Output) -> Ended {
         };
         let ended = tokio::select! {
             ended = limited => ended,
-            _ = tokio::signal::ctrl_c() => Err(Failure::new(130, "C1004", "interrupted")
+            _ = tokio::signal::ctrl_c(), if !serves => Err(Failure::new(130, "C1004", "interrupted")
                 .why("every step is recorded, and the step that was under way is repeated")
                 .next("repeat the command: it goes on where it stopped")),
         };

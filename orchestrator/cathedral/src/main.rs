@@ -4,6 +4,7 @@
 mod cli;
 mod demo;
 mod hub;
+mod serve;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -7,7 +7,7 @@ mod first;
 mod pages;
 mod reload;
 mod scheduler;
-mod watch;
+mod watching;
 mod worker;
 
 use std::net::SocketAddr;

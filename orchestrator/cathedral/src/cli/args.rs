@@ -77,6 +77,16 @@ pub enum Command {
         #[arg(long)]
         no_serve: bool,
     },
+    /// Run the hub: schedules, watchers, webhooks, API and dashboard
+    #[command(after_help = "Examples:\n  cathedral up\n  cathedral up --listen 127.0.0.1:0\n  cathedral up --once    acts on what is due and waiting, then ends")]
+    Up {
+        /// Address and port to listen on, instead of web.listen
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<String>,
+        /// Act on what is due and waiting, then end
+        #[arg(long)]
+        once: bool,
+    },
     /// Write a commented configuration for what lies around
     Init {
         /// The folder that shall hold the hub; this one unless given

@@ -55,6 +55,10 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
 pub async fn with_hub(command: Command, global: &Global, output: &Output) -> Ended {
     match command {
         Command::Demo { place, .. } => crate::demo::run(place, output).await,
+        Command::Up { listen, once } => {
+            let options = crate::serve::Up { listen, once, ..Default::default() };
+            crate::serve::up(site(global)?, options, output).await
+        }
         Command::Status { spoke, all, exit_code } => status::run(spoke, all, exit_code, global, output).await,
         Command::Plan { spokes, out } => plan::run(&spokes, out, global, output).await,
         Command::Sync(args) => sync::run(args, global, output).await,

@@ -38,6 +38,7 @@ pub struct Hub {
     pub log: Arc<FileLog>,
     pub content: Arc<dyn Content>,
     pub stores: Stores,
+    pub node: NodeId,
     /// Held until the hub is dropped.
     _lock: File,
 }
@@ -67,8 +68,8 @@ impl Hub {
         // One worker a folder, held by the lock: the same name after a restart takes its own runs back.
         let node = NodeId::new(&format!("{id}/0"));
         let parts = Parts { stores: &stores, vault: &vault, log: &log, content: &content, progress };
-        let engine = Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node, Options::default());
-        Ok(Self { site, engine, vault, log, content, stores, _lock: lock })
+        let engine = Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node.clone(), Options::default());
+        Ok(Self { site, engine, vault, log, content, stores, node, _lock: lock })
     }
 
     /// Makes the engine for another configuration of the same folder. State, keys and log stay; what has

@@ -45,7 +45,7 @@ pub fn schedules(site: &Site) -> Vec<Schedule> {
     for (word, routines, rule, jitter_ms) in often {
         for routine in routines {
             let (title, upkeep_of) = does(*routine);
-            let name = format!("healing:{}:{word}", routine.text());
+            let name = format!("healing:{}:{word}", routine.as_str());
             all.push(schedule(&name, title, rule.clone(), jitter_ms, upkeep(upkeep_of)));
         }
     }

@@ -22,11 +22,11 @@ section! {
         /// Who can read backups beside the hub's own key.
         recipients: Vec<Recipient> [NOW] = Vec::new() => "[age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]";
         /// When snapshots are made beside those of each run.
-        schedule: Option<Schedule> [BACKUP_SCHEDULED] = None => "\"*/15 * * * *\"";
+        schedule: Option<Schedule> [NOW] = None => "\"*/15 * * * *\"";
         /// What is kept; nothing is forgotten unless a rule is given.
         retention: Retention [RETAINED] = Retention::default() => "{ last: 24, daily: 30 }";
         /// When destinations are read back and checked.
-        verify: Verify [BACKUP_SCHEDULED] = Verify::default() => "{ schedule: \"@daily\", sample: 5% }";
+        verify: Verify [NOW] = Verify::default() => "{ schedule: \"@daily\", sample: 5% }";
         /// When a restore is rehearsed.
         drill: Drill [BACKUP_SCHEDULED] = Drill::default() => "{ schedule: \"@weekly\" }";
     }

@@ -7,7 +7,7 @@ use super::names::{ColumnRule, Name, TablePattern};
 use super::repository::DataSync;
 use super::scalar::{Frequency, Text, Zone};
 use super::secret::Given;
-use super::table::{LATER, NOW, REQUIRED, SCHEDULED, section, words};
+use super::table::{LATER, NOW, REQUIRED, section, words};
 
 section! {
     /// One database of the ecosystem: a copy at the hub and one at the spoke.
@@ -23,7 +23,7 @@ section! {
         /// Which way changes flow.
         data_sync: DataSync [NOW] = DataSync::Bidirectional => "bidirectional";
         /// How often it is brought up to date.
-        update_frequency: Frequency [SCHEDULED] = Frequency::RealTime => "15m";
+        update_frequency: Frequency [NOW] = Frequency::RealTime => "15m";
         /// The time zone of a cron schedule; UTC unless given.
         time_zone: Option<Zone> [NOW] = None => "Europe/Berlin";
         /// Which tables are carried along.

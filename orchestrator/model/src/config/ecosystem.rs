@@ -48,13 +48,13 @@ section! {
         /// What may be lost at most, and how long a restore may take.
         objectives: Objectives [NOW] = Objectives::default() => "{ rpo: 15m, rto: 1h }";
         /// What the hub looks after by itself.
-        self_healing_systems: Healing [LATER] = Healing::default() => "{ watch_only: true }";
+        self_healing_systems: Healing [NOW] = Healing::default() => "{ watch_only: true }";
         /// Who may tell the hub that something changed.
-        incoming_webhooks: IncomingWebhooks [LATER] = IncomingWebhooks::default() => "{ github: { secrets: [\"${file:.cathedral/keys/webhook-github}\"] } }";
+        incoming_webhooks: IncomingWebhooks [NOW] = IncomingWebhooks::default() => "{ github: { secrets: [\"${file:.cathedral/keys/webhook-github}\"] } }";
         /// Whom the hub tells what happened.
         notifications: Vec<Notification> [LATER] = Vec::new() => "[{ kind: email, smtp: \"smtp://mail.example\", to: [ops@example.org] }]";
         /// The dashboard and API.
-        web: Web [LATER] = Web::default() => "{ listen: \"127.0.0.1:7420\" }";
+        web: Web [NOW] = Web::default() => "{ listen: \"127.0.0.1:7420\" }";
         /// Where the hub may connect to.
         egress: Egress [NOW] = Egress::default() => "{ local_paths: true }";
         /// How people sign in.

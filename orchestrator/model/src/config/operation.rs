@@ -12,9 +12,9 @@ section! {
         /// Which routine runs how often.
         healing_frequency: HealingFrequency [NOW] = HealingFrequency::default() => "{ daily: [backup_validation] }";
         /// How much may be repaired at once.
-        limits: HealingLimits [NOW] = HealingLimits::default() => "{ per_spoke_per_hour: 6 }";
+        limits: HealingLimits [LATER] = HealingLimits::default() => "{ per_spoke_per_hour: 6 }";
         /// Whether repairs are only proposed.
-        watch_only: bool [NOW] = false => "true";
+        watch_only: bool [LATER] = false => "true";
     }
 }
 
@@ -78,9 +78,9 @@ section! {
         /// GitHub, at `/hooks/github`.
         github: Option<IncomingWebhook> [NOW] = None => "{ secrets: [\"${file:.cathedral/keys/webhook-github}\"] }";
         /// GitLab, at `/hooks/gitlab`.
-        gitlab: Option<IncomingWebhook> [NOW] = None => "{ secrets: [\"${file:.cathedral/keys/webhook-gitlab}\"] }";
+        gitlab: Option<IncomingWebhook> [LATER] = None => "{ secrets: [\"${file:.cathedral/keys/webhook-gitlab}\"] }";
         /// Gitea or Forgejo, at `/hooks/gitea`.
-        gitea: Option<IncomingWebhook> [NOW] = None => "{ secrets: [\"${file:.cathedral/keys/webhook-gitea}\"] }";
+        gitea: Option<IncomingWebhook> [LATER] = None => "{ secrets: [\"${file:.cathedral/keys/webhook-gitea}\"] }";
     }
 }
 

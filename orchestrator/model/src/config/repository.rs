@@ -7,7 +7,7 @@ use super::ecosystem::Protection;
 use super::names::{Branch, FsckId, Glob, Name, RefPattern, TreePath};
 use super::scalar::{Amount, Frequency, Lfs, Percent, Period, Text, Zone};
 use super::secret::{Given, Secret};
-use super::table::{LATER, NOW, PROTECTED, REQUIRED, SCHEDULED, section, words};
+use super::table::{LATER, NOW, PROTECTED, REQUIRED, section, words};
 
 section! {
     /// One git repository of the ecosystem.
@@ -31,7 +31,7 @@ section! {
         /// Which way changes flow.
         data_sync: DataSync [NOW] = DataSync::Bidirectional => "bidirectional";
         /// How often it is brought up to date.
-        update_frequency: Frequency [SCHEDULED] = Frequency::RealTime => "15m";
+        update_frequency: Frequency [NOW] = Frequency::RealTime => "15m";
         /// The time zone of a cron schedule; UTC unless given.
         time_zone: Option<Zone> [NOW] = None => "Europe/Berlin";
         /// Which branches and tags are carried along.

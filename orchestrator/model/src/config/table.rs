@@ -30,9 +30,6 @@ impl Mark {
 pub const NOW: Mark = Mark::Now;
 pub const REQUIRED: Mark = Mark::Required;
 pub const LATER: Mark = Mark::Later;
-pub const SCHEDULED: Mark = Mark::Noted(
-    "schedules are served by `cathedral up`, which is not built yet; until then `cathedral sync` runs when you call it",
-);
 pub const BACKUP_SCHEDULED: Mark = Mark::Noted(
     "backup schedules are served by `cathedral up`, which is not built yet; until then run the commands yourself",
 );
