@@ -93,6 +93,7 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
         Arc::clone(&hub.stores.schedules),
         Arc::clone(&hub.stores.store),
         Arc::clone(&wake_worker),
+        reloader.changes(),
         stopped.clone(),
     ));
     tasks.spawn(deliveries::run(

@@ -1,7 +1,7 @@
 //! From the configuration to schedules.
 
 use cathedral_model::config::operation::Routine;
-use cathedral_model::config::scalar::{Frequency, Scalar as _, Schedule as When, Zone};
+use cathedral_model::config::scalar::{Frequency, Schedule as When, Zone};
 use cathedral_model::ids::SpokeName;
 use cathedral_model::run::{Phase, Priority, Request, SyncRequest, Work};
 use cathedral_model::schedule::{Misfire, Overlap, Rule, Schedule};

@@ -45,6 +45,11 @@ impl Reloader {
         &self.current
     }
 
+    /// Tells of every configuration that was put in force.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     /// Reads the file and puts it in force. On any error everything stays as it was.
     pub async fn take_over(&self, cause: &str) -> Result<ConfigVersion, Failure> {
         let _one = self.one.lock().await;

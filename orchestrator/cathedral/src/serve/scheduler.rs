@@ -39,6 +39,7 @@ pub async fn run(
     schedules: Arc<dyn Schedules>,
     store: Arc<dyn Store>,
     wake_worker: Arc<Notify>,
+    mut changed: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
 ) {
     let beat = Arc::new(Notify::new());
@@ -65,6 +66,8 @@ pub async fn run(
         tokio::select! {
             () = tokio::time::sleep(until.min(Duration::from_secs(60))) => {}
             () = beat.notified() => {}
+            // Other schedules may be in force now.
+            _ = changed.changed() => { changed.mark_unchanged(); }
             _ = stop.changed() => break,
         }
     }
