@@ -4,6 +4,7 @@
 mod cli;
 mod demo;
 mod hub;
+mod remote;
 mod serve;
 
 fn main() -> std::process::ExitCode {

@@ -1,0 +1,141 @@
+//! A running hub, asked over its API: by the socket in its folder, or by address with a token.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::cli::{Failure, safe};
+use crate::hub::Site;
+
+/// An answer is never longer than this.
+const MOST: usize = 32 << 20;
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a running hub is.
+#[derive(Debug, Clone)]
+pub enum Remote {
+    Socket(std::path::PathBuf),
+    Address { host: String, token: Option<String> },
+}
+
+impl Remote {
+    /// The hub that works in this folder now, if one serves there.
+    pub async fn local(site: &Site) -> Option<Self> {
+        let path = site.state.join("hub.sock");
+        UnixStream::connect(&path).await.ok()?;
+        Some(Self::Socket(path))
+    }
+
+    /// The hub of `--hub`; plain HTTP is for this machine only, since a token goes along.
+    pub fn address(url: &str, token: Option<String>) -> Result<Self, Failure> {
+        let wrong = |why: &str| {
+            Failure::new(2, "C1005", format!("{} is no hub that can be reached", safe(url)))
+                .why(why.to_owned())
+                .next("--hub http://127.0.0.1:7420")
+        };
+        let Some(rest) = url.strip_prefix("http://") else {
+            return Err(wrong("this build speaks plain HTTP to this machine only; use a tunnel for others"));
+        };
+        let host = rest.trim_end_matches('/');
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
+            return Err(wrong("a token would cross the network in the clear"));
+        }
+        Ok(Self::Address { host: host.to_owned(), token })
+    }
+
+    /// Asks, and returns `data` of the answer.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let asked = self.exchange(method, path, body);
+        let (status, answer) = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| {
+            Failure::new(124, "C1003", "the running hub did not answer within a minute").next("cathedral runs")
+        })??;
+        if status.is_success() {
+            return Ok(answer.get("data").cloned().unwrap_or(answer));
+        }
+        Err(refused(status, &answer))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Failure> {
+        match self {
+            Self::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|e| gone(socket, &e))?;
+                talk(stream, "localhost", None, method, path, body).await
+            }
+            Self::Address { host, token } => {
+                let stream = TcpStream::connect(host).await.map_err(|e| {
+                    Failure::new(6, "C1601", format!("no hub answers at http://{}: {e}", safe(host)))
+                        .next("cathedral up    starts one")
+                })?;
+                talk(stream, host, token.as_deref(), method, path, body).await
+            }
+        }
+    }
+}
+
+fn gone(socket: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(6, "C1601", format!("the hub behind {} does not answer: {error}", crate::hub::shown(socket)))
+        .next("cathedral up    starts it")
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    host: &str,
+    token: Option<&str>,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<(StatusCode, Value), Failure> {
+    let broken = |why: String| Failure::new(6, "C1601", format!("the running hub broke off: {why}"));
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(e.to_string()))?;
+    let carried = tokio::spawn(connection);
+    let mut request = Request::builder().method(method).uri(path).header("host", host).header("accept", "application/json");
+    if body.is_some() {
+        request = request.header("content-type", "application/json");
+    }
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let bytes = body.map(Value::to_string).unwrap_or_default();
+    let request = request.body(Full::new(Bytes::from(bytes))).map_err(|e| broken(e.to_string()))?;
+    let response = sender.send_request(request).await.map_err(|e| broken(e.to_string()))?;
+    let status = response.status();
+    let bytes = Limited::new(response.into_body(), MOST).collect().await.map_err(|e| broken(e.to_string()))?.to_bytes();
+    carried.abort();
+    let value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Ok((status, value))
+}
+
+/// A problem document as the failure that the same command without a hub would give.
+fn refused(status: StatusCode, problem: &Value) -> Failure {
+    let text = |key: &str| problem.get(key).and_then(Value::as_str).map(safe);
+    let (code, id) = match status.as_u16() {
+        400 | 422 => (2, "C1201"),
+        401 | 403 => (5, "C1501"),
+        404 => (4, "C1404"),
+        409 => (7, "C1701"),
+        429 | 503 => (75, "C7501"),
+        502 => (6, "C1601"),
+        _ => (1, "C1001"),
+    };
+    let what = text("detail").unwrap_or_else(|| format!("the running hub answered {status}"));
+    let failure = Failure::new(code, id, what).why("the running hub said so");
+    match text("hint") {
+        Some(hint) => failure.next(hint),
+        None => failure,
+    }
+}
