@@ -1,5 +1,7 @@
 //! `restore`: a plan first, then the deed, with or without the hub.
 
+mod begun;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +19,11 @@ use cathedral_model::restore::{RestorePart, RestoreRequest};
 use cathedral_model::run::{Priority, Request, RunResult, RunSummary, Work};
 use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo};
 
+use self::begun::Begun;
 use super::super::args::{Global, RestoreArgs};
 use super::super::output::{Tint, many, safe, size};
 use super::super::table::Table;
+use super::faults::Met;
 use super::snapshot::{part_name, part_of};
 use super::{Ended, Failure, Output, find_snapshot, short, sync};
 use crate::cli::Bar;
@@ -82,7 +86,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     };
     let summary = hub.engine.work_until(run).await?;
     bar.finish();
-    report(&summary, to.as_deref(), output)
+    report(&summary, to.as_deref(), &Met::of_vault(&hub.vault), output)
 }
 
 fn absolute(global: &Global, path: &Path) -> Result<PathBuf, Failure> {
@@ -207,7 +211,7 @@ fn folder_name(part: &PartInfo) -> String {
 }
 
 /// A spoke as far as a restore to a folder needs it, when no configuration declares it.
-fn rebuilt(part: &PartInfo) -> Spoke {
+pub fn rebuilt(part: &PartInfo) -> Spoke {
     let nowhere = PathBuf::new;
     let detail = match part.kind {
         SpokeKind::Git => SpokeDetail::Git(GitSpoke {
@@ -378,36 +382,48 @@ async fn from_vault(vault: LocalVault, args: &RestoreArgs, to: &Path, global: &G
     let info = find_snapshot(&list, &args.snapshot)?.clone();
     let parts = choose(&info, &args.what, false)?;
     let to = absolute(global, to)?;
-    let request = request(&info, &parts, Some(&to), None, false)?;
+    let mut request = request(&info, &parts, Some(&to), None, false)?;
     if args.dry_run {
         describe(&info, &parts, Some(&to), None, output);
         data(output, &plan_json(&request, &info));
         return Ok(if request.parts.is_empty() { 0 } else { 10 });
     }
-    empty(&to)?;
+    let begun = Begun::open(&to, &request)?;
     let bar = Arc::new(Bar::new(output));
     let scratch = tempfile::tempdir().map_err(|e| Failure::io("a scratch folder", &e))?;
-    let engine: Engine = offline_engine(vault, scratch.path(), Arc::clone(&bar) as _).await?;
-    let work =
-        Request { priority: Priority::Incident, cause: "restore without a hub".into(), work: Work::Restore(request) };
-    let run = engine.submit(&work).await?.run();
-    let summary = engine.work_until(run).await?;
+    let engine: Engine = offline_engine(vault.clone(), scratch.path(), Arc::clone(&bar) as _).await?;
+    let mut restored = begun.complete(&engine, &info, &mut request).await?;
+    let mut summary = if restored.is_empty() || !request.parts.is_empty() {
+        let cause = "restore without a hub".into();
+        let work = Request { priority: Priority::Incident, cause, work: Work::Restore(request) };
+        let run = engine.submit(&work).await?.run();
+        engine.work_until(run).await?
+    } else {
+        let snapshot = Some(info.meta.id.clone());
+        RunSummary { result: Some(RunResult::Succeeded), snapshot, ..RunSummary::default() }
+    };
+    restored.append(&mut summary.restored);
+    summary.restored = restored;
+    if summary.code == 0 {
+        begun.end()?;
+    }
     bar.finish();
-    report(&summary, Some(&to), output)
+    report(&summary, Some(&to), &Met::of_vault(&vault), output)
 }
 
-fn report(summary: &RunSummary, to: Option<&Path>, output: &Output) -> Ended {
+fn report(summary: &RunSummary, to: Option<&Path>, met: &Met, output: &Output) -> Ended {
     let code = if summary.code == 20 { 21 } else { summary.code };
     let document = serde_json::json!({
-        "snapshot": summary.snapshot, "result": summary.result, "restored": summary.restored,
+        "faults": met.json(), "snapshot": summary.snapshot, "result": summary.result, "restored": summary.restored,
         "failed": summary.spokes.iter().filter(|s| s.result == "failed").map(|s| serde_json::json!({
             "spoke": s.name, "why": s.note,
         })).collect::<Vec<_>>(),
     });
     let is_nothing = code != 0 && summary.error.is_some() && summary.restored.is_empty();
     if !is_nothing {
-        data(output, &document);
+        output.data("restore", &document, &met.warnings());
     }
+    met.tell(output);
     let mut table = Table::new(&["PART", "FILES", "SIZE", "CHECKED", "PATH"]);
     for part in &summary.restored {
         let checked = if part.verified { output.symbol("✔ root agrees", "ok root agrees") } else { "not proven" };

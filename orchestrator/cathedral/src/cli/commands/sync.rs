@@ -9,6 +9,7 @@ use cathedral_model::run::{Phase, Priority, Request, RunResult, RunSummary, Sync
 use super::super::args::{Global, OnConflict, PhaseName, SyncArgs};
 use super::super::output::{Tint, many, safe};
 use super::super::table::Table;
+use super::faults::Met;
 use super::{Ended, Failure, Output, plan, short};
 use crate::hub::Hub;
 
@@ -46,7 +47,8 @@ pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
     };
     let (run, summary) = drive(&hub, "cathedral sync", request, output).await?;
     bar.finish();
-    report(&hub, run, &summary, output);
+    let met = Met::take(&hub, &summary).await;
+    report(&hub, run, &summary, &met, output);
     tell_trouble(&hub, &summary, output);
     Ok(summary.code)
 }
@@ -128,13 +130,14 @@ pub async fn drive(
 }
 
 /// Tells how a run ended.
-pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
+pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, met: &Met, output: &Output) {
     let mut data = serde_json::to_value(summary).unwrap_or_default();
     if let Some(object) = data.as_object_mut() {
         object.insert("run".into(), serde_json::json!(run));
     }
+    met.add_to(&mut data);
     let left_out = summary.spokes.iter().flat_map(|s| s.warnings.iter().map(move |w| format!("{}: {w}", s.name)));
-    let warnings: Vec<String> = left_out.collect();
+    let warnings: Vec<String> = left_out.chain(met.warnings()).collect();
     output.data("sync", &data, &warnings);
     if output.is_machine() {
         return;
@@ -181,6 +184,10 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
         if spoke.warnings.len() > 5 {
             output.note(format!("    and {} more; cathedral run show {run}", spoke.warnings.len() - 5));
         }
+    }
+    match &summary.snapshot {
+        Some(id) => met.tell_of(id, output),
+        None => met.tell(output),
     }
     if moved_pins(hub, summary) {
         let hint = format!(
