@@ -81,7 +81,7 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
     }
     let newest = list.iter().rev().find(|s| only.is_empty() || only.contains(&s.meta.id));
     if let (CheckLevel::Full, Some(newest)) = (level, newest) {
-        let (looked, found) = repositories::check(&vault, newest, &site.state, &report.problems).await;
+        let (looked, found) = repositories::check(&vault, newest, &report.problems).await;
         report.git = looked;
         report.problems.extend(found);
     }

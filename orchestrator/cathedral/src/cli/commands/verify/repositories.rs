@@ -1,12 +1,11 @@
 //! Git's own word on the repositories of one snapshot: each is made anew in a scratch folder, as a restore makes
-//! it, and checked with `git fsck`. One at a time, so that no more room is needed than the largest takes.
+//! it, and checked with `git fsck`. One at a time, so that no more room is needed than the largest takes (in the
+//! folder for temporary files, `TMPDIR`).
 //!
 //! The check of the vault proves that every byte is the one that was stored; this proves that what was stored
 //! are whole repositories. Packs before the newest snapshot are the same chain, so that they are not repeated.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use cathedral_backup::LocalVault;
 use cathedral_model::ecosystem::SpokeKind;
@@ -24,10 +23,6 @@ use super::Finding;
 use crate::cli::output::{Tint, many, safe};
 use crate::hub::offline_engine;
 
-const PREFIX: &str = "verify-";
-/// What a check that was killed has left is removed after this.
-const STALE: Duration = Duration::from_secs(24 * 3600);
-
 /// What became of one repository.
 #[derive(Clone, Debug, Serialize)]
 pub struct Looked {
@@ -40,12 +35,7 @@ pub struct Looked {
 }
 
 /// Checks the repositories of one snapshot; `known` is what was found already.
-pub async fn check(
-    vault: &LocalVault,
-    info: &SnapshotInfo,
-    state: &Path,
-    known: &[Finding],
-) -> (Vec<Looked>, Vec<Finding>) {
+pub async fn check(vault: &LocalVault, info: &SnapshotInfo, known: &[Finding]) -> (Vec<Looked>, Vec<Finding>) {
     let (mut looked, mut found) = (vec![], vec![]);
     let parts = info.parts.iter().filter(|p| p.kind == SpokeKind::Git);
     for part in parts.filter(|p| p.position != "missing") {
@@ -54,7 +44,7 @@ pub async fn check(
         let (result, why) = if is_known {
             ("not_checked", "objects that it needs are damaged, see the problems".to_owned())
         } else {
-            match one(vault, info, part, state).await {
+            match one(vault, info, part).await {
                 Ok(()) => ("sound", String::new()),
                 Err(Failure { code: 20, what, .. }) => ("broken", what),
                 Err(failure) => ("not_checked", failure.what),
@@ -76,13 +66,10 @@ pub async fn check(
 }
 
 /// Makes one repository anew; whatever git itself refuses is corruption.
-async fn one(vault: &LocalVault, info: &SnapshotInfo, part: &PartInfo, state: &Path) -> Result<(), Failure> {
-    let folder = state.join("scratch");
-    clear(&folder);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX);
-    let scratch = std::fs::create_dir_all(&folder).and_then(|()| builder.tempdir_in(&folder));
-    let scratch = scratch.or_else(|_| builder.tempdir()).map_err(|e| Failure::io("a scratch folder", &e))?;
+async fn one(vault: &LocalVault, info: &SnapshotInfo, part: &PartInfo) -> Result<(), Failure> {
+    // A command that only looks writes nothing below the hub.
+    let scratch = tempfile::Builder::new().prefix("cathedral-verify-").tempdir();
+    let scratch = scratch.map_err(|e| Failure::io("a scratch folder", &e))?;
     let engine = offline_engine(vault.clone(), scratch.path(), Arc::new(Silent)).await?;
     let mut source = vault.open(&info.meta.id, &part.key).await?;
     let place = Place::Path(scratch.path().join("repository.git"));
@@ -93,17 +80,6 @@ async fn one(vault: &LocalVault, info: &SnapshotInfo, part: &PartInfo, state: &P
             Err(PortError::Corrupt(error.to_string()).into())
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-fn clear(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        let changed = entry.metadata().and_then(|m| m.modified()).ok();
-        let age = changed.and_then(|at| SystemTime::now().duration_since(at).ok());
-        if is_ours && age.is_some_and(|age| age > STALE) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
     }
 }
 
@@ -129,6 +105,7 @@ pub fn tell(looked: &[Looked], output: &Output) {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use std::path::Path;
     use std::process::Command;
 
     use cathedral_backup::LocalDestination;
@@ -191,7 +168,7 @@ mod tests {
         // For the vault all is well: every byte is the one that was stored.
         let report = vault.check(CheckLevel::Full, &[], &Silent).await.unwrap();
         assert_eq!(report.problems, vec![]);
-        check(&vault, &info, &at("state"), &[]).await
+        check(&vault, &info, &[]).await
     }
 
     #[test]
