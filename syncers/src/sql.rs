@@ -14,6 +14,8 @@ mod drift;
 mod export;
 mod form;
 mod import;
+mod marker;
+mod modules;
 mod name;
 mod open;
 mod payload;
@@ -82,12 +84,9 @@ impl SqliteSyncer {
         }
         let Some(side) = plan::open(&path)? else { return Ok((scan::missing(), vec![])) };
         let state = side.reading.digest(&side.catalog)?;
-        let warnings: Vec<String> = side
-            .catalog
-            .virtuals
-            .iter()
-            .map(|v| format!("{}: virtual table {v:?} is neither synced nor captured", path.display()))
-            .collect();
+        let left_out = side.catalog.left_out().into_iter().map(|(name, why)| format!("{name:?} {why}"));
+        let warnings = left_out.chain(side.catalog.unsynced()).map(|what| format!("{}: {what}", path.display()));
+        let warnings: Vec<String> = warnings.collect();
         drop(side);
         if let Some(stamp) = before.filter(|b| stamp::stamp(&path).as_ref() == Some(b))
             && let Err(error) = cache.put(&path, stamp, &state, &warnings)

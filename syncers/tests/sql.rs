@@ -11,6 +11,10 @@ mod disputes;
 mod failures;
 #[path = "sql/history.rs"]
 mod history;
+#[path = "sql/marker.rs"]
+mod marker;
+#[path = "sql/names.rs"]
+mod names;
 #[path = "sql/order.rs"]
 mod order;
 #[path = "sql/schema.rs"]

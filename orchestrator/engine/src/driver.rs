@@ -12,14 +12,16 @@ use async_trait::async_trait;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::Deserialize as _;
 
 use cathedral_model::event::{Message, NewEvent};
-use cathedral_model::ids::Seq;
-use cathedral_model::journal::{IllegalTransition, Next, Saga};
+use cathedral_model::ids::{RunId, Seq};
+use cathedral_model::journal::{Journaled, Next, Saga};
 use cathedral_model::ports::store::{Claim, Effect, Record};
 use cathedral_model::ports::{Env, PortError, Store};
 use cathedral_model::run::RunSummary;
 
+use crate::standing::Standing;
 use crate::surroundings::Options;
 use crate::work::EngineError;
 
@@ -54,6 +56,12 @@ pub(crate) trait Performer<S: Saga>: Send + Sync + 'static {
     async fn perform(&self, state: S, step: S::Step, claim: Claim) -> Result<Vec<Outcome<S::Event>>, PortError>;
 
     fn summary(&self, state: &S) -> RunSummary;
+
+    /// Where each spoke stands, for a run that cannot be recorded any further. `begun` is the state it
+    /// was taken up at.
+    fn standing(&self, _state: &S, _begun: &S) -> Vec<Standing> {
+        vec![]
+    }
 }
 
 /// Drives a claimed run to its end, or returns why it cannot go on now.
@@ -64,19 +72,15 @@ pub(crate) async fn drive<S: Saga + Default>(
     performer: &Arc<dyn Performer<S>>,
     mut claim: Claim,
 ) -> Result<S, EngineError> {
-    let mut state = S::default();
     let journal = store.journal(claim.run).await?;
     let mut seq = Seq(i64::try_from(journal.len()).unwrap_or(i64::MAX));
-    for record in journal {
-        let event: S::Event = serde_json::from_value(record.event)
-            .map_err(|e| PortError::Corrupt(format!("journal of run {} at {}: {e}", claim.run, record.seq)))?;
-        state = state.apply(&event).map_err(|e| corrupt(&claim, &e))?;
-    }
+    let mut state: S = fold(claim.run, &journal)?;
+    let taken_up = state.clone();
     let mut running: Running<S> = FuturesUnordered::new();
     let mut begun: BTreeSet<S::Step> = BTreeSet::new();
     let outcome = loop {
         match state.next(env.now()) {
-            Next::Done if running.is_empty() => break Ok(state),
+            Next::Done if running.is_empty() => break Ok(()),
             Next::Done => {}
             Next::Parked(why) => break Err(EngineError::Parked(why)),
             Next::WaitUntil(at) => env.sleep(at.ms_since(env.now())).await,
@@ -122,7 +126,15 @@ pub(crate) async fn drive<S: Saga + Default>(
     };
     // Steps that still run hold a claim that may be lost: wait for them rather than leave them behind.
     while running.next().await.is_some() {}
-    outcome
+    match outcome {
+        Ok(()) => Ok(state),
+        // Somebody else goes on with it, or it goes on by itself: it has not failed.
+        Err(error @ (EngineError::Port(PortError::Fenced(_)) | EngineError::Parked(_))) => Err(error),
+        Err(error) => {
+            let standing = performer.standing(&state, &taken_up);
+            Err(EngineError::Stopped { run: Some(claim.run), standing, source: Box::new(error) })
+        }
+    }
 }
 
 type StepResult<E> = Result<Vec<Outcome<E>>, PortError>;
@@ -207,6 +219,11 @@ async fn record_once(
     )))
 }
 
-fn corrupt(claim: &Claim, error: &IllegalTransition) -> EngineError {
-    EngineError::Port(PortError::Corrupt(format!("journal of run {}: {error}", claim.run)))
+/// The state that a journal tells of.
+pub(crate) fn fold<S: Saga + Default>(run: RunId, journal: &[Journaled]) -> Result<S, PortError> {
+    let corrupt = |seq: Seq, why: String| PortError::Corrupt(format!("journal of run {run} at {seq}: {why}"));
+    journal.iter().try_fold(S::default(), |state, record| {
+        let event = S::Event::deserialize(&record.event).map_err(|e| corrupt(record.seq, e.to_string()))?;
+        state.apply(&event).map_err(|e| corrupt(record.seq, e.to_string()))
+    })
 }

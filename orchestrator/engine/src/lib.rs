@@ -5,14 +5,19 @@
 
 mod driver;
 mod inbox;
+pub mod intake;
 mod preview;
+pub mod query;
 mod restore;
+pub mod schedule;
+mod standing;
 mod surroundings;
 mod sync;
 mod upkeep;
 mod work;
 
 pub use preview::Preview;
-pub use restore::PlannedRestore;
+pub use restore::{BEFORE_RESTORE, PlannedRestore};
+pub use standing::{Stand, Standing};
 pub use surroundings::{Options, Ports};
 pub use work::{Engine, EngineError};

@@ -16,7 +16,12 @@ use cathedral_model::run::{RunSummary, Work};
 use cathedral_model::snapshot::{PartKey, SnapshotInfo};
 
 use crate::driver::{Outcome, Performer};
+use crate::standing::{Marks, Standing, of_restore};
 use crate::work::Engine;
+
+mod keep;
+
+pub use keep::BEFORE_RESTORE;
 
 /// What a restore would do, shown before it is done.
 #[derive(Clone, Debug)]
@@ -28,13 +33,14 @@ pub struct PlannedRestore {
 /// Carries out the steps of restore runs.
 pub(crate) struct RestorePerformer {
     engine: Engine,
+    marks: Marks<PartKey>,
 }
 
 type Outcomes = Vec<Outcome<RestoreEvent>>;
 
 impl RestorePerformer {
     pub fn new(engine: &Engine) -> Self {
-        Self { engine: engine.clone() }
+        Self { engine: engine.clone(), marks: Marks::default() }
     }
 
     fn event(&self, what: What) -> Outcome<RestoreEvent> {
@@ -89,11 +95,24 @@ impl RestorePerformer {
             ));
         };
         ports.store.renew(claim, ports.env.now(), ttl_ms).await?;
+        match self.before_writing(state, index, part).await {
+            Ok(None) => {}
+            Ok(Some(what)) => {
+                let _ = ports.store.unlease(&resource, &holder).await;
+                return Ok(vec![self.event(what)]);
+            }
+            Err(error) => return Err(error),
+        }
+        self.marks.writing(&key);
         let imported = syncer.import(spoke, &place(part), source.as_mut(), claim.run, fence).await;
         ports.env.reached(&format!("restored:{}", spoke.name));
         // An unreturned lease ends by itself.
         let _ = ports.store.unlease(&resource, &holder).await;
-        let imported = imported?;
+        let imported = match imported {
+            Ok(imported) => imported,
+            Err(error) => return Err(self.after_failure(state, part, error).await),
+        };
+        self.marks.written(&key);
         let restored = Restored {
             spoke: spoke.name.clone(),
             side: part.side,
@@ -170,6 +189,9 @@ impl Performer<RestoreRun> for RestorePerformer {
                     Err(error) => Ok(vec![self.event(What::SealFailed { fault: error.fault() })]),
                 }
             }
+            Step::BeginSnapshot => Ok(self.begin_snapshot()),
+            Step::TakeSnapshot(id) => self.take_snapshot(&state, &id, &claim).await,
+            Step::SealSnapshot(_) => self.seal_snapshot(&state, &claim).await,
             Step::Restore(index) => self.restore(&state, index, &claim).await.or_else(|e| self.failed(index, e)),
             Step::Prove(index) => self.prove(&state, index).await.or_else(|e| self.failed(index, e)),
             Step::Seal => {
@@ -191,5 +213,9 @@ impl Performer<RestoreRun> for RestorePerformer {
 
     fn summary(&self, state: &RestoreRun) -> RunSummary {
         state.summary()
+    }
+
+    fn standing(&self, state: &RestoreRun, begun: &RestoreRun) -> Vec<Standing> {
+        of_restore(state, begun, &self.marks)
     }
 }

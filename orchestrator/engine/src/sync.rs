@@ -12,24 +12,26 @@ use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::run::{Phase, RunSummary, Step, SyncEvent, SyncRun, What};
 
 use crate::driver::{Outcome, Performer};
+use crate::standing::{Marks, Standing, of_sync};
 use crate::work::Engine;
 
 mod apply;
 mod finish;
-mod snapshot;
+pub(crate) mod snapshot;
 mod start;
 mod verify;
 
 /// Carries out the steps of sync runs.
 pub(crate) struct SyncPerformer {
     engine: Engine,
+    marks: Marks<SpokeName>,
 }
 
 type Outcomes = Vec<Outcome<SyncEvent>>;
 
 impl SyncPerformer {
     pub fn new(engine: &Engine) -> Self {
-        Self { engine: engine.clone() }
+        Self { engine: engine.clone(), marks: Marks::default() }
     }
 
     fn event(&self, what: What) -> Outcome<SyncEvent> {
@@ -86,5 +88,9 @@ impl Performer<SyncRun> for SyncPerformer {
 
     fn summary(&self, state: &SyncRun) -> RunSummary {
         state.summary()
+    }
+
+    fn standing(&self, state: &SyncRun, begun: &SyncRun) -> Vec<Standing> {
+        of_sync(state, begun, &self.marks)
     }
 }

@@ -1,5 +1,6 @@
 //! The engine: takes requests, claims runs, drives them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cathedral_model::ecosystem::Ecosystem;
@@ -10,8 +11,9 @@ use cathedral_model::restore::RestoreRun;
 use cathedral_model::run::{Request, RunSummary, SyncRun, Work};
 use cathedral_model::upkeep::UpkeepRun;
 
-use crate::driver::{Performer, drive};
+use crate::driver::{Performer, drive, fold};
 use crate::restore::RestorePerformer;
+use crate::standing::{Marks, Stand, Standing, of_restore, of_sync};
 use crate::surroundings::{Options, Ports};
 use crate::sync::SyncPerformer;
 use crate::upkeep::UpkeepPerformer;
@@ -29,6 +31,9 @@ pub enum EngineError {
     Illegal(String),
     #[error("there is no run {0}")]
     NoRun(RunId),
+    /// What is done cannot be recorded any further. `run` is none when it could not even begin.
+    #[error("{}{source}", .run.map(|run| format!("run {run} has stopped: ")).unwrap_or_default())]
+    Stopped { run: Option<RunId>, standing: Vec<Standing>, source: Box<EngineError> },
 }
 
 /// One hub's engine.
@@ -61,14 +66,19 @@ impl Engine {
 
     /// Files a request; it is durable when this returns.
     pub async fn submit(&self, request: &Request) -> Result<Enqueued, EngineError> {
-        Ok(self.ports.store.enqueue(request, self.ports.env.now()).await?)
+        match self.ports.store.enqueue(request, self.ports.env.now()).await {
+            Ok(queued) => Ok(queued),
+            Err(error) => Err(self.stopped(error).await),
+        }
     }
 
     /// Takes the most urgent run and drives it to its end; none when nothing waits.
     pub async fn work_once(&self) -> Result<Option<(RunId, RunSummary)>, EngineError> {
         let now = self.ports.env.now();
-        let Some(claim) = self.ports.store.claim(&self.node, now, self.options.lease_ttl_ms).await? else {
-            return Ok(None);
+        let claim = match self.ports.store.claim(&self.node, now, self.options.lease_ttl_ms).await {
+            Ok(Some(claim)) => claim,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(self.stopped(error).await),
         };
         let run = claim.run;
         let summary = self.drive(claim).await?;
@@ -94,6 +104,42 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// The error of a run that could not begin: everything is as it was, but for what runs before it have
+    /// left unfinished.
+    async fn stopped(&self, error: PortError) -> EngineError {
+        if !matches!(error, PortError::Permanent { .. }) {
+            return error.into();
+        }
+        let as_it_was = |s: &cathedral_model::ecosystem::Spoke| (s.name.to_string(), Stand::Old);
+        let mut all: BTreeMap<String, Stand> = self.ecosystem.spokes.iter().map(as_it_was).collect();
+        for row in self.ports.store.runs(None, 50).await.unwrap_or_default() {
+            if row.state != "finished" {
+                let left = self.standing(row.run).await.unwrap_or_default();
+                all.extend(left.into_iter().filter(|s| s.state != Stand::Old).map(|s| (s.spoke, s.state)));
+            }
+        }
+        let standing = all.into_iter().map(|(spoke, state)| Standing { spoke, state }).collect();
+        EngineError::Stopped { run: None, standing, source: Box::new(error.into()) }
+    }
+
+    /// Where each spoke stands by what a run has recorded; for one that has not ended, what it was ready to
+    /// write may be written.
+    pub async fn standing(&self, run: RunId) -> Result<Vec<Standing>, EngineError> {
+        let row = self.ports.store.run(run).await?.ok_or(EngineError::NoRun(run))?;
+        let journal = self.ports.store.journal(run).await?;
+        Ok(match &row.request.work {
+            Work::Sync(_) => {
+                let state: SyncRun = fold(run, &journal)?;
+                of_sync(&state, &state, &Marks::default())
+            }
+            Work::Restore(_) => {
+                let state: RestoreRun = fold(run, &journal)?;
+                of_restore(&state, &state, &Marks::default())
+            }
+            Work::Upkeep(_) => vec![],
+        })
     }
 
     async fn drive(&self, claim: Claim) -> Result<RunSummary, EngineError> {

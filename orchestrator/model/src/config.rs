@@ -18,6 +18,7 @@ pub mod names;
 mod nearest;
 pub mod operation;
 mod order;
+mod places;
 mod primitives;
 mod problem;
 pub(crate) mod read;

@@ -1,13 +1,16 @@
 //! The restore run: get parts of a snapshot back, keep what stood there, prove what was written.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::ecosystem::{Side, Spoke, SpokeKind};
 use crate::ids::{LeafIndex, SnapshotId, SpokeName};
 use crate::journal::{IllegalTransition, Next, Saga};
 use crate::ports::{Fault, FaultKind};
-use crate::run::{Phase, PhaseSummary, RunResult, RunSummary, SpokeSummary, exit_code};
+use crate::run::{
+    Phase, PhaseSummary, RunResult, RunSummary, SnapshotProgress, SnapshotTaken, SpokeSummary, exit_code,
+};
 use crate::snapshot::Root;
 use crate::time::Timestamp;
 
@@ -72,6 +75,33 @@ pub enum What {
     Intended {
         leaf: LeafIndex,
     },
+    /// What a restore in place will write over becomes a snapshot first.
+    SnapshotBegun {
+        id: SnapshotId,
+    },
+    /// `left_out`: spokes of this restore that could not be read into it, and why.
+    SnapshotTaken {
+        taken: SnapshotTaken,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        left_out: BTreeMap<SpokeName, String>,
+    },
+    SnapshotSealed {
+        leaf: LeafIndex,
+    },
+    /// The restore goes on: what stands there is kept beside it, as always, but is in no snapshot.
+    SnapshotFailed {
+        fault: Fault,
+    },
+    /// What stands there is not what the snapshot holds: somebody wrote, or an earlier attempt did. It is
+    /// snapshotted again first.
+    Moved {
+        part: usize,
+    },
+    /// What stands there is in no snapshot, for this reason; the restore goes on nevertheless.
+    Unheld {
+        part: usize,
+        why: String,
+    },
     Restored {
         part: usize,
         restored: Restored,
@@ -98,6 +128,9 @@ pub enum What {
 pub enum Step {
     Start,
     Intend,
+    BeginSnapshot,
+    TakeSnapshot(SnapshotId),
+    SealSnapshot(SnapshotId),
     Restore(usize),
     Prove(usize),
     Seal,
@@ -107,6 +140,12 @@ pub enum Step {
 /// Where one part stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartProgress {
+    /// What stands there is to be snapshotted again first.
+    pub moved: bool,
+    /// How often it had to be snapshotted again.
+    pub moves: u32,
+    /// Why what stood there is in no snapshot.
+    pub unheld: Option<String>,
     pub restored: Option<Restored>,
     pub proven: bool,
     pub failed: Option<Fault>,
@@ -118,12 +157,19 @@ pub struct RestoreRun {
     pub request: Option<RestoreRequest>,
     pub parts: Vec<PartProgress>,
     pub intent: Option<LeafIndex>,
+    /// The snapshot of what stood there before.
+    pub before: SnapshotProgress,
+    /// Spokes that could not be read into it.
+    pub left_out: BTreeMap<SpokeName, String>,
     pub leaf: Option<LeafIndex>,
     pub seal_failed: Option<Fault>,
     pub announced: bool,
     pub first: Timestamp,
     pub last: Timestamp,
 }
+
+/// A part whose place keeps changing is written over all the same after so many further snapshots.
+pub const MAX_MOVES: u32 = 5;
 
 impl RestoreRun {
     fn is_in_place(&self) -> bool {
@@ -149,7 +195,7 @@ impl RestoreRun {
             changes_out: progress.restored.as_ref().map_or(0, |r| r.files),
             conflicts: 0,
             note: progress.failed.as_ref().map(|f| f.message.clone()).unwrap_or_default(),
-            warnings: vec![],
+            warnings: progress.unheld.iter().map(|why| format!("what stood there is in no snapshot: {why}")).collect(),
         });
         let failed: Vec<&Fault> = self.parts.iter().filter_map(|p| p.failed.as_ref()).collect();
         let (result, code) = match failed.first() {
@@ -179,7 +225,10 @@ impl RestoreRun {
                 .first()
                 .map(|f| f.message.clone())
                 .or_else(|| self.seal_failed.as_ref().map(|f| f.message.clone())),
-            note: String::new(),
+            note: match &self.before {
+                SnapshotProgress::Sealed(taken, _) => format!("what stood there before is in snapshot {}", taken.id),
+                _ => String::new(),
+            },
             restored: self
                 .parts
                 .iter()
@@ -213,10 +262,60 @@ impl Saga for RestoreRun {
                 self.request = Some(request.clone());
             }
             What::Intended { leaf } => self.intent = Some(*leaf),
+            What::SnapshotBegun { id } => {
+                let is_due = match self.before {
+                    SnapshotProgress::None => true,
+                    SnapshotProgress::Sealed(..) => self.parts.iter().any(|p| p.moved),
+                    _ => false,
+                };
+                if !is_due || !self.is_in_place() || !self.may_write() {
+                    return Err(illegal());
+                }
+                self.before = SnapshotProgress::Begun(id.clone());
+            }
+            What::SnapshotTaken { taken, left_out } => match &self.before {
+                SnapshotProgress::Begun(id) if *id == taken.id => {
+                    self.before = SnapshotProgress::Taken(taken.clone());
+                    self.left_out.clone_from(left_out);
+                }
+                _ => return Err(illegal()),
+            },
+            What::SnapshotSealed { leaf } => match self.before.clone() {
+                SnapshotProgress::Taken(taken) => {
+                    self.before = SnapshotProgress::Sealed(taken, *leaf);
+                    self.parts.iter_mut().for_each(|p| p.moved = false);
+                }
+                _ => return Err(illegal()),
+            },
+            What::SnapshotFailed { fault } => {
+                if !self.is_keeping() {
+                    return Err(illegal());
+                }
+                self.before = SnapshotProgress::Failed(fault.clone());
+                self.parts.iter_mut().for_each(|p| p.moved = false);
+            }
+            What::Moved { part: index } => {
+                let mut progress = part(&mut self, *index)?;
+                let is_sealed = matches!(self.before, SnapshotProgress::Sealed(..));
+                if progress.restored.is_some() || progress.failed.is_some() || progress.moved || !is_sealed {
+                    return Err(illegal());
+                }
+                progress.moved = true;
+                progress.moves += 1;
+                self.parts[*index] = progress;
+            }
+            What::Unheld { part: index, why } => {
+                let mut progress = part(&mut self, *index)?;
+                if progress.restored.is_some() || progress.failed.is_some() {
+                    return Err(illegal());
+                }
+                progress.unheld = Some(why.clone());
+                self.parts[*index] = progress;
+            }
             What::Restored { part: index, restored } => {
                 let mut progress = part(&mut self, *index)?;
-                if progress.restored.is_some() || progress.failed.is_some() || (self.is_in_place() && !self.may_write())
-                {
+                let may_write = !self.is_in_place() || (self.may_write() && !self.is_keeping());
+                if progress.restored.is_some() || progress.failed.is_some() || progress.moved || !may_write {
                     return Err(illegal());
                 }
                 progress.restored = Some(restored.clone());
@@ -258,11 +357,12 @@ impl Saga for RestoreRun {
                 if progress.failed.is_some() || progress.proven {
                     continue;
                 }
-                return Next::Do(vec![if progress.restored.is_none() {
-                    Step::Restore(index)
-                } else {
-                    Step::Prove(index)
-                }]);
+                if progress.restored.is_some() {
+                    return Next::Do(vec![Step::Prove(index)]);
+                }
+                let in_place = request.parts.get(index).is_some_and(|p| p.to.is_none());
+                let keep = if in_place { self.keep(progress) } else { None };
+                return Next::Do(vec![keep.unwrap_or(Step::Restore(index))]);
             }
         }
         if request.seal && self.leaf.is_none() && self.seal_failed.is_none() {
@@ -277,5 +377,20 @@ impl RestoreRun {
     fn may_write(&self) -> bool {
         let sealed = self.request.as_ref().is_some_and(|r| r.seal);
         !sealed || !self.is_in_place() || self.intent.is_some()
+    }
+
+    /// What is to be done before a part is written in place: a snapshot of what stands there.
+    fn keep(&self, progress: &PartProgress) -> Option<Step> {
+        match &self.before {
+            SnapshotProgress::None => Some(Step::BeginSnapshot),
+            SnapshotProgress::Begun(id) => Some(Step::TakeSnapshot(id.clone())),
+            SnapshotProgress::Taken(taken) => Some(Step::SealSnapshot(taken.id.clone())),
+            SnapshotProgress::Sealed(..) if progress.moved => Some(Step::BeginSnapshot),
+            SnapshotProgress::Sealed(..) | SnapshotProgress::Failed(_) => None,
+        }
+    }
+
+    fn is_keeping(&self) -> bool {
+        matches!(self.before, SnapshotProgress::Begun(_) | SnapshotProgress::Taken(_))
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use cathedral_engine::{Engine, Options, Ports};
 use cathedral_model::ecosystem::{ConflictPolicy, DataSync, Ecosystem, FilesSpoke, Hub, Spoke, SpokeDetail};
-use cathedral_model::ids::{NodeId, SpokeName};
+use cathedral_model::ids::{NodeId, RunId, SpokeName};
 use cathedral_model::ports::env::Silent;
 
 use crate::memory::{MemoryContent, MemoryLedger, MemoryStore, MemoryVault, lock};
@@ -41,10 +41,22 @@ pub struct State {
     pub pins: std::collections::BTreeSet<(SpokeName, String, u64)>,
     pub versions: u64,
     pub delivered: Vec<String>,
+    /// What writes were made up to when a hub last looked at a spoke.
+    pub looked: BTreeMap<(usize, SpokeName), u64>,
+    /// What restores have displaced, of what stood there when they last looked.
+    pub displaced: Vec<Displaced>,
     /// Broken promises, with their names.
     pub violations: Vec<String>,
     /// Writes to any side by a hub, to see that an unchanged sync makes none.
     pub hub_writes: u64,
+}
+
+/// A value that a restore has written over.
+pub struct Displaced {
+    pub run: RunId,
+    pub spoke: SpokeName,
+    pub key: String,
+    pub version: u64,
 }
 
 /// A world grown from a seed.

@@ -1,8 +1,7 @@
 //! Carrying a plan out on one side, in one transaction.
 //!
-//! The only guest in the database is one row of the table `cathedral_sync`: which plan of which run was applied
-//! last for this pair, and under which fence. It is written in the same transaction as the rows, so after a crash
-//! the plan is either there or not. Before that, every row is read again: one that has moved on since the plan is
+//! The plan is noted in the database itself, in the same transaction as the rows, so after a crash it is either
+//! there or not (see the module of the marker). Before that, every row is read again: one that has moved on since the plan is
 //! left alone. Rows are written with triggers and cascades off, and foreign keys are verified before the commit.
 //! A row that the database refuses is left out, and the rest is tried again from the start.
 
@@ -15,11 +14,12 @@ use cathedral_model::ecosystem::Side;
 use cathedral_model::ids::{Digest, Fence};
 use cathedral_model::plan::Skipped;
 use cathedral_model::ports::{Cause, PortError};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use super::catalog::{self, Catalog, Table};
 use super::form::plain;
-use super::name::{MARKER, quoted};
+use super::marker;
+use super::name::quoted;
 use super::open::{fail, writing};
 use super::payload::{RowWrite, Step};
 use super::write;
@@ -116,14 +116,14 @@ struct Todo<'a> {
 
 impl<'a> Attempt<'a> {
     fn run(&mut self, token: &Token) -> Result<(), Stop> {
-        let last = read_marker(self.conn, &token.pair).map_err(|e| self.failed(&e))?;
+        let last = marker::read(self.conn, &token.pair).map_err(|e| self.failed(&e))?;
         let mut replay = false;
-        if let Some((sync, fence)) = last {
+        if let Some((noted_in, sync, fence)) = last {
             if fence > token.fence {
                 let name = self.path.display();
                 return Err(Stop::Failed(PortError::Fenced(format!(
                     "database {name} was synced under fence {fence}, this is {}; if the hub's own state was lost, \
-                     delete the row of {} from table {MARKER}",
+                     delete the row of {} from table {noted_in}",
                     token.fence, token.pair
                 ))));
             }
@@ -147,7 +147,7 @@ impl<'a> Attempt<'a> {
         self.raise_sequences()?;
         if self.wrote {
             self.verify(&todo, &touched, &before)?;
-            write_marker(self.conn, token).map_err(|e| self.failed(&e))?;
+            marker::write(self.conn, token).map_err(|e| self.failed(&e))?;
         }
         Ok(())
     }
@@ -178,6 +178,7 @@ impl<'a> Attempt<'a> {
             if have.tables.contains_key(&table.to_ascii_lowercase()) {
                 continue;
             }
+            marker::make_room(self.conn, statements).map_err(|e| self.failed(&e))?;
             for sql in statements {
                 // `execute` refuses more than one statement in a text.
                 self.conn.execute(sql, []).map_err(|e| self.failed(&e))?;
@@ -242,7 +243,9 @@ impl<'a> Attempt<'a> {
                 let now = places[write.table.as_str()].get(&key).map_or(0, Vec::len) as u64;
                 if now == write.counts.1 {
                     self.outcome.carried.insert(at);
-                } else if now == write.counts.0 && table.rowid.is_some() {
+                } else if now == write.counts.0 && table.rowid.is_none() && write.counts.0 > write.counts.1 {
+                    self.skip(&target, "rowid, _rowid_ and oid are all columns here: equal rows cannot be told apart");
+                } else if now == write.counts.0 {
                     todo.push(Todo { at, write, rowid: None });
                 } else {
                     self.skip(&target, "the rows have changed since they were planned");
@@ -481,33 +484,4 @@ fn moves_unique(table: &Table, shape: &Shape, before: &Row, after: &Row) -> bool
     table.odd_unique
         || shape.uniques.iter().any(|u| moved(u))
         || (shape.key != table.shape.key && moved(&table.shape.key))
-}
-
-fn read_marker(conn: &Connection, pair: &str) -> rusqlite::Result<Option<(String, Fence)>> {
-    let sql = "select count(*) from sqlite_schema where type = 'table' and name = ?1";
-    if conn.query_row(sql, [MARKER], |r| r.get::<_, i64>(0))? == 0 {
-        return Ok(None);
-    }
-    conn.query_row(&format!("select sync_id, fence from {MARKER} where pair = ?1"), [pair], |r| {
-        Ok((r.get(0)?, Fence(r.get(1)?)))
-    })
-    .optional()
-}
-
-/// Notes the plan in the database that it changed.
-pub(super) fn write_marker(conn: &Connection, token: &Token) -> rusqlite::Result<()> {
-    conn.execute_batch(&format!(
-        "create table if not exists {MARKER} (pair text primary key not null, sync_id text not null, \
-         fence integer not null, applied_at text not null) without rowid"
-    ))?;
-    conn.execute(
-        &format!(
-            "insert into {MARKER} (pair, sync_id, fence, applied_at) \
-             values (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ')) \
-             on conflict (pair) do update set sync_id = excluded.sync_id, fence = excluded.fence, \
-             applied_at = excluded.applied_at"
-        ),
-        params![token.pair, token.sync, token.fence.0],
-    )
-    .map(|_| ())
 }

@@ -9,8 +9,9 @@ use cathedral_model::ports::{Cause, PortError};
 use rusqlite::Connection;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::apply::{Token, write_marker};
+use super::apply::Token;
 use super::catalog::{self, Catalog, Settings, Table};
+use super::marker;
 use super::name::is_included;
 use super::open::{absolute, beside, creating, fail};
 use super::plan::Open;
@@ -39,7 +40,7 @@ impl Builder {
             .tempfile_in(dir)
             .and_then(|f| f.into_temp_path().keep().map_err(|e| e.error))
             .map_err(|e| PortError::io(dir.display(), &e))?;
-        let empty = Catalog { tables: [].into(), objects: vec![], virtuals: vec![], settings: settings.clone() };
+        let empty = Catalog::empty(settings.clone());
         let mut out = Self { conn: None, path, target, settings, later: vec![], tables: empty, rows: 0 };
         out.begin(statements)?;
         Ok(out)
@@ -62,7 +63,8 @@ impl Builder {
             for sql in now {
                 conn.execute(sql, [])?;
             }
-            catalog::read(&conn)
+            // Nothing in it is ours yet.
+            catalog::read_without(&conn, &[])
         };
         self.tables = begin().map_err(|e| fail(&self.target, &e))?;
         self.later = later.into_iter().cloned().collect();
@@ -107,7 +109,7 @@ impl Builder {
                 self.settings.user_version, self.settings.application_id
             ))?;
             if let Some(token) = token {
-                write_marker(&conn, token)?;
+                marker::write(&conn, token)?;
             }
             conn.execute_batch("commit; pragma ignore_check_constraints = off;")?;
             let mut bad = Vec::new();
@@ -118,8 +120,16 @@ impl Builder {
             }
             drop(rows);
             drop(found);
-            let orphans: i64 =
-                conn.query_row("select count(*) from pragma_foreign_key_check", [], |r| r.get(0)).unwrap_or(0);
+            // A parent without a unique key makes the check itself impossible.
+            let orphans = conn.prepare("pragma main.foreign_key_check").and_then(|mut found| {
+                let mut rows = found.query([])?;
+                let mut orphans = 0u64;
+                while rows.next()?.is_some() {
+                    orphans += 1;
+                }
+                Ok(orphans)
+            });
+            let orphans = orphans.unwrap_or(0);
             if self.settings.wal {
                 conn.query_row("pragma journal_mode = wal", [], |_| Ok(()))?;
             }
@@ -193,11 +203,10 @@ fn makes_table(sql: &str) -> bool {
 pub(super) fn copy(source: &Open, detail: &DatabaseSpoke, to: &Path, token: &Token) -> Result<u64, PortError> {
     let included = |name: &str| is_included(name, &detail.include, &detail.exclude);
     let catalog = &source.catalog;
-    let tables: Vec<&Table> = catalog.tables.values().filter(|t| included(t.name())).collect();
-    let objects = catalog.objects.iter().filter(|o| {
-        let of_table = catalog.tables.contains_key(&o.table.to_ascii_lowercase());
-        !of_table || included(&o.table)
-    });
+    let travels = |t: &&Table| included(t.name()) && t.of_virtual.is_none();
+    let tables: Vec<&Table> = catalog.tables.values().filter(travels).collect();
+    let table_of = |name: &str| catalog.tables.get(&name.to_ascii_lowercase());
+    let objects = catalog.objects.iter().filter(|o| table_of(&o.table).is_none_or(|t| travels(&t)));
     let statements: Vec<String> = tables.iter().map(|t| t.sql.clone()).chain(objects.map(|o| o.sql.clone())).collect();
     let mut settings = catalog.settings.clone();
     settings.sequences.retain(|name, _| included(name));

@@ -1,6 +1,6 @@
 //! What a database is made of, read from its own catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cathedral_model::conflict::rows::{Foreign, Shape};
 use cathedral_model::conflict::value::Collation;
@@ -8,7 +8,10 @@ use cathedral_model::ports::PortError;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::name::{is_ours, list, quoted};
+use super::form::plain;
+use super::marker;
+use super::modules::{self, Virtual};
+use super::name::{list, quoted};
 use super::open::{Reading, fail};
 
 /// One table.
@@ -29,6 +32,8 @@ pub(super) struct Table {
     pub rowid_is_key: bool,
     /// Unique over an expression or a part of the rows: cannot be foreseen from the values alone.
     pub odd_unique: bool,
+    /// The virtual table that it may belong to: captured, but never merged.
+    pub of_virtual: Option<Virtual>,
 }
 
 /// One column as declared.
@@ -57,7 +62,11 @@ pub(super) struct Catalog {
     /// In the order in which they were made.
     pub objects: Vec<Object>,
     /// Tables of extensions: neither synced nor captured.
-    pub virtuals: Vec<String>,
+    pub virtuals: Vec<Virtual>,
+    /// Views and triggers that need them, and which.
+    pub dependent: Vec<(Object, String)>,
+    /// All names in use, those of triggers apart: in lower case, with what each is.
+    pub taken: BTreeMap<(bool, String), String>,
     pub settings: Settings,
 }
 
@@ -116,6 +125,41 @@ impl Table {
     }
 }
 
+impl Catalog {
+    pub fn empty(settings: Settings) -> Self {
+        let (tables, taken) = (BTreeMap::new(), BTreeMap::new());
+        Self { tables, objects: vec![], virtuals: vec![], dependent: vec![], taken, settings }
+    }
+
+    /// Returns what is neither synced nor captured, and why.
+    pub fn left_out(&self) -> Vec<(&str, String)> {
+        let tables = self.virtuals.iter().map(|v| {
+            let why = format!("is a virtual table ({}): neither synced nor captured yet", plain(&v.module, 40));
+            (v.name.as_str(), why)
+        });
+        let others = self.dependent.iter().map(|(object, of)| {
+            let (kind, of) = (&object.kind, plain(of, 120));
+            (
+                object.name.as_str(),
+                format!("is a {kind} that uses {of:?}, which is left out: neither synced nor captured"),
+            )
+        });
+        tables.chain(others).collect()
+    }
+
+    /// Says what is captured but not synced.
+    pub fn unsynced(&self) -> Vec<String> {
+        let told = |t: &Table| {
+            let v = t.of_virtual.as_ref()?;
+            let (name, owner, module) = (t.name(), &v.name, plain(&v.module, 40));
+            Some(format!(
+                "{name:?} may belong to {owner:?} of the module {module}, which is not known here: captured, not synced"
+            ))
+        };
+        self.tables.values().filter_map(told).collect()
+    }
+}
+
 impl Reading {
     /// Reads the catalog.
     pub fn catalog(&self) -> Result<Catalog, PortError> {
@@ -124,27 +168,35 @@ impl Reading {
 }
 
 pub(super) fn read(conn: &Connection) -> rusqlite::Result<Catalog> {
-    let mut catalog = Catalog { tables: BTreeMap::new(), objects: vec![], virtuals: vec![], settings: settings(conn)? };
-    let mut found = conn.prepare(
-        "select l.name, l.type, l.wr, l.strict, s.sql from pragma_table_list l \
-         join sqlite_schema s on s.name = l.name and s.type = 'table' where l.schema = 'main' order by l.name",
-    )?;
-    let mut rows = found.query([])?;
-    let mut kinds = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let (name, kind): (String, String) = (row.get(0)?, row.get(1)?);
-        if name.to_ascii_lowercase().starts_with("sqlite_") || is_ours(&name) {
-            continue;
+    read_without(conn, &marker::find(conn)?)
+}
+
+/// Reads the catalog but for the tables named, which are ours.
+pub(super) fn read_without(conn: &Connection, ours: &[String]) -> rusqlite::Result<Catalog> {
+    let is_ours = |table: &String| ours.iter().any(|own| own.eq_ignore_ascii_case(table));
+    let mut catalog = Catalog::empty(settings(conn)?);
+    let listed: Vec<Listed> = list_tables(conn)?.into_iter().filter(|l| !is_ours(&l.name)).collect();
+    let modules = modules::known(conn)?;
+    for virtual_one in listed.iter().filter(|l| l.kind == "virtual") {
+        catalog.virtuals.push(Virtual::of(&virtual_one.name, &virtual_one.sql, &modules));
+    }
+    let mut shadows = BTreeSet::new();
+    for one in listed {
+        let key = one.name.to_ascii_lowercase();
+        let shadow = one.kind == "shadow" && !catalog.virtuals.iter().any(|v| v.spares(&one.name));
+        let what = match one.kind.as_str() {
+            "shadow" if shadow => "a shadow table",
+            "virtual" => "a virtual table",
+            _ => "a table",
+        };
+        catalog.taken.insert((false, key.clone()), format!("{what} named {:?}", one.name));
+        if shadow {
+            shadows.insert(key);
+        } else if one.kind != "virtual" {
+            let mut table = table(conn, one.name, one.wr, one.strict, one.sql)?;
+            table.of_virtual = catalog.virtuals.iter().find(|v| v.may_own(table.name())).cloned();
+            catalog.tables.insert(key, table);
         }
-        kinds.insert(name.to_ascii_lowercase(), kind.clone());
-        if kind != "table" {
-            if kind == "virtual" {
-                catalog.virtuals.push(name);
-            }
-            continue;
-        }
-        let table = table(conn, name.clone(), row.get(2)?, row.get(3)?, row.get(4)?)?;
-        catalog.tables.insert(name.to_ascii_lowercase(), table);
     }
     resolve_foreign(conn, &mut catalog.tables)?;
     let mut found = conn.prepare(
@@ -153,13 +205,51 @@ pub(super) fn read(conn: &Connection) -> rusqlite::Result<Catalog> {
     let mut rows = found.query([])?;
     while let Some(row) = rows.next()? {
         let object = Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? };
+        let article = if object.kind == "index" { "an" } else { "a" };
+        let what = format!("{article} {} named {:?}", object.kind, object.name);
+        catalog.taken.insert((object.kind == "trigger", object.name.to_ascii_lowercase()), what);
         // Indexes of shadow tables come with their virtual table.
-        let shadow = kinds.get(&object.table.to_ascii_lowercase()).is_some_and(|k| k != "table" && k != "view");
-        if !is_ours(&object.table) && !shadow {
+        if !is_ours(&object.table) && !shadows.contains(&object.table.to_ascii_lowercase()) {
             catalog.objects.push(object);
         }
     }
+    catalog.dependent = modules::take_out_users(&mut catalog.objects, &catalog.virtuals);
     Ok(catalog)
+}
+
+/// What SQLite lists as a table of any kind.
+struct Listed {
+    name: String,
+    kind: String,
+    wr: bool,
+    strict: bool,
+    sql: String,
+}
+
+/// Lists the tables by name. Pragmas are called as statements here and below: a user's table may have the name
+/// of the function that would do the same.
+fn list_tables(conn: &Connection) -> rusqlite::Result<Vec<Listed>> {
+    let mut definitions: BTreeMap<String, String> = BTreeMap::new();
+    let mut found =
+        conn.prepare("select name, sql from main.sqlite_schema where type = 'table' and sql is not null")?;
+    let mut rows = found.query([])?;
+    while let Some(row) = rows.next()? {
+        definitions.insert(row.get(0)?, row.get(1)?);
+    }
+    let mut out = Vec::new();
+    let mut found = conn.prepare("pragma main.table_list")?;
+    let mut rows = found.query([])?;
+    while let Some(row) = rows.next()? {
+        let (schema, name): (String, String) = (row.get(0)?, row.get(1)?);
+        if schema != "main" || name.to_ascii_lowercase().starts_with("sqlite_") {
+            continue;
+        }
+        if let Some(sql) = definitions.remove(&name) {
+            out.push(Listed { name, kind: row.get(2)?, wr: row.get(4)?, strict: row.get(5)?, sql });
+        }
+    }
+    out.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(out)
 }
 
 fn settings(conn: &Connection) -> rusqlite::Result<Settings> {
@@ -196,18 +286,20 @@ struct Index {
 
 fn indexes(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
     let mut out = Vec::new();
-    let mut found = conn.prepare_cached("select name, \"unique\", origin, partial from pragma_index_list(?1)")?;
-    let mut rows = found.query([table])?;
+    let mut found = conn.prepare(&format!("pragma main.index_list({})", quoted(table)))?;
+    let mut rows = found.query([])?;
     while let Some(row) = rows.next()? {
         let (name, unique, origin, partial): (String, bool, String, bool) =
-            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
         let mut plain = (!partial).then(Vec::new);
-        let mut of =
-            conn.prepare_cached("select name, coll from pragma_index_xinfo(?1) where key = 1 order by seqno")?;
-        let mut columns = of.query([&name])?;
+        let mut of = conn.prepare(&format!("pragma main.index_xinfo({})", quoted(&name)))?;
+        let mut columns = of.query([])?;
         while let Some(column) = columns.next()? {
-            match (column.get::<_, Option<String>>(0)?, &mut plain) {
-                (Some(name), Some(all)) => all.push((name, column.get(1)?)),
+            if !column.get::<_, bool>(5)? {
+                continue;
+            }
+            match (column.get::<_, Option<String>>(2)?, &mut plain) {
+                (Some(name), Some(all)) => all.push((name, column.get(4)?)),
                 _ => plain = None,
             }
         }
@@ -227,13 +319,11 @@ fn collation(name: &str) -> Option<Collation> {
 
 fn table(conn: &Connection, name: String, wr: bool, strict: bool, sql: String) -> rusqlite::Result<Table> {
     let (mut columns, mut generated, mut primary) = (Vec::new(), Vec::new(), Vec::new());
-    let mut found = conn.prepare_cached(
-        "select name, type, \"notnull\", dflt_value, pk, hidden from pragma_table_xinfo(?1) order by cid",
-    )?;
-    let mut rows = found.query([&name])?;
+    let mut found = conn.prepare(&format!("pragma main.table_xinfo({})", quoted(&name)))?;
+    let mut rows = found.query([])?;
     while let Some(row) = rows.next()? {
-        let column = Column { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, default: row.get(3)? };
-        let (pk, hidden): (i64, i64) = (row.get(4)?, row.get(5)?);
+        let column = Column { name: row.get(1)?, declared: row.get(2)?, not_null: row.get(3)?, default: row.get(4)? };
+        let (pk, hidden): (i64, i64) = (row.get(5)?, row.get(6)?);
         if hidden != 0 {
             generated.push(column);
             continue;
@@ -262,6 +352,7 @@ fn table(conn: &Connection, name: String, wr: bool, strict: bool, sql: String) -
         rowid: rowid.filter(|_| !wr),
         without_rowid: wr,
         odd_unique: false,
+        of_virtual: None,
         sql,
         columns,
         generated,
@@ -340,12 +431,10 @@ fn resolve_foreign(conn: &Connection, tables: &mut BTreeMap<String, Table>) -> r
     let mut all: BTreeMap<String, Vec<Foreign>> = BTreeMap::new();
     for (key, table) in &*tables {
         let mut links: BTreeMap<i64, Link> = BTreeMap::new();
-        let mut found = conn.prepare_cached(
-            "select id, \"table\", \"from\", \"to\" from pragma_foreign_key_list(?1) order by id, seq",
-        )?;
-        let mut rows = found.query([table.name()])?;
+        let mut found = conn.prepare(&format!("pragma main.foreign_key_list({})", table.quoted()))?;
+        let mut rows = found.query([])?;
         while let Some(row) = rows.next()? {
-            links.entry(row.get(0)?).or_insert((row.get(1)?, vec![])).1.push((row.get(2)?, row.get(3)?));
+            links.entry(row.get(0)?).or_insert((row.get(2)?, vec![])).1.push((row.get(3)?, row.get(4)?));
         }
         for (parent_name, pairs) in links.into_values() {
             let Some(parent) = tables.get(&parent_name.to_ascii_lowercase()) else { continue };

@@ -1,6 +1,7 @@
 //! Whether two tables can be kept equal row by row.
 
-use super::catalog::{Column, Table};
+use super::catalog::{Catalog, Column, Table};
+use super::marker;
 
 /// Says why the tables do not fit together; none when they do.
 pub(super) fn between(hub: &Table, spoke: &Table) -> Option<String> {
@@ -30,6 +31,19 @@ pub(super) fn between(hub: &Table, spoke: &Table) -> Option<String> {
         .then(|| "the tables have checks, and their definitions differ".to_owned())
 }
 
+/// Says what stands in the way of making a table of `from` on the other side; none when nothing does.
+pub(super) fn obstacle(table: &Table, from: &Catalog, to: &Catalog, side: &str) -> Option<String> {
+    if marker::is_definition(table.name(), &table.sql) {
+        return Some("it is defined as the table in which Cathedral notes its own plans".to_owned());
+    }
+    let own = from.objects.iter().filter(|o| o.kind != "view" && o.table.eq_ignore_ascii_case(table.name()));
+    let names = own.map(|o| (o.kind == "trigger", o.name.as_str()));
+    std::iter::once((false, table.name())).chain(names).find_map(|(trigger, name)| {
+        let there = to.taken.get(&(trigger, name.to_ascii_lowercase()))?;
+        Some(format!("the {side} has {there} already, rename one of the two"))
+    })
+}
+
 fn columns(hub: &[Column], spoke: &[Column]) -> Option<String> {
     let named = |all: &[Column], c: &Column| all.iter().any(|o| o.name.eq_ignore_ascii_case(&c.name));
     for (side, own, other) in [("hub", hub, spoke), ("spoke", spoke, hub)] {
@@ -55,7 +69,7 @@ fn columns(hub: &[Column], spoke: &[Column]) -> Option<String> {
 }
 
 /// The words of a statement without what may differ: white space, and case outside quotes.
-fn words(sql: &str) -> Vec<String> {
+pub(super) fn words(sql: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     let mut chars = sql.chars().peekable();
     while let Some(c) = chars.next() {
@@ -64,10 +78,14 @@ fn words(sql: &str) -> Vec<String> {
             c if c.is_whitespace() => continue,
             '"' | '\'' | '`' | '[' => {
                 let end = if c == '[' { ']' } else { c };
-                for next in chars.by_ref() {
+                while let Some(next) = chars.next() {
                     word.push(next);
                     if next == end {
-                        break;
+                        // A quote that stands for itself is doubled.
+                        match chars.next_if(|n| *n == end && c != '[') {
+                            Some(second) => word.push(second),
+                            None => break,
+                        }
                     }
                 }
             }

@@ -25,8 +25,8 @@ pub(super) fn export(path: &Path, sink: &mut dyn Sink) -> Result<SideState, Port
         statements: statements.cloned().collect(),
         settings: catalog.settings.to_json(),
     })?;
-    for name in &catalog.virtuals {
-        sink.skipped(name, "virtual tables are not captured yet");
+    for (name, why) in catalog.left_out() {
+        sink.skipped(name, &why);
     }
     let mut digest = DatabaseDigest::new(catalog);
     let mut tables: Vec<_> = catalog.tables.values().map(|t| (t, TableDigest::default())).collect();

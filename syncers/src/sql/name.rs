@@ -1,7 +1,4 @@
-//! Names of tables and columns: quoting, patterns, and the ones that are ours.
-
-/// The one guest in other people's databases; see the module of the apply.
-pub(super) const MARKER: &str = "cathedral_sync";
+//! Names of tables and columns: quoting and patterns.
 
 /// Returns a name as a quoted SQL identifier.
 pub(super) fn quoted(name: &str) -> String {
@@ -13,16 +10,10 @@ pub(super) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String 
     names.into_iter().map(|n| quoted(n.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
-/// Says whether a table belongs to us: it is in no digest, no plan and no snapshot.
-pub(super) fn is_ours(table: &str) -> bool {
-    let name = table.to_ascii_lowercase();
-    name == MARKER || name.starts_with("_cathedral")
-}
-
 /// Says whether a table takes part in the sync.
 pub(super) fn is_included(table: &str, include: &[String], exclude: &[String]) -> bool {
     let any = |patterns: &[String]| patterns.iter().any(|p| matches(p, table));
-    !is_ours(table) && (include.is_empty() || any(include)) && !any(exclude)
+    (include.is_empty() || any(include)) && !any(exclude)
 }
 
 /// Matches `*` (any run) and `?` (one character) without regard to ASCII case, as SQLite compares names.

@@ -185,7 +185,7 @@ impl Planner<'_> {
         }
         self.steps.push(Step::CreateFile { side });
         for table in source.catalog.tables.values() {
-            if !self.included(table.name()) {
+            if !self.included(table.name()) || table.of_virtual.is_some() {
                 continue;
             }
             self.actions.push(Action {
@@ -233,7 +233,7 @@ impl Planner<'_> {
             };
             let hub_rows = load(hub, h, &mut digests.0)?;
             let far_rows = load(far, s, &mut digests.1)?;
-            if !self.included(&shape.name) {
+            if !self.included(&shape.name) || [h, s].iter().flatten().any(|t| t.of_virtual.is_some()) {
                 continue;
             }
             let known = base.get(key);
@@ -253,7 +253,11 @@ impl Planner<'_> {
                 if !self.may_write(target) {
                     continue;
                 }
-                let source = if h.is_none() { far } else { hub };
+                let (source, into) = if h.is_none() { (far, hub) } else { (hub, far) };
+                if let Some(why) = drift::obstacle(one, &source.catalog, &into.catalog, target.as_str()) {
+                    self.pause(&shape, &hub_rows, &far_rows, why);
+                    continue;
+                }
                 self.create_table(one, &source.catalog, target);
             }
             let fitted = known.map(|b| b.fitted(&shape, &hub_rows, &far_rows));

@@ -69,7 +69,8 @@ pub(super) fn settle(
         let hub_rows = load(hub, h, &mut digests.0)?;
         let far_rows = load(far, s, &mut digests.1)?;
         let name = h.or(s).map(|t| t.name().to_owned());
-        let included = name.as_ref().is_some_and(|n| is_included(n, &detail.include, &detail.exclude));
+        let merged = [h, s].iter().flatten().all(|t| t.of_virtual.is_none());
+        let included = merged && name.as_ref().is_some_and(|n| is_included(n, &detail.include, &detail.exclude));
         match (shape.filter(|_| included), before) {
             (Some(shape), before) => {
                 let empty = BTreeMap::new();

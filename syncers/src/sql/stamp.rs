@@ -63,8 +63,14 @@ fn begin(path: &Path, skip: usize, bytes: usize) -> Option<Vec<u8>> {
     (all.len() == skip + bytes).then(|| all.split_off(skip))
 }
 
+/// Raised whenever the same database gets another digest than before.
+const RULES: u32 = 2;
+
 #[derive(Serialize, Deserialize)]
 struct Entry {
+    /// None was written down at first.
+    #[serde(default)]
+    rules: u32,
     stamp: Stamp,
     state: SideState,
     warnings: Vec<String>,
@@ -89,12 +95,12 @@ impl Cache {
     /// Returns what was read when the file had this stamp.
     pub fn get(&self, path: &Path, stamp: &Stamp) -> Option<(SideState, Vec<String>)> {
         let entry: Entry = serde_json::from_slice(&fs::read(self.file(path)).ok()?).ok()?;
-        (entry.stamp == *stamp).then_some((entry.state, entry.warnings))
+        (entry.rules == RULES && entry.stamp == *stamp).then_some((entry.state, entry.warnings))
     }
 
     /// Remembers a state that was read while the file kept this stamp. Losing it costs a scan, so it is not synced.
     pub fn put(&self, path: &Path, stamp: Stamp, state: &SideState, warnings: &[String]) -> Result<(), PortError> {
-        let entry = Entry { stamp, state: state.clone(), warnings: warnings.to_vec() };
+        let entry = Entry { rules: RULES, stamp, state: state.clone(), warnings: warnings.to_vec() };
         let write = || {
             fs::create_dir_all(&self.dir)?;
             let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;

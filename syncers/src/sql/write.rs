@@ -99,7 +99,8 @@ pub(super) fn insert(conn: &Connection, table: &Table, row: &Row, rowid: Option<
 /// Where the rows of a table without key stand: rowids by hash of the row.
 pub(super) fn places(conn: &Connection, table: &Table, shape: &Shape) -> rusqlite::Result<BTreeMap<Key, Vec<i64>>> {
     let mut out: BTreeMap<Key, Vec<i64>> = BTreeMap::new();
-    let Some(alias) = table.rowid else { return Ok(out) };
+    // Without a name for the rowid they can be counted, no more.
+    let alias = table.rowid.unwrap_or("0");
     let n = shape.columns.len();
     let mut found = conn.prepare(&format!("select {}, {alias} from {}", table.column_list(), table.quoted()))?;
     let mut rows = found.query([])?;

@@ -1,6 +1,7 @@
 //! Failures as people read them: what happened, why, what to do next.
 
-use cathedral_engine::EngineError;
+use cathedral_engine::{EngineError, Stand, Standing};
+use cathedral_model::ids::RunId;
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::run::exit_code;
 
@@ -39,6 +40,19 @@ impl Failure {
     pub fn data(mut self, data: serde_json::Value) -> Self {
         self.data = Some(data);
         self
+    }
+
+    /// Says of each spoke whether it is as it was or changed.
+    pub fn standing(mut self, run: Option<RunId>, standing: &[Standing]) -> Self {
+        if let Some(run) = run {
+            self.what = format!("run {run} has stopped: {}", self.what);
+        }
+        if standing.is_empty() {
+            return self;
+        }
+        let told = told(standing);
+        self.why = Some(self.why.map_or_else(|| told.clone(), |why| format!("{why}; {told}")));
+        self.data(serde_json::json!({ "run": run, "spokes": standing }))
     }
 
     /// The failure of something that was asked for by name.
@@ -104,7 +118,7 @@ impl From<PortError> for Failure {
                 match cause {
                     Cause::Full => failure
                         .why("there is no room left; what was written before stays valid")
-                        .next("make room and repeat the command: it goes on where it stopped"),
+                        .next("make room, then repeat the command (or cathedral sync): it goes on where it stopped"),
                     Cause::Denied => failure.next("check the rights or credentials, then repeat the command"),
                     Cause::Key => failure
                         .why("without the right key the vault cannot be read")
@@ -123,6 +137,7 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Port(port) => port.into(),
+            EngineError::Stopped { run, standing, source } => Self::from(*source).standing(run, &standing),
             EngineError::NoRun(run) => Self::new(4, "C1404", format!("there is no run {run}")),
             EngineError::Parked(why) => Self::new(11, "C1101", format!("the run waits: {why}")),
             other @ (EngineError::Panicked | EngineError::Illegal(_)) => Self::new(1, "C1002", other.to_string())
@@ -130,6 +145,26 @@ impl From<EngineError> for Failure {
                 .next("repeat the command; if it stays, report it with `cathedral run log last`"),
         }
     }
+}
+
+/// Each spoke by how it stands, in one line.
+pub fn told(standing: &[Standing]) -> String {
+    let of = |state: Stand| {
+        let names: Vec<&str> = standing.iter().filter(|s| s.state == state).map(|s| s.spoke.as_str()).collect();
+        names.join(", ")
+    };
+    let mut parts = vec![];
+    for (state, words, more) in [
+        (Stand::New, "new", ""),
+        (Stand::Old, "as it was", ""),
+        (Stand::Unknown, "unknown", " (it was being changed: the next sync finishes that and says)"),
+    ] {
+        let names = of(state);
+        if !names.is_empty() {
+            parts.push(format!("{words}: {names}{more}"));
+        }
+    }
+    parts.join("; ")
 }
 
 fn catalogue(cause: Cause) -> &'static str {

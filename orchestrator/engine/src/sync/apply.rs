@@ -11,6 +11,7 @@ use cathedral_model::ports::{Cause, PortError, env::Update};
 use cathedral_model::run::{Planned, SyncRun, What};
 
 use super::{Outcomes, SyncPerformer};
+use crate::standing::tell;
 
 impl SyncPerformer {
     pub(super) async fn plan(&self, state: &SyncRun, name: &SpokeName, claim: &Claim) -> Result<Outcomes, PortError> {
@@ -76,8 +77,24 @@ impl SyncPerformer {
         // The claim is asked for once more right before the write: a run that was taken over stops here.
         ports.store.renew(claim, ports.env.now(), ttl_ms).await?;
         let syncer = ports.syncer(spoke.kind());
+        self.marks.writing(name);
         let applied = self.engine.patiently(|| syncer.apply(&spoke, &plan, claim.run, fence)).await;
         ports.env.reached(&format!("applied:{name}"));
+        let applied = match applied {
+            Ok(applied) => {
+                self.marks.written(name);
+                Ok(applied)
+            }
+            Err(error @ PortError::Fenced(_)) => Err(error),
+            Err(error) => {
+                let now = syncer.observe(&spoke).await;
+                let is_old = now.is_ok_and(|o| o.digests() == plan.expected);
+                if is_old {
+                    self.marks.untouched(name);
+                }
+                Err(tell(error, is_old))
+            }
+        };
         // An unreturned lease ends by itself.
         let _ = ports.store.unlease(&resource, &holder).await;
         let applied = applied?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cathedral_model::ecosystem::{Side, Spoke};
 use cathedral_model::event::NewEvent;
-use cathedral_model::ids::{SnapshotId, SpokeName};
+use cathedral_model::ids::{LeafIndex, RunId, SnapshotId, SpokeName};
 use cathedral_model::observation::Digests;
 use cathedral_model::ports::env::Update;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
@@ -16,6 +16,7 @@ use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta, part_digest
 
 use super::{Outcomes, SyncPerformer};
 use crate::driver::Outcome;
+use crate::work::Engine;
 
 impl SyncPerformer {
     pub(super) fn begin_snapshot(&self) -> Outcome<SyncEvent> {
@@ -84,9 +85,9 @@ impl SyncPerformer {
             let gave_up = progress.is_some_and(|p| p.failed.is_some());
             let known = self.known_digests(state, spoke).await?;
             let result = if gave_up {
-                self.reuse_only(writer, spoke, known).await
+                self.engine.reuse_parts(writer, spoke, known).await
             } else {
-                self.write_spoke(writer, spoke, known).await
+                self.engine.write_spoke(writer, spoke, known).await
             };
             match result {
                 Ok(()) => {}
@@ -118,7 +119,39 @@ impl SyncPerformer {
         }
     }
 
-    async fn reuse_only(
+    pub(super) async fn seal_snapshot(&self, state: &SyncRun) -> Result<Outcomes, PortError> {
+        let cathedral_model::run::SnapshotProgress::Taken(taken) = &state.snapshot else {
+            return Err(PortError::permanent("there is no snapshot to seal"));
+        };
+        match self.engine.log_snapshot(state.run, taken).await {
+            Ok(index) => {
+                Ok(vec![self.event(What::SnapshotSealed { leaf: index }).event(announcement(state.run, taken, index))])
+            }
+            Err(error @ PortError::Fenced(_)) => Err(error),
+            Err(error) => Ok(vec![self.event(What::SnapshotFailed { fault: error.fault() })]),
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a snapshot a leaf of the log.
+    pub(crate) async fn log_snapshot(&self, run: RunId, taken: &SnapshotTaken) -> Result<LeafIndex, PortError> {
+        let leaf = NewLeaf {
+            kind: LeafKind::Snapshot,
+            id: format!("snapshot:{}", taken.id),
+            subject: taken.id.to_string(),
+            sha256: Some(taken.manifest_sha256.clone()),
+            blake3: Some(taken.manifest_blake3.clone()),
+            at: self.ports.env.now(),
+            predicate: serde_json::json!({
+                "run": run, "root": taken.root, "destinations": taken.destinations,
+            }),
+        };
+        self.patiently(|| self.ports.ledger.append(&leaf)).await
+    }
+
+    /// Takes over what the last snapshot holds of a spoke, as far as it was read at these digests.
+    pub(crate) async fn reuse_parts(
         &self,
         writer: &dyn SnapshotWriter,
         spoke: &Spoke,
@@ -132,13 +165,14 @@ impl SyncPerformer {
         Ok(())
     }
 
-    async fn write_spoke(
+    /// Writes the parts of a spoke; those that are known to be unchanged are not read.
+    pub(crate) async fn write_spoke(
         &self,
         writer: &dyn SnapshotWriter,
         spoke: &Spoke,
         known: Option<Digests>,
     ) -> Result<(), PortError> {
-        let syncer = self.engine.ports.syncer(spoke.kind());
+        let syncer = self.ports.syncer(spoke.kind());
         for side in parts_of(spoke.kind()) {
             let key = PartKey { spoke: spoke.name.clone(), side: *side };
             if let Some(known) = &known
@@ -152,39 +186,15 @@ impl SyncPerformer {
         }
         Ok(())
     }
-
-    pub(super) async fn seal_snapshot(&self, state: &SyncRun) -> Result<Outcomes, PortError> {
-        let cathedral_model::run::SnapshotProgress::Taken(taken) = &state.snapshot else {
-            return Err(PortError::permanent("there is no snapshot to seal"));
-        };
-        let leaf = NewLeaf {
-            kind: LeafKind::Snapshot,
-            id: format!("snapshot:{}", taken.id),
-            subject: taken.id.to_string(),
-            sha256: Some(taken.manifest_sha256.clone()),
-            blake3: Some(taken.manifest_blake3.clone()),
-            at: self.engine.ports.env.now(),
-            predicate: serde_json::json!({
-                "run": state.run, "root": taken.root, "destinations": taken.destinations,
-            }),
-        };
-        match self.engine.patiently(|| self.engine.ports.ledger.append(&leaf)).await {
-            Ok(index) => {
-                let data = serde_json::json!({ "snapshot": taken.id, "root": taken.root, "leaf": index });
-                Ok(vec![self.event(What::SnapshotSealed { leaf: index }).event(NewEvent {
-                    kind: "snapshot.taken".into(),
-                    run: Some(state.run),
-                    spoke: None,
-                    data,
-                })])
-            }
-            Err(error @ PortError::Fenced(_)) => Err(error),
-            Err(error) => Ok(vec![self.event(What::SnapshotFailed { fault: error.fault() })]),
-        }
-    }
 }
 
-fn taken_of(info: &SnapshotInfo) -> SnapshotTaken {
+/// The event that tells of a snapshot that is in the log.
+pub(crate) fn announcement(run: RunId, taken: &SnapshotTaken, leaf: LeafIndex) -> NewEvent {
+    let data = serde_json::json!({ "snapshot": taken.id, "root": taken.root, "leaf": leaf });
+    NewEvent { kind: "snapshot.taken".into(), run: Some(run), spoke: None, data }
+}
+
+pub(crate) fn taken_of(info: &SnapshotInfo) -> SnapshotTaken {
     let parts: BTreeMap<SpokeName, BTreeMap<Side, _>> = info.digests();
     SnapshotTaken {
         id: info.meta.id.clone(),

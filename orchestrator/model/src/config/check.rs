@@ -7,6 +7,7 @@ use super::ecosystem::{Config, Ecosystem};
 use super::names::Name;
 use super::nearest::nearest;
 use super::order::check_order;
+use super::places::{check_places, parts, place};
 use super::problem::Wrong;
 use super::read::{Cx, Seg};
 use super::repository::{IntegrationType, Repository, Resolver};
@@ -19,14 +20,14 @@ pub fn check(config: &Config, cx: &mut Cx<'_>) {
     spoke_names(ecosystem, cx);
     places_in_hub(ecosystem, cx);
     for (index, repository) in ecosystem.connected_repositories.iter().enumerate() {
-        check_repository(ecosystem, repository, index, cx);
+        check_repository(repository, index, cx);
     }
     check_order(&ecosystem.connected_repositories, cx);
     databases(ecosystem, cx);
     folders(ecosystem, cx);
     backup(ecosystem, cx);
     chain(&ecosystem.conflicts.chain, &["conflicts".into(), "chain".into()], cx);
-    local_paths(ecosystem, cx);
+    check_places(ecosystem, cx);
 }
 
 /// A path with one item more.
@@ -56,12 +57,11 @@ fn spoke_names(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
     let mut first: HashMap<String, (&str, usize, &Name)> = HashMap::new();
     for (list, index, name) in spokes(ecosystem).filter(|(_, _, name)| !name.as_str().is_empty()) {
         if let Some((other_list, other, earlier)) = first.get(&name.as_str().to_ascii_lowercase()) {
+            let place = cx.named(&[(*other_list).into(), (*other).into()]);
             let what = if *earlier == name {
-                format!("the name `{name}` is taken by {other_list}[{other}]")
+                format!("the name `{name}` is taken by {place}")
             } else {
-                format!(
-                    "the name `{name}` differs from `{earlier}` of {other_list}[{other}] in upper and lower case only"
-                )
+                format!("the name `{name}` differs from `{earlier}` of {place} in upper and lower case only")
             };
             let wrong =
                 Wrong::new("duplicate_name", what).why("commands, conflicts and snapshots tell spokes apart by name");
@@ -123,25 +123,7 @@ fn overlaps(mut places: Vec<Place>) -> Vec<(Place, Place)> {
     found
 }
 
-/// The names along a path, without `.`, empty parts and `name/..`.
-fn parts(path: &str) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    if path.starts_with('/') {
-        parts.push("/".to_owned());
-    }
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| last != ".." && last != "/") => {
-                parts.pop();
-            }
-            part => parts.push(part.to_owned()),
-        }
-    }
-    parts
-}
-
-fn check_repository(ecosystem: &Ecosystem, repository: &Repository, index: usize, cx: &mut Cx<'_>) {
+fn check_repository(repository: &Repository, index: usize, cx: &mut Cx<'_>) {
     let at = |key| spoke(REPOSITORIES, index, key);
     if repository.integration_type == IntegrationType::SharedPaths && repository.shared_paths.is_empty() {
         let wrong =
@@ -163,13 +145,6 @@ fn check_repository(ecosystem: &Ecosystem, repository: &Repository, index: usize
             cx.report_path(&with(&with(&at("shared_paths"), inner), side), wrong);
         }
     }
-    if let Some(url) = &repository.url
-        && *ecosystem.hub.url == **url
-    {
-        let wrong =
-            Wrong::new("hub_as_spoke", "this is the address of the hub itself").why("the hub cannot be its own spoke");
-        cx.report_path(&at("url"), wrong.hint("the address of the spoke"));
-    }
     let mut names = HashSet::new();
     for (number, mirror) in repository.mirrors.iter().enumerate() {
         if !names.insert(&mirror.name) {
@@ -179,11 +154,6 @@ fn check_repository(ecosystem: &Ecosystem, repository: &Repository, index: usize
                 &with(&with(&at("mirrors"), number), "name"),
                 wrong.hint(format!("another name, such as {}-2", mirror.name)),
             );
-        }
-        if repository.url.as_ref() == Some(&mirror.url) {
-            let wrong = Wrong::new("mirror_of_itself", "this is the address of the spoke itself")
-                .why("a mirror is another remote");
-            cx.report_path(&with(&with(&at("mirrors"), number), "url"), wrong);
         }
     }
     if repository.refs.include.is_empty() {
@@ -269,18 +239,21 @@ fn databases(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
     for (index, database) in ecosystem.connected_databases.iter().enumerate() {
         let at = |key| spoke(DATABASES, index, key);
         for (key, url) in [("hub", &database.hub), ("url", &database.url)] {
-            let place = url.sqlite_path().map_or_else(|| vec![url.as_str().to_owned()], parts);
+            let place = url.sqlite_path().map_or_else(|| vec![url.as_str().to_owned()], |path| place(path, cx));
             if url.as_str().is_empty() {
                 continue;
             }
             match first.get(&place) {
                 Some((other, _)) if *other == index => {
-                    let wrong = Wrong::new("same_database", "this is the hub's own copy")
-                        .why("a database cannot be synchronised with itself");
+                    let what = format!("this is the hub's own copy, {}", cx.named(&at("hub")));
+                    let wrong = Wrong::new("same_database", what).why("a database cannot be synchronised with itself");
                     cx.report_path(&at(key), wrong.hint("the address of the spoke's copy"));
                 }
                 Some((other, as_key)) => {
-                    let what = format!("this database is declared already, as `{as_key}` of {DATABASES}[{other}]");
+                    let what = format!(
+                        "this database is declared already, as {}",
+                        cx.named(&spoke(DATABASES, *other, as_key))
+                    );
                     let why = "two runs would write it at the same time";
                     cx.report_path(
                         &at(key),
@@ -314,18 +287,8 @@ fn databases(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
 }
 
 fn folders(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
-    let mut places: Vec<Place> = Vec::new();
-    let mut keys: Vec<Vec<Seg>> = Vec::new();
     for (index, tree) in ecosystem.connected_files.iter().enumerate() {
         let at = |key| spoke(FILES, index, key);
-        places.push((parts(tree.hub.as_str()), keys.len()));
-        keys.push(at("hub"));
-        for (number, path) in tree.paths.iter().enumerate() {
-            if !path.as_str().contains("://") {
-                places.push((parts(path.as_str()), keys.len()));
-                keys.push(with(&at("paths"), number));
-            }
-        }
         if tree.paths.is_empty() && !tree.name.as_str().is_empty() {
             let wrong =
                 Wrong::new("impossible_combination", "no folder is named here").why("nothing would be synchronised");
@@ -341,35 +304,6 @@ fn folders(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
             );
         }
         time_zone(tree.time_zone.as_ref(), &tree.update_frequency, &[FILES.into(), index.into()], cx);
-    }
-    for (number, destination) in ecosystem.backup.destinations.iter().enumerate() {
-        if let Some(path) = destination.url.local_path() {
-            places.push((parts(path), keys.len()));
-            keys.push(vec!["backup".into(), "destinations".into(), number.into(), "url".into()]);
-        }
-    }
-    for ((_, inner), (outer_place, outer)) in overlaps(places) {
-        let is_backup = |path: &[Seg]| matches!(path, [Seg::Key(key), ..] if key == "backup");
-        if is_backup(&keys[outer]) && is_backup(&keys[inner]) {
-            continue; // told by the check of destinations
-        }
-        let (inner, outer) = if is_backup(&keys[outer]) { (outer, inner) } else { (inner, outer) };
-        let other = super::read::path_text(&keys[outer]);
-        let wrong = Wrong::new(
-            "overlap",
-            format!(
-                "this folder and {other} are one, or one is inside the other ({})",
-                outer_place.join("/").replacen("//", "/", 1)
-            ),
-        )
-        .why(if is_backup(&keys[inner]) {
-            "each snapshot would hold the snapshots before it"
-        } else {
-            "a file would be its own counterpart"
-        })
-        .hint("two folders of which neither is inside the other");
-        let path = keys[inner].clone();
-        cx.report_path(&path, wrong);
     }
 }
 
@@ -402,16 +336,21 @@ fn backup(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
         if let Some(other) = names.insert(&destination.name, index) {
             let wrong = Wrong::new(
                 "duplicate_name",
-                format!("the name `{}` is taken by backup.destinations[{other}]", destination.name),
+                format!("the name `{}` is taken by {}", destination.name, cx.named(&with(&at("destinations"), other))),
             );
             cx.report_path(&with(&place, "name"), wrong.hint(format!("another name, such as {}-2", destination.name)));
         }
-        let url = destination.url.local_path().map_or_else(|| vec![destination.url.as_str().to_owned()], parts);
+        let url = destination
+            .url
+            .local_path()
+            .map_or_else(|| vec![destination.url.as_str().to_owned()], |path| super::places::place(path, cx));
         if let Some(other) = urls.insert(url, index) {
-            let wrong =
-                Wrong::new("same_destination", format!("this is the same place as backup.destinations[{other}]"))
-                    .why("two copies at one place are lost together")
-                    .hint("another disk, machine or provider");
+            let wrong = Wrong::new(
+                "same_destination",
+                format!("this is the same place as {}", cx.named(&with(&at("destinations"), other))),
+            )
+            .why("two copies at one place are lost together")
+            .hint("another disk, machine or provider");
             cx.report_path(&with(&place, "url"), wrong);
         }
     }
@@ -426,32 +365,6 @@ fn backup(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
     }
 }
 
-/// `egress.local_paths: false` forbids paths of this machine in the file.
-fn local_paths(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
-    if ecosystem.egress.local_paths {
-        return;
-    }
-    let mut local: Vec<Vec<Seg>> = Vec::new();
-    for (index, repository) in ecosystem.connected_repositories.iter().enumerate() {
-        if repository.url.as_ref().is_some_and(|url| url.local_path().is_some()) {
-            local.push(spoke(REPOSITORIES, index, "url"));
-        }
-        for (number, mirror) in repository.mirrors.iter().enumerate() {
-            if mirror.url.local_path().is_some() {
-                local.push(with(&with(&spoke(REPOSITORIES, index, "mirrors"), number), "url"));
-            }
-        }
-    }
-    for path in local {
-        let wrong = Wrong::new(
-            "impossible_combination",
-            "a path of this machine stands here, but `egress.local_paths` is false",
-        )
-        .hint("an address on another machine, or `local_paths: true`");
-        cx.report_path(&path, wrong);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -461,12 +374,5 @@ mod tests {
         let places = ["a-b", "a/b", "a", "a/c", "b"].iter().enumerate().map(|(i, p)| (parts(p), i)).collect();
         let found: Vec<(usize, usize)> = overlaps(places).into_iter().map(|((_, i), (_, o))| (i, o)).collect();
         assert_eq!(found, [(1, 2), (3, 2)]);
-    }
-
-    #[test]
-    fn parts_forgets_detours() {
-        assert_eq!(parts("./a//b/../c/"), ["a", "c"]);
-        assert_eq!(parts("/srv/../../x"), ["/", "..", "x"]);
-        assert_eq!(parts("../x"), ["..", "x"]);
     }
 }

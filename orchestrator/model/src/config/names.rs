@@ -328,9 +328,9 @@ impl Scalar for LocalPath {
         check_local_path(text)?;
         let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         if parts.is_empty() && text.starts_with('/') {
-            return Err(
-                Wrong::new("bad_path", "this is the root of the whole machine").hint("the folder to keep in step")
-            );
+            return Err(Wrong::new("bad_path", "this is the root of the whole machine")
+                .why("it holds the hub itself, and everything else")
+                .hint("the folder to keep in step"));
         }
         if parts.contains(&".cathedral") {
             return Err(Wrong::new("bad_path", "this path leads into `.cathedral/`")

@@ -149,7 +149,7 @@ section! {
     Egress {
         /// Private address ranges it may call.
         allow: Vec<Text> [LATER] = Vec::new() => "[10.0.0.0/8]";
-        /// Whether this file may name paths and `file:` addresses.
+        /// Whether this file may name paths of this machine outside the ecosystem's folder.
         local_paths: bool [NOW] = true => "true";
     }
 }

@@ -128,18 +128,7 @@ impl<'t> Cx<'t> {
         if self.drafts[..self.single].iter().any(is_known) {
             return; // the value itself is wrong; how it fits is seen when it is right
         }
-        let tree = self.tree;
-        let mut node = tree.root().and_then(|root| tree.get(root, "cathedral_ecosystem"));
-        for seg in path {
-            let below = node.and_then(|node| match seg {
-                Seg::Key(key) => tree.get(node, key),
-                Seg::Index(index) => tree.item(node, *index),
-            });
-            match below {
-                Some(below) => node = Some(below),
-                None => break,
-            }
-        }
+        let (node, _) = self.closest(path);
         let Some(node) = node else {
             return;
         };
@@ -149,6 +138,32 @@ impl<'t> Cx<'t> {
             at.end = at.start;
         }
         self.report_at(at, text, found, wrong);
+    }
+
+    /// The node at a path below the root key, or the closest one above it that was written, and whether it is at
+    /// the path itself.
+    fn closest(&self, path: &[Seg]) -> (Option<&'t Node<'t>>, bool) {
+        let tree = self.tree;
+        let mut node = tree.root().and_then(|root| tree.get(root, "cathedral_ecosystem"));
+        for seg in path {
+            let below = node.and_then(|node| match seg {
+                Seg::Key(key) => tree.get(node, key),
+                Seg::Index(index) => tree.item(node, *index),
+            });
+            match below {
+                Some(below) => node = Some(below),
+                None => return (node, false),
+            }
+        }
+        (node, true)
+    }
+
+    /// A key with its line, for a message about another one.
+    pub fn named(&self, path: &[Seg]) -> String {
+        match self.closest(path) {
+            (Some(node), true) => format!("{} (line {})", path_text(path), node.at.line),
+            _ => format!("{} (by default)", path_text(path)),
+        }
     }
 
     /// The keys of a section with their values, after refusing what is no section.

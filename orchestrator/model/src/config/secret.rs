@@ -31,6 +31,12 @@ pub trait Lookup {
     fn knows_time_zone(&self, _name: &str) -> Option<bool> {
         None
     }
+
+    /// Where a path leads: absolute, without links and `..`; a relative one begins in the folder that holds
+    /// `.cathedral/`. `None` if that cannot be told.
+    fn place(&self, _path: &str) -> Option<String> {
+        None
+    }
 }
 
 /// A lookup that knows nothing.

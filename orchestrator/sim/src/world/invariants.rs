@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use cathedral_model::ecosystem::DataSync;
+use cathedral_model::ecosystem::{DataSync, Side};
 use cathedral_model::ids::Seq;
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::journal::Saga;
 use cathedral_model::ports::Store;
 use cathedral_model::restore::RestoreRun;
 use cathedral_model::run::{SyncRun, Work};
+use cathedral_model::snapshot::PartKey;
 use cathedral_model::upkeep::UpkeepRun;
 
 use super::World;
@@ -22,6 +23,7 @@ impl World {
         self.log_has_each_act_once();
         self.events_follow_their_leaf();
         self.sides_agree_or_wait();
+        self.restores_displace_nothing_unheld();
         self.messages_arrive();
         self.quiet_sync_writes_nothing();
     }
@@ -120,6 +122,32 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What a restore wrote over is in a snapshot, or the restore says that it is not.
+    fn restores_displace_nothing_unheld(&self) {
+        let mut told = BTreeSet::new();
+        for (row, journal) in self.shared.store.all() {
+            if journal.iter().any(|j| j.event["event"] == "unheld") {
+                told.insert(row.run);
+            }
+        }
+        let lost: Vec<String> = {
+            let state = lock(&self.shared.state);
+            let is_held = |d: &super::Displaced| {
+                [Side::Hub, Side::Spoke].into_iter().any(|side| {
+                    let key = PartKey { spoke: d.spoke.clone(), side };
+                    self.shared.vault.holds(&key, d.key.as_bytes(), d.version.to_string().as_bytes())
+                })
+            };
+            let lost = state.displaced.iter().filter(|d| !told.contains(&d.run) && !is_held(d));
+            lost.map(|d| {
+                let what = format!("{}/{} {}", d.spoke, d.key, d.version);
+                format!("no side lost: restore {} displaced {what}, which is in no snapshot", d.run)
+            })
+            .collect()
+        };
+        lost.into_iter().for_each(|what| self.violate(what));
     }
 
     fn messages_arrive(&self) {
