@@ -38,8 +38,12 @@ value_from! {
     i64, v => Self::Int(Some(v));
     i32, v => Self::Int(Some(i64::from(v)));
     u32, v => Self::Int(Some(i64::from(v)));
+    // Sizes and counts: what is beyond 2^63 is not told apart.
+    u64, v => Self::Int(Some(i64::try_from(v).unwrap_or(i64::MAX)));
+    bool, v => Self::Int(Some(i64::from(v)));
     Option<i64>, v => Self::Int(v);
     Timestamp, v => Self::Int(Some(v.0));
+    Option<Timestamp>, v => Self::Int(v.map(|t| t.0));
     &str, v => Self::Text(Some(v.to_owned()));
     String, v => Self::Text(Some(v));
     Option<&str>, v => Self::Text(v.map(str::to_owned));
@@ -238,6 +242,20 @@ impl Row {
         self.int(at).map(Timestamp)
     }
 
+    pub(crate) fn maybe_time(&self, at: usize) -> Result<Option<Timestamp>, PortError> {
+        self.maybe_int(at).map(|v| v.map(Timestamp))
+    }
+
+    pub(crate) fn flag(&self, at: usize) -> Result<bool, PortError> {
+        self.int(at).map(|v| v != 0)
+    }
+
+    /// Reads a count or a size.
+    pub(crate) fn count<T: TryFrom<i64>>(&self, at: usize) -> Result<T, PortError> {
+        let number = self.int(at)?;
+        T::try_from(number).map_err(|_| self.damaged(&format!("column {at} cannot be {number}")))
+    }
+
     pub(crate) fn maybe_int(&self, at: usize) -> Result<Option<i64>, PortError> {
         cell!(self, at)
     }
@@ -264,6 +282,14 @@ impl Row {
     /// Reads a text that holds JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self, at: usize) -> Result<T, PortError> {
         serde_json::from_str(&self.text(at)?).map_err(|e| self.damaged(&format!("column {at} is not readable: {e}")))
+    }
+
+    /// Reads a text that holds JSON, if it is there.
+    pub(crate) fn maybe_json<T: DeserializeOwned>(&self, at: usize) -> Result<Option<T>, PortError> {
+        self.maybe_text(at)?
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|e| self.damaged(&format!("column {at} is not readable: {e}")))
     }
 
     /// The error for a value that this store cannot have written.

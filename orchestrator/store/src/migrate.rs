@@ -26,7 +26,7 @@ macro_rules! migration {
 }
 
 /// All migrations, in order. A text that has been released is never changed.
-pub(crate) const MIGRATIONS: &[Migration] = &[migration!(1, "0001_create_state")];
+pub(crate) const MIGRATIONS: &[Migration] = &[migration!(1, "0001_create_state"), migration!(2, "0002_add_serving")];
 
 /// The table of applied migrations is needed before the first of them.
 const CREATE_MIGRATION: &Statement = &Statement {

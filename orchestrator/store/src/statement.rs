@@ -29,14 +29,22 @@ pub(crate) use statements;
 /// Returns every statement of the store with its name.
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Statement)> {
     [
+        crate::account::STATEMENTS,
+        crate::config_version::STATEMENTS,
+        crate::delivery::STATEMENTS,
+        crate::event::PAGES,
         crate::event::STATEMENTS,
         crate::inbox::STATEMENTS,
         crate::lease::STATEMENTS,
         crate::memory::STATEMENTS,
         crate::migrate::STATEMENTS,
+        crate::outgoing::STATEMENTS,
         crate::plan::STATEMENTS,
         crate::queue::STATEMENTS,
         crate::record::STATEMENTS,
+        crate::schedule::STATEMENTS,
+        crate::session::STATEMENTS,
+        crate::token::STATEMENTS,
     ]
     .into_iter()
     .flatten()

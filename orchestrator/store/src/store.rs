@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cathedral_model::event::{Event, Message, NewEvent};
+use cathedral_model::event::{Event, EventFilter, Message, NewEvent};
 use cathedral_model::ids::{ConflictId, Cursor, Digest, Fence, NodeId, RunId, SpokeName};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
 use cathedral_model::journal::Journaled;
@@ -80,7 +80,7 @@ impl<E> SqlStore<E> {
     }
 
     /// Every read is a single statement and so sees one state.
-    async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         work: impl for<'c> FnOnce(&'c mut Conn) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, PortError> {
@@ -177,6 +177,20 @@ impl<E: Send + Sync + 'static> Store for SqlStore<E> {
 
     async fn events(&self, after: Cursor, limit: u32) -> Result<Vec<Event>, PortError> {
         self.read(move |conn| Box::pin(event::after(conn, after, limit))).await
+    }
+
+    async fn newest_event(&self) -> Result<Cursor, PortError> {
+        self.read(|conn| Box::pin(event::newest(conn))).await
+    }
+
+    async fn events_before(
+        &self,
+        before: Option<Cursor>,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<Event>, PortError> {
+        let filter = filter.clone();
+        self.read(move |conn| Box::pin(async move { event::before(conn, before, &filter, limit).await })).await
     }
 
     async fn publish(&self, events: &[NewEvent], now: Timestamp) -> Result<(), PortError> {

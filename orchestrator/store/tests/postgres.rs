@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cathedral_model::event::NewEvent;
 use cathedral_model::ids::{Cursor, NodeId, SpokeName};
+use cathedral_model::ports::schedules::{Fired, Schedules as _};
 use cathedral_model::ports::store::Store;
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
+use cathedral_model::schedule::{Fire, Misfire, Overlap, Rule, Schedule};
 use cathedral_model::time::Timestamp;
-use cathedral_sim::contracts::store::{Subject, suite};
+use cathedral_sim::contracts::{serve, store::Subject, store::suite};
 use cathedral_store::PostgresStore;
 use futures_util::future::{join, join_all};
 use server::Server;
@@ -42,6 +44,53 @@ async fn a_server_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_keeps_the_contract_of_a_serving_hub() {
+    let server = Arc::new(Server::start());
+    serve::suite(|| {
+        let server = server.clone();
+        Box::pin(async move {
+            let address = server.database().await;
+            Arc::new(PostgresStore::connect(&address).await.unwrap()) as serve::Subject
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_due_time_fires_once_for_two_hubs() {
+    let server = Server::start();
+    let address = server.database().await;
+    let hubs = join_all((0..2).map(|_| PostgresStore::connect(&address))).await;
+    let hubs: Vec<_> = hubs.into_iter().map(Result::unwrap).collect();
+    let schedule = Schedule {
+        name: "sync".into(),
+        title: "sync".into(),
+        rule: Rule::Every { ms: 1 },
+        jitter_ms: 0,
+        overlap: Overlap::Skip,
+        misfire: Misfire::RunOnce,
+        request: request("s"),
+    };
+    hubs[0].declare(&[(schedule, Some(Timestamp(0)))], Timestamp(0)).await.unwrap();
+    for round in 0..50 {
+        let fires: Vec<Fire> = (0..2)
+            .map(|hub| Fire {
+                schedule: "sync".into(),
+                due: Timestamp(round),
+                // A run of its own, so that joining cannot hide a second one.
+                request: Some(request(&format!("s{round}-{hub}"))),
+                missed: 0,
+                next_due: Some(Timestamp(round + 1)),
+            })
+            .collect();
+        let fired = join(hubs[0].fire(&fires[0], Timestamp(round)), hubs[1].fire(&fires[1], Timestamp(round))).await;
+        let fired = [fired.0.unwrap(), fired.1.unwrap()];
+        assert_eq!(fired.iter().filter(|f| **f == Fired::NotDue).count(), 1, "round {round}: {fired:?}");
+    }
+    assert_eq!(hubs[1].runs(None, 1_000).await.unwrap().len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_schema_guards_itself() {
     let server = Server::start();
     let address = server.database().await;
@@ -49,14 +98,18 @@ async fn the_schema_guards_itself() {
     let stores = join_all((0..6).map(|_| PostgresStore::connect(&address))).await;
     for store in stores {
         let store = store.unwrap();
-        assert!(store.prepare_every_statement().await.unwrap() > 30);
+        assert!(store.prepare_every_statement().await.unwrap() > 80);
         store.close().await;
     }
     let mut conn = PgConnection::connect(&address).await.unwrap();
     let applied = conn.fetch_one("select count(*) from migration").await.unwrap();
-    assert_eq!(applied.get::<i64, _>(0), 1);
-    let sample = include_str!("../../../migrations/sample/postgres/0001_create_state.sql");
-    conn.execute(sqlx::raw_sql(sample)).await.unwrap();
+    assert_eq!(applied.get::<i64, _>(0), 2);
+    for sample in [
+        include_str!("../../../migrations/sample/postgres/0001_create_state.sql"),
+        include_str!("../../../migrations/sample/postgres/0002_add_serving.sql"),
+    ] {
+        conn.execute(sqlx::raw_sql(sample)).await.unwrap();
+    }
     for statement in [
         "update journal set event = '{}'",
         "delete from journal",

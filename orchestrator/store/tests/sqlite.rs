@@ -11,7 +11,7 @@ use cathedral_model::ports::store::Store;
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
 use cathedral_model::time::Timestamp;
-use cathedral_sim::contracts::store::{Subject, suite};
+use cathedral_sim::contracts::{serve, store::Subject, store::suite};
 use cathedral_store::SqliteStore;
 use futures_util::future::join;
 use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
@@ -48,10 +48,26 @@ async fn memory_keeps_the_contract() {
     suite(|| Box::pin(async { Arc::new(SqliteStore::in_memory().await.unwrap()) as Subject })).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_keeps_the_contract_of_a_serving_hub() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    serve::suite(|| {
+        let path = dir.path().join(format!("{}.db", count.fetch_add(1, Ordering::Relaxed)));
+        Box::pin(async move { Arc::new(open(&path).await) as serve::Subject })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract_of_a_serving_hub() {
+    serve::suite(|| Box::pin(async { Arc::new(SqliteStore::in_memory().await.unwrap()) as serve::Subject })).await;
+}
+
 #[tokio::test]
 async fn every_statement_is_understood() {
     let store = SqliteStore::in_memory().await.unwrap();
-    assert!(store.prepare_every_statement().await.unwrap() > 30);
+    assert!(store.prepare_every_statement().await.unwrap() > 80);
 }
 
 #[tokio::test]

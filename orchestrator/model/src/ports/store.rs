@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PortError;
 use crate::ecosystem::SpokeKind;
-use crate::event::{Event, Message, NewEvent};
+use crate::event::{Event, EventFilter, Message, NewEvent};
 use crate::ids::{ConflictId, Cursor, Digest, Fence, NodeId, RunId, Seq, SpokeName};
 use crate::inbox::{ConflictRecord, ConflictState};
 use crate::journal::Journaled;
@@ -153,6 +153,17 @@ pub trait Store: Send + Sync {
 
     /// Returns events after a cursor, oldest first.
     async fn events(&self, after: Cursor, limit: u32) -> Result<Vec<Event>, PortError>;
+
+    /// Returns the cursor of the newest event; zero when there is none.
+    async fn newest_event(&self) -> Result<Cursor, PortError>;
+
+    /// Returns events before a cursor (none: from the newest on) that a filter asks for, newest first.
+    async fn events_before(
+        &self,
+        before: Option<Cursor>,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<Event>, PortError>;
 
     /// Writes events that belong to no run (administrative acts).
     async fn publish(&self, events: &[NewEvent], now: Timestamp) -> Result<(), PortError>;

@@ -5,7 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a check fails by panicking")]
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use cathedral_model::event::{Event, NewEvent};
@@ -15,7 +14,6 @@ use cathedral_model::ports::store::{Claim, Effect, Record, Store};
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::run::{Priority, Request, RunSummary, SyncRequest, Work};
 use cathedral_model::time::Timestamp;
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
@@ -37,16 +35,7 @@ pub fn checks() -> impl Iterator<Item = Check> {
 
 /// Runs every check, each on a fresh store from `make`, and panics with the names of those that fail.
 pub async fn suite(make: impl Fn() -> BoxFuture<'static, Subject>) {
-    let mut broken = Vec::new();
-    let mut count = 0;
-    for (name, check) in checks() {
-        let store = make().await;
-        count += 1;
-        if AssertUnwindSafe(check(store)).catch_unwind().await.is_err() {
-            broken.push(name);
-        }
-    }
-    assert!(broken.is_empty(), "{} of {count} promises are broken: {}", broken.len(), broken.join(", "));
+    super::keep(checks(), make).await;
 }
 
 macro_rules! promises {
@@ -55,7 +44,7 @@ macro_rules! promises {
             &[$((stringify!($name), |store| Box::pin($name(store)))),*];
     };
 }
-use promises;
+pub(super) use promises;
 
 const TTL_MS: u64 = 60_000;
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use cathedral_model::event::{Event, Message, NewEvent};
+use cathedral_model::event::{Event, EventFilter, Message, NewEvent};
 use cathedral_model::ids::{ConflictId, Cursor, Digest, Fence, NodeId, RunId, Seq, SpokeName};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
 use cathedral_model::journal::Journaled;
@@ -355,6 +355,20 @@ impl Store for MemoryStore {
 
     async fn events(&self, after: Cursor, limit: u32) -> Result<Vec<Event>, PortError> {
         Ok(lock(&self.0).events.iter().filter(|e| e.cursor > after).take(limit as usize).cloned().collect())
+    }
+
+    async fn newest_event(&self) -> Result<Cursor, PortError> {
+        Ok(lock(&self.0).events.last().map_or(Cursor(0), |e| e.cursor))
+    }
+
+    async fn events_before(
+        &self,
+        before: Option<Cursor>,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<Event>, PortError> {
+        let wanted = |e: &&Event| before.is_none_or(|b| e.cursor < b) && filter.wants(&e.event);
+        Ok(lock(&self.0).events.iter().rev().filter(wanted).take(limit as usize).cloned().collect())
     }
 
     async fn publish(&self, events: &[NewEvent], now: Timestamp) -> Result<(), PortError> {

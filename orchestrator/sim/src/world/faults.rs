@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::sync::Arc;
 
-use cathedral_model::event::{Event, Message, NewEvent};
+use cathedral_model::event::{Event, EventFilter, Message, NewEvent};
 use cathedral_model::ids::{ConflictId, Cursor, Digest, Fence, LeafIndex, NodeId, RunId, SnapshotId, SpokeName};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
 use cathedral_model::journal::Journaled;
@@ -212,6 +212,19 @@ impl Store for FaultyStore {
 
     async fn events(&self, after: Cursor, limit: u32) -> Result<Vec<Event>, PortError> {
         through!(self, "events", after, self.shared.store.events(after, limit))
+    }
+
+    async fn newest_event(&self) -> Result<Cursor, PortError> {
+        through!(self, "newest_event", (), self.shared.store.newest_event())
+    }
+
+    async fn events_before(
+        &self,
+        before: Option<Cursor>,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<Event>, PortError> {
+        through!(self, "events_before", (before, filter), self.shared.store.events_before(before, filter, limit))
     }
 
     async fn publish(&self, events: &[NewEvent], now: Timestamp) -> Result<(), PortError> {

@@ -1,6 +1,6 @@
 //! Events, outbox, leases, plans.
 
-use cathedral_model::event::{Message, NewEvent};
+use cathedral_model::event::{EventFilter, Message, NewEvent};
 use cathedral_model::ids::{Cursor, Digest};
 use cathedral_model::ports::Cause;
 use cathedral_model::ports::store::Record;
@@ -13,6 +13,9 @@ promises! {
     events_come_back_as_they_were_told,
     events_are_read_in_pages_without_gaps,
     events_of_writers_at_once_stay_together,
+    the_newest_event_is_known,
+    events_are_read_backwards_in_pages,
+    events_are_found_by_type_spoke_and_run,
     messages_wait_in_order_until_delivered,
     a_message_is_filed_once,
     a_lease_has_one_holder,
@@ -70,6 +73,77 @@ async fn events_of_writers_at_once_stay_together(store: Subject) {
         let kinds: Vec<_> = three.iter().map(|e| e.event.kind.as_str()).collect();
         let number = kinds[0].split('/').next().unwrap();
         assert_eq!(kinds, [format!("{number}/0"), format!("{number}/1"), format!("{number}/2")]);
+    }
+}
+
+async fn the_newest_event_is_known(store: Subject) {
+    assert_eq!(store.newest_event().await.unwrap(), Cursor(0));
+    store.publish(&[note("a"), note("b")], at(1)).await.unwrap();
+    let newest = store.newest_event().await.unwrap();
+    assert_eq!(newest, all_events(&store).await[1].cursor);
+    assert!(store.events(newest, 10).await.unwrap().is_empty());
+}
+
+async fn events_are_read_backwards_in_pages(store: Subject) {
+    let notes: Vec<NewEvent> = (0..7).map(|n| note(&format!("n{n}"))).collect();
+    store.publish(&notes, at(1)).await.unwrap();
+    let any = EventFilter::default();
+    let (mut paged, mut before) = (vec![], None);
+    loop {
+        let page = store.events_before(before, &any, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        before = Some(last.cursor);
+        paged.extend(page);
+    }
+    paged.reverse();
+    assert_eq!(paged, all_events(&store).await);
+    assert!(store.events_before(None, &any, 0).await.unwrap().is_empty());
+    assert!(store.events_before(Some(Cursor(0)), &any, 10).await.unwrap().is_empty());
+}
+
+async fn events_are_found_by_type_spoke_and_run(store: Subject) {
+    let run = claimed(&store, "a").await.run;
+    let told = |kind: &str, run, name: Option<&str>| NewEvent { run, spoke: name.map(spoke), ..note(kind) };
+    let events = [
+        told("run.started", Some(run), None),
+        told("run.finished", Some(run), Some("a")),
+        told("conflict.opened", Some(run), Some("b")),
+        told("conflict.answered", None, Some("a")),
+        told("%", None, None),
+        told("ünïcode.told", None, None),
+    ];
+    store.publish(&events, at(1)).await.unwrap();
+    let cases: &[(&[&str], Option<&str>, bool, &[usize])] = &[
+        (&[], None, false, &[5, 4, 3, 2, 1, 0]),
+        (&["run."], None, false, &[1, 0]),
+        (&["run.finished", "conflict."], None, false, &[3, 2, 1]),
+        (&["Run."], None, false, &[]),
+        (&["run.started.and.more"], None, false, &[]),
+        (&["%"], None, false, &[4]),
+        (&["r_n"], None, false, &[]),
+        (&["ünï"], None, false, &[5]),
+        (&["\"'}]"], None, false, &[]),
+        (&[], Some("a"), false, &[3, 1]),
+        (&["conflict."], Some("a"), false, &[3]),
+        (&[], None, true, &[2, 1, 0]),
+        (&[], Some("a"), true, &[1]),
+        (&["conflict."], Some("a"), true, &[]),
+        (&[], Some("nobody"), false, &[]),
+    ];
+    for (types, name, of_run, expected) in cases {
+        let filter = EventFilter {
+            types: types.iter().map(|t| (*t).to_owned()).collect(),
+            spoke: name.map(spoke),
+            run: of_run.then_some(run),
+        };
+        let found = store.events_before(None, &filter, 100).await.unwrap();
+        let expected: Vec<_> = expected.iter().map(|n| events[*n].clone()).collect();
+        assert_eq!(found.iter().map(|e| e.event.clone()).collect::<Vec<_>>(), expected, "{filter:?}");
+        if let [first, rest @ ..] = found.as_slice() {
+            assert_eq!(store.events_before(Some(first.cursor), &filter, 100).await.unwrap(), rest, "{filter:?}");
+            assert_eq!(store.events_before(None, &filter, 1).await.unwrap(), [first.clone()], "{filter:?}");
+        }
     }
 }
 
