@@ -10,6 +10,9 @@ mod scheduler;
 mod watching;
 mod worker;
 
+pub use declared::schedules;
+pub use scheduler::zones;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

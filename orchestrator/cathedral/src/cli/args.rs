@@ -1,5 +1,9 @@
 //! What can be typed.
 
+mod serve;
+
+pub use serve::{HookCommand, ScheduleCommand, TokenCommand};
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -86,6 +90,21 @@ pub enum Command {
         /// Act on what is due and waiting, then end
         #[arg(long)]
         once: bool,
+    },
+    /// What runs by itself, and when
+    Schedule {
+        #[command(subcommand)]
+        what: Option<ScheduleCommand>,
+    },
+    /// Tokens for programs
+    Token {
+        #[command(subcommand)]
+        what: TokenCommand,
+    },
+    /// Webhooks: the address to send to, what came in
+    Hook {
+        #[command(subcommand)]
+        what: HookCommand,
     },
     /// Write a commented configuration for what lies around
     Init {

@@ -10,9 +10,11 @@ mod merge_file;
 mod plan;
 mod restore;
 mod runs;
+mod schedule;
 mod snapshot;
 mod status;
 mod sync;
+mod token;
 mod verify;
 
 use std::path::PathBuf;
@@ -57,6 +59,9 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
 pub async fn with_hub(command: Command, global: &Global, output: &Output) -> Ended {
     match command {
         Command::Demo { place, .. } => crate::demo::run(place, output).await,
+        Command::Schedule { what } => schedule::run(what, global, output).await,
+        Command::Token { what } => token::run(what, global, output).await,
+        Command::Hook { what } => token::hook(what, global, output).await,
         Command::Up { listen, once } => {
             let options = crate::serve::Up { listen, once, ..Default::default() };
             crate::serve::up(site(global)?, options, output).await

@@ -160,12 +160,17 @@ impl Stores {
 }
 
 impl Site {
-    /// Opens the state for reading; none where no sync has made one yet.
-    pub async fn store(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
+    /// Opens the state for reading, all of its ports; none where there is none yet.
+    pub async fn stores(&self) -> Result<Option<Stores>, Failure> {
         if self.store_path().is_some_and(|path| !path.exists()) {
             return Ok(None);
         }
-        open_stores(self).await.map(|stores| Some(stores.store))
+        open_stores(self).await.map(Some)
+    }
+
+    /// Opens the state for reading; none where no sync has made one yet.
+    pub async fn store(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
+        Ok(self.stores().await?.map(|stores| stores.store))
     }
 
     /// Opens the log for reading; none where there is none yet.

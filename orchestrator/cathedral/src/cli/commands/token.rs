@@ -1,0 +1,215 @@
+//! `token` and `hook`: how programs come in.
+
+use cathedral_model::access::{Role, Token};
+use cathedral_model::ports::Env as _;
+use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
+use cathedral_model::time::Timestamp;
+use cathedral_web::auth::token::mint;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::super::args::{Global, HookCommand, TokenCommand};
+use super::super::output::safe;
+use super::super::table::Table;
+use super::super::when;
+use super::{Ended, Failure, Output};
+use crate::hub::{Hub, HubEnv};
+use crate::remote::Remote;
+
+pub async fn run(what: TokenCommand, global: &Global, output: &Output) -> Ended {
+    match what {
+        TokenCommand::New { scope, label, expires } => {
+            let scope = Role::parse(&scope).ok_or_else(|| {
+                Failure::new(2, "C1201", format!("{} is no scope", safe(&scope)))
+                    .why("a token may do what one of these roles may: viewer, operator, admin")
+                    .next("cathedral token new --scope viewer")
+            })?;
+            new(scope, &label, expires.map(|d| HubEnv::clock().plus_ms(d.0)), global, output).await
+        }
+        TokenCommand::List => list(global, output).await,
+        TokenCommand::Revoke { id } => revoke(&id, global, output).await,
+    }
+}
+
+async fn new(scope: Role, label: &str, expires: Option<Timestamp>, global: &Global, output: &Output) -> Ended {
+    let site = super::site(global)?;
+    let (text, id) = match Remote::local(&site).await {
+        Some(remote) => {
+            let body = json!({ "scope": scope, "label": label, "expires_at": expires.map(Timestamp::to_rfc3339) });
+            let data = remote.ask(Method::POST, "/api/v1/tokens", Some(&body)).await?;
+            let text = data.get("token").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let id = data.pointer("/shown_once/id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            (text, id)
+        }
+        None => {
+            let (hub, _bar) = super::hub(global, output).await?;
+            let now = HubEnv::clock();
+            let entropy = |into: &mut [u8]| HubEnv.entropy(into);
+            let (text, token) = mint(scope, label, "command line", expires, now, &entropy);
+            seal(&hub, "token.new", &token.id, json!({ "scope": scope, "label": label })).await?;
+            hub.stores.accounts.add_token(&token).await?;
+            (text, token.id)
+        }
+    };
+    output.data("token", &json!({ "id": id, "scope": scope, "token": text, "expires_at": expires.map(Timestamp::to_rfc3339) }), &[]);
+    output.say(&text);
+    output.note(format!("token {} may do what {} may; it is shown only now", safe(&id), scope.as_str()));
+    output.note(format!("curl -H \"authorization: Bearer $TOKEN\" http://{}/api/v1/status", listen(&site)));
+    Ok(0)
+}
+
+/// Administrative acts leave a leaf before they are done.
+async fn seal(hub: &Hub, act: &str, subject: &str, more: Value) -> Result<(), Failure> {
+    let now = HubEnv::clock();
+    let leaf = NewLeaf {
+        kind: LeafKind::Admin,
+        id: format!("{act}:{subject}:{}", now.0),
+        subject: subject.to_owned(),
+        sha256: None,
+        blake3: None,
+        at: now,
+        predicate: json!({ "act": act, "actor": "command line", "subject": subject, "more": more }),
+    };
+    hub.engine.ports().ledger.append(&leaf).await?;
+    Ok(())
+}
+
+async fn list(global: &Global, output: &Output) -> Ended {
+    let site = super::site(global)?;
+    let tokens = match site.stores().await? {
+        Some(stores) => stores.accounts.tokens().await?,
+        None => vec![],
+    };
+    let now = HubEnv::clock();
+    let shown: Vec<Value> = tokens.iter().map(|t| show(t, now)).collect();
+    output.data("tokens", &json!({ "tokens": shown }), &[]);
+    if output.is_machine() {
+        return Ok(0);
+    }
+    if tokens.is_empty() {
+        output.say("there are no tokens; cathedral token new --scope viewer --label NAME");
+        return Ok(0);
+    }
+    let mut table = Table::new(&["ID", "SCOPE", "STATE", "MADE", "USED", "LABEL"]);
+    for token in &tokens {
+        table.row(vec![
+            token.id.clone(),
+            token.scope.as_str().into(),
+            state(token, now).into(),
+            when::ago(token.created_at, now),
+            token.used_at.map_or("never".into(), |at| when::ago(at, now)),
+            safe(&token.label),
+        ]);
+    }
+    table.print(output);
+    Ok(0)
+}
+
+fn state(token: &Token, now: Timestamp) -> &'static str {
+    match (token.revoked_at, token.expires_at) {
+        (Some(_), _) => "revoked",
+        (None, Some(at)) if at <= now => "expired",
+        _ => "live",
+    }
+}
+
+fn show(token: &Token, now: Timestamp) -> Value {
+    let at = |time: Option<Timestamp>| time.map(Timestamp::to_rfc3339);
+    json!({
+        "id": token.id, "scope": token.scope, "state": state(token, now), "label": token.label,
+        "created_by": token.created_by, "created_at": at(Some(token.created_at)),
+        "expires_at": at(token.expires_at), "used_at": at(token.used_at), "revoked_at": at(token.revoked_at),
+    })
+}
+
+async fn revoke(id: &str, global: &Global, output: &Output) -> Ended {
+    let site = super::site(global)?;
+    match Remote::local(&site).await {
+        Some(remote) => {
+            let path = format!("/api/v1/tokens/{}/revoke", super::schedule::escaped(id));
+            output.data("token", &remote.ask(Method::POST, &path, Some(&json!({}))).await?, &[]);
+        }
+        None => {
+            let (hub, _bar) = super::hub(global, output).await?;
+            let now = HubEnv::clock();
+            let token = hub.stores.accounts.revoke_token(id, now).await?;
+            seal(&hub, "token.revoke", &token.id, Value::Null).await?;
+            output.data("token", &show(&token, now), &[]);
+        }
+    }
+    output.note(format!("token {} is revoked", safe(id)));
+    Ok(0)
+}
+
+fn listen(site: &crate::hub::Site) -> String {
+    use cathedral_model::config::scalar::Scalar as _;
+    site.config.cathedral_ecosystem.web.listen.text()
+}
+
+/// `hook`: the address that senders use, and what came in.
+pub async fn hook(what: HookCommand, global: &Global, output: &Output) -> Ended {
+    let site = super::site(global)?;
+    match what {
+        HookCommand::ReceiveUrl => {
+            use cathedral_model::config::scalar::Scalar as _;
+            let web = &site.config.cathedral_ecosystem.web;
+            let base = web.public_url.as_ref().map_or_else(|| format!("http://{}", listen(&site)), |url| url.text());
+            let url = format!("{}/hooks/github", base.trim_end_matches('/'));
+            let has_secret =
+                site.config.cathedral_ecosystem.incoming_webhooks.github.as_ref().is_some_and(|g| !g.secrets.is_empty());
+            output.data("hook-receive-url", &json!({ "github": url, "has_secret": has_secret }), &[]);
+            output.say(&url);
+            if has_secret {
+                output.note("content type application/json; the secret is in the file that incoming_webhooks names");
+            } else {
+                output.warn("no secret is configured, so every delivery is refused: add incoming_webhooks.github.secrets");
+            }
+            Ok(0)
+        }
+        HookCommand::Received { limit } => {
+            let rows = match site.stores().await? {
+                Some(stores) => stores.intake.deliveries(None, limit).await?,
+                None => vec![],
+            };
+            let shown: Vec<Value> = rows
+                .iter()
+                .map(|row| {
+                    json!({
+                        "number": row.number, "source": row.delivery.source, "id": row.delivery.id,
+                        "event": row.delivery.event, "received_at": row.received_at.to_rfc3339(), "outcome": row.outcome,
+                    })
+                })
+                .collect();
+            output.data("hook-received", &json!({ "deliveries": shown }), &[]);
+            let mut table = Table::new(&["NO", "WHEN", "FROM", "EVENT", "OUTCOME"]);
+            let now = HubEnv::clock();
+            for row in &rows {
+                let outcome = match &row.outcome {
+                    None => "waits".to_owned(),
+                    Some(cathedral_model::intake::Outcome::Runs { runs }) => {
+                        let runs: Vec<String> = runs.iter().map(ToString::to_string).collect();
+                        format!("run {}", runs.join(", "))
+                    }
+                    Some(cathedral_model::intake::Outcome::Echo) => "our own change".into(),
+                    Some(cathedral_model::intake::Outcome::NoSpoke) => "no spoke has this repository".into(),
+                    Some(cathedral_model::intake::Outcome::NothingToDo) => "nothing to do".into(),
+                };
+                table.row(vec![
+                    row.number.to_string(),
+                    when::ago(row.received_at, now),
+                    safe(&row.delivery.source),
+                    safe(&row.delivery.event),
+                    outcome,
+                ]);
+            }
+            if !output.is_machine() {
+                if table.is_empty() {
+                    output.say("nothing has come in yet; cathedral hook receive-url");
+                } else {
+                    table.print(output);
+                }
+            }
+            Ok(0)
+        }
+    }
+}
