@@ -115,8 +115,7 @@ async fn play(scene: &Scene, teller: &mut Teller<'_>) -> Result<Report, Failure>
     report.compared = compare(scene)?;
     let bad = report.compared.iter().filter(|(_, outcome)| outcome.is_err()).count();
     teller.done(if bad == 0 { "all equal" } else { "DIFFERENCES" });
-    let head = hub.log.signed_head();
-    report.log = Some((head.size, head.root));
+    report.log = hub.log.as_ref().map(|log| log.signed_head()).map(|head| (head.size, head.root));
     report.stored = hub.vault.list().await?.iter().map(|s| s.bytes.stored).sum();
     report.snapshot = Some(info);
     report.seconds = begun.elapsed().as_secs_f64();

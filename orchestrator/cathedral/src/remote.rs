@@ -3,6 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use cathedral_model::ids::LeafIndex;
+use cathedral_model::ports::ledger::{Head, NewLeaf};
+use cathedral_model::ports::{Cause, Ledger, PortError};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
@@ -84,6 +88,32 @@ impl Remote {
             }
         }
     }
+}
+
+/// The log of the running hub.
+#[async_trait]
+impl Ledger for Remote {
+    async fn append(&self, leaf: &NewLeaf) -> Result<LeafIndex, PortError> {
+        let body = serde_json::to_value(leaf).map_err(|e| PortError::permanent(e.to_string()))?;
+        let data = self.ask(Method::POST, "/api/v1/log/leaves", Some(&body)).await.map_err(|e| from(&e))?;
+        let index = data.get("index").and_then(Value::as_i64);
+        index.map(LeafIndex).ok_or_else(|| PortError::permanent("the running hub did not say where the leaf is"))
+    }
+
+    async fn head(&self) -> Result<Head, PortError> {
+        let data = self.ask(Method::GET, "/api/v1/log/head", None).await.map_err(|e| from(&e))?;
+        serde_json::from_value(data).map_err(|e| PortError::permanent(e.to_string()))
+    }
+}
+
+fn from(failure: &Failure) -> PortError {
+    let cause = match failure.code {
+        5 => Cause::Denied,
+        6 => Cause::Unreachable,
+        75 => Cause::Busy,
+        _ => Cause::Other,
+    };
+    PortError::failed(cause, failure.what.clone())
 }
 
 fn gone(socket: &Path, error: &std::io::Error) -> Failure {

@@ -40,10 +40,12 @@ pub struct Options {
     pub lease_ttl_ms: u64,
     /// How often a step that failed in passing is tried before it counts as failed.
     pub attempts: u32,
+    /// Whether this engine claims and drives runs; else it files them and waits for another node.
+    pub drives: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lease_ttl_ms: 30_000, attempts: 3 }
+        Self { lease_ttl_ms: 30_000, attempts: 3, drives: true }
     }
 }

@@ -74,6 +74,9 @@ impl Engine {
 
     /// Takes the most urgent run and drives it to its end; none when nothing waits.
     pub async fn work_once(&self) -> Result<Option<(RunId, RunSummary)>, EngineError> {
+        if !self.options.drives {
+            return Ok(None);
+        }
         let now = self.ports.env.now();
         let claim = match self.ports.store.claim(&self.node, now, self.options.lease_ttl_ms).await {
             Ok(Some(claim)) => claim,

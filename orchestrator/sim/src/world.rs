@@ -208,6 +208,6 @@ fn engine(shared: &Arc<Shared>, ecosystem: &Arc<Ecosystem>, hub: usize) -> Engin
         chores: Arc::new(cathedral_model::ports::chores::NoChores),
         progress: Arc::new(Silent),
     };
-    let options = Options { lease_ttl_ms: 30_000, attempts: 2 };
+    let options = Options { lease_ttl_ms: 30_000, attempts: 2, drives: true };
     Engine::new(ports, Arc::clone(ecosystem), NodeId::new(&format!("hub{hub}")), options)
 }

@@ -30,6 +30,7 @@ use super::output::Output;
 use super::progress::Bar;
 use super::{Ended, guide, schema, when};
 use crate::hub::{Hub, HubEnv, Site};
+use crate::remote::Remote;
 
 /// Runs commands that need neither a hub nor a runtime; gives back the others.
 pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result<Ended, Box<Command>> {
@@ -102,8 +103,14 @@ pub fn site(global: &Global) -> Result<Site, Failure> {
 /// The hub, opened for work.
 pub async fn hub(global: &Global, output: &Output) -> Result<(Hub, Arc<Bar>), Failure> {
     let bar = Arc::new(Bar::new(output));
-    let hub = Hub::open(site(global)?, Arc::clone(&bar) as _).await?;
-    Ok((hub, bar))
+    match Hub::open(site(global)?, Arc::clone(&bar) as _).await {
+        Err(busy) if busy.id == "C7501" => {
+            let site = site(global)?;
+            let Some(remote) = Remote::local(&site).await else { return Err(busy) };
+            Ok((Hub::attach(site, remote, Arc::clone(&bar) as _).await?, bar))
+        }
+        hub => Ok((hub?, bar)),
+    }
 }
 
 /// Checks spoke names, with the nearest known one in the failure.

@@ -25,6 +25,7 @@ use cathedral_syncers::sql::SqliteSyncer;
 
 use super::chores::HubChores;
 use super::env::HubEnv;
+use crate::remote::Remote;
 use super::notifier::NoticeFile;
 use super::resolve::resolve;
 use super::site::{Site, prepare_state, shown};
@@ -35,12 +36,14 @@ pub struct Hub {
     pub site: Site,
     pub engine: Engine,
     pub vault: Arc<LocalVault>,
-    pub log: Arc<FileLog>,
+    /// None when a running hub keeps it, and this process only asks it.
+    pub log: Option<Arc<FileLog>>,
     pub content: Arc<dyn Content>,
     pub stores: Stores,
     pub node: NodeId,
-    /// Held until the hub is dropped.
-    _lock: File,
+    ledger: Arc<dyn Ledger>,
+    /// Held until the hub is dropped; none beside a running hub.
+    lock: Option<File>,
 }
 
 impl Hub {
@@ -67,9 +70,31 @@ impl Hub {
         log_covers_runs(&log, store.as_ref()).await?;
         // One worker a folder, held by the lock: the same name after a restart takes its own runs back.
         let node = NodeId::new(&format!("{id}/0"));
-        let parts = Parts { stores: &stores, vault: &vault, log: &log, content: &content, progress };
+        let ledger = Arc::clone(&log) as Arc<dyn Ledger>;
+        let parts = Parts { stores: &stores, vault: &vault, ledger: &ledger, content: &content, progress };
         let engine = Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node.clone(), Options::default());
-        Ok(Self { site, engine, vault, log, content, stores, node, _lock: lock })
+        Ok(Self { site, engine, vault, log: Some(log), content, stores, node, ledger, lock: Some(lock) })
+    }
+
+    /// Opens the folder beside the hub that serves it: requests are filed in the same state and driven
+    /// there, leaves are appended there, and nothing is claimed here.
+    pub async fn attach(site: Site, remote: Remote, progress: Arc<dyn Progress>) -> Result<Self, Failure> {
+        let (ecosystem, _) = resolve(&site)?;
+        let env: Arc<dyn Env> = Arc::new(HubEnv);
+        let vault = Arc::new(read_vault(&site)?);
+        let stores = open_stores(&site).await?;
+        let content: Arc<dyn Content> = Arc::new(LocalContent::open(site.state.join("content"))?);
+        let node = NodeId::new(&format!("beside/{}", std::process::id()));
+        let ledger: Arc<dyn Ledger> = Arc::new(remote);
+        let parts = Parts { stores: &stores, vault: &vault, ledger: &ledger, content: &content, progress };
+        let options = Options { drives: false, ..Options::default() };
+        let engine = Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node.clone(), options);
+        Ok(Self { site, engine, vault, log: None, content, stores, node, ledger, lock: None })
+    }
+
+    /// Whether another process serves this folder and drives its runs.
+    pub fn is_attached(&self) -> bool {
+        self.lock.is_none()
     }
 
     /// Makes the engine for another configuration of the same folder. State, keys and log stay; what has
@@ -80,7 +105,7 @@ impl Hub {
         let vault = Arc::new(open_vault(site, &env)?);
         let progress = Arc::clone(&self.engine.ports().progress);
         let parts =
-            Parts { stores: &self.stores, vault: &vault, log: &self.log, content: &self.content, progress };
+            Parts { stores: &self.stores, vault: &vault, ledger: &self.ledger, content: &self.content, progress };
         let ports = ports(site, &ecosystem, parts, env);
         Ok((Engine::new(ports, Arc::new(ecosystem), node.clone(), Options::default()), vault))
     }
@@ -98,7 +123,7 @@ impl Hub {
 struct Parts<'a> {
     stores: &'a Stores,
     vault: &'a Arc<LocalVault>,
-    log: &'a Arc<FileLog>,
+    ledger: &'a Arc<dyn Ledger>,
     content: &'a Arc<dyn Content>,
     progress: Arc<dyn Progress>,
 }
@@ -109,7 +134,7 @@ fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>
     Ports {
         store: Arc::clone(&parts.stores.store),
         vault: Arc::clone(parts.vault) as _,
-        ledger: Arc::clone(parts.log) as Arc<dyn Ledger>,
+        ledger: Arc::clone(parts.ledger),
         content: Arc::clone(content),
         git: Arc::new(GitSyncer::new(site.state.clone(), hub, Arc::clone(content), git_options(&site.state))),
         database: Arc::new(SqliteSyncer::new(site.state.clone(), Arc::clone(content))),

@@ -1,6 +1,7 @@
 //! The configuration in force: read again when the file changes, kept as it was on any error, every
 //! accepted version recorded.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -96,7 +97,7 @@ impl Reloader {
 pub async fn watch_file(reloader: Arc<Reloader>, mut stop: watch::Receiver<bool>) {
     let file = reloader.hub.site.file.clone();
     let dirty = Arc::new(Notify::new());
-    let _watcher = watcher(&file, Arc::clone(&dirty));
+    let _watcher = watcher(&file, Arc::clone(&dirty), Arc::clone(&reloader.wake_worker));
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     let mut known = std::fs::read(&file).unwrap_or_default();
     loop {
@@ -130,12 +131,18 @@ pub async fn watch_file(reloader: Arc<Reloader>, mut stop: watch::Receiver<bool>
     }
 }
 
-fn watcher(file: &Path, dirty: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
+fn watcher(file: &Path, dirty: Arc<Notify>, filed: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
     let (name, folder) = (file.file_name()?.to_owned(), file.parent()?);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // The folder holds the state as well, which changes all the time.
-        if event.is_ok_and(|e| e.paths.iter().any(|p| p.file_name() == Some(name.as_os_str()))) {
+        let Ok(event) = event else { return };
+        let is = |wanted: &OsStr| event.paths.iter().any(|p| p.file_name() == Some(wanted));
+        if is(&name) {
             dirty.notify_one();
+        }
+        // Another process on the same state may have filed a run. Our own writes ring as well: looking
+        // for work writes nothing, so this comes to rest.
+        if is(OsStr::new("hub.db-wal")) {
+            filed.notify_one();
         }
     })
     .ok()?;
