@@ -106,10 +106,14 @@ impl LocalVault {
         &self.inner.file
     }
 
-    /// Returns the faults of destinations that were met while something else worked, and forgets them.
+    /// Returns the faults of destinations that were met while something else worked, each object of a
+    /// destination once, and forgets them.
     #[must_use]
     pub fn take_faults(&self) -> Vec<Problem> {
-        std::mem::take(&mut *lock(&self.inner.faults))
+        let mut faults = std::mem::take(&mut *lock(&self.inner.faults));
+        let mut told = BTreeSet::new();
+        faults.retain(|fault| told.insert((fault.destination.clone(), fault.object.clone())));
+        faults
     }
 
     /// Replaces sizes and efforts; for tests and small machines. Only before the first use.

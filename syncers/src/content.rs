@@ -4,6 +4,8 @@
 //! properties: a name is seen whole or not at all, it is durable when `put` returns, it never changes, and what
 //! is read is checked against its name. Several processes may use one folder.
 
+mod check;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 use cathedral_model::ids::Digest;
 use cathedral_model::ports::{Cause, Content, PortError};
+
+pub use check::{Inspected, inspect};
 
 const LEVEL: i32 = 3;
 const COPY_BYTES: usize = 128 << 10;

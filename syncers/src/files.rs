@@ -38,6 +38,7 @@ use cathedral_model::ports::syncer::{Imported, Place, Syncer};
 use cathedral_model::ports::{Cause, Content, PortError, Sink, Source};
 
 use base::Base;
+pub use base::needs;
 use cache::Cache;
 use guard::Notes;
 use handle::Root;

@@ -19,6 +19,8 @@ use crate::tile::{Tiles, WIDTH};
 use crate::tree::Hash;
 
 pub(crate) type Key = [u8; 16];
+/// The keys of each leaf: of its id, and of its kind and subject.
+pub(crate) type Keys = Vec<(Key, Key)>;
 
 fn half(hash: Hash) -> Key {
     let mut key = [0; 16];
@@ -36,7 +38,7 @@ pub(crate) fn chain_key(kind: &str, subject: &str) -> Key {
 
 pub(crate) struct Index {
     path: PathBuf,
-    keys: Vec<(Key, Key)>,
+    keys: Keys,
     /// Records on disk, and the digest over them.
     written: u64,
     sum: blake3::Hasher,
@@ -103,7 +105,7 @@ impl Index {
 }
 
 /// Reads the first `published` records; nothing when there are fewer, or they are not what was written.
-pub(crate) fn read(dir: &Path, published: u64) -> Result<Option<Vec<(Key, Key)>>, LogError> {
+pub(crate) fn read(dir: &Path, published: u64) -> Result<Option<Keys>, LogError> {
     Ok(read_as_is(dir, published)?.filter(|(_, sum)| *sum == Sum::Agrees).map(|(keys, _)| keys))
 }
 
@@ -117,7 +119,7 @@ pub(crate) enum Sum {
 }
 
 /// Reads the first `published` records whatever their digest says; nothing when there are fewer.
-pub(crate) fn read_as_is(dir: &Path, published: u64) -> Result<Option<(Vec<(Key, Key)>, Sum)>, LogError> {
+pub(crate) fn read_as_is(dir: &Path, published: u64) -> Result<Option<(Keys, Sum)>, LogError> {
     let path = dir.join(FILE);
     let Some(bytes) = disk::read(&path, (published.saturating_add(1 << 20)).saturating_mul(32))? else {
         return Ok(None);

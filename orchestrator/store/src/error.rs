@@ -39,6 +39,8 @@ pub(crate) fn port(place: &str, error: sqlx::Error) -> PortError {
 fn sqlite(place: &str, code: u32, message: &str) -> PortError {
     let says = || format!("state database {place}: {message}");
     match code & 0xff {
+        // SQLITE_IOERR_SHMSIZE: no room for the index of the write-ahead log.
+        _ if code == 4874 => PortError::failed(Cause::Full, says()),
         5 | 6 => PortError::transient(Cause::Busy, format!("{}; another process is writing to it", says())),
         11 | 26 => corrupt(place, message),
         13 => PortError::failed(Cause::Full, says()),
@@ -82,6 +84,7 @@ mod tests {
     fn codes_say_what_a_caller_can_do() {
         assert!(matches!(sqlite("s.db", 11, "malformed"), PortError::Corrupt(m) if m.contains("s.db")));
         assert_eq!(sqlite("s.db", 13, "full").cause(), Cause::Full);
+        assert_eq!(sqlite("s.db", 4874, "disk I/O error").cause(), Cause::Full);
         // SQLITE_BUSY_SNAPSHOT: the extended part does not matter.
         assert!(matches!(sqlite("s.db", 517, "busy"), PortError::Transient { cause: Cause::Busy, .. }));
         assert_eq!(postgres("db", "53100", "disk full").cause(), Cause::Full);

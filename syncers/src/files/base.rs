@@ -20,6 +20,11 @@ const NOT_KEPT: u64 = u64::MAX;
 /// Where a content lies in the bundles; none when it is not worth keeping.
 type Piece = Option<(usize, u64, u64)>;
 
+/// Returns the contents that an agreed state needs besides itself.
+pub fn needs(content: &dyn Content, id: &Digest) -> Result<Vec<Digest>, PortError> {
+    Ok(Base::load(content, id)?.bundles.into_iter().map(|(bundle, _)| bundle).collect())
+}
+
 /// What both sides last agreed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Base {

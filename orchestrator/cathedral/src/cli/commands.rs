@@ -3,6 +3,7 @@
 mod config;
 mod conflicts;
 mod doctor;
+mod faults;
 mod init;
 mod log;
 mod merge_file;
@@ -12,6 +13,7 @@ mod runs;
 mod snapshot;
 mod status;
 mod sync;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,7 +64,7 @@ pub async fn with_hub(command: Command, global: &Global, output: &Output) -> End
         Command::Run { what } => runs::one(what, global, output).await,
         Command::Conflicts { what } => conflicts::run(what, global, output).await,
         Command::Snapshot { what } => snapshot::run(what, global, output).await,
-        Command::Verify { snapshots, level } => snapshot::verify(&snapshots, level, global, output).await,
+        Command::Verify { snapshots, level } => verify::run(&snapshots, level, global, output).await,
         Command::Restore(args) => restore::run(args, global, output).await,
         Command::Proof { what: Some(what), .. } => log::prove(what, global, output).await,
         Command::Log { what } => log::run(what, global, output),

@@ -109,6 +109,14 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         json!({ "destination": text(), "object": text(), "fault": text(), "affects": array(text()) }),
         &["destination", "object", "fault", "affects"],
     );
+    let fault = || {
+        object(json!({ "destination": text(), "object": text(), "fault": text() }), &["destination", "object", "fault"])
+    };
+    let store = json!({ "type": ["object", "null"], "properties": { "contents": number(), "bytes": number() }, "required": ["contents", "bytes"] });
+    let repository = object(
+        json!({ "snapshot": text(), "spoke": text(), "result": words(&["sound", "broken", "not_checked"]), "why": text() }),
+        &["snapshot", "spoke", "result"],
+    );
     let results = words(&["succeeded", "conflicts", "partial", "failed", "nothing_to_do", "cancelled"]);
     vec![
         (
@@ -116,7 +124,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             document(
                 "sync",
                 object(
-                    json!({ "run": number(), "result": results, "phases": array(phase), "spokes": array(sync_spoke) }),
+                    json!({ "run": number(), "result": results, "phases": array(phase), "spokes": array(sync_spoke), "faults": array(fault()), "not_in_snapshot": array(text()) }),
                     &["run", "result", "phases", "spokes"],
                 ),
             ),
@@ -145,12 +153,21 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("conflict", document("conflict", object(json!({ "conflict": conflict() }), &["conflict"]))),
         ("snapshot", document("snapshot", object(json!({ "snapshot": snapshot() }), &["snapshot"]))),
         ("snapshots", document("snapshots", object(json!({ "snapshots": array(snapshot()) }), &["snapshots"]))),
-        ("restore", document("restore", object(json!({ "restored": array(restored) }), &["restored"]))),
+        (
+            "restore",
+            document(
+                "restore",
+                object(json!({ "restored": array(restored), "faults": array(fault()) }), &["restored"]),
+            ),
+        ),
         (
             "verify",
             document(
                 "verify",
-                object(json!({ "checked": checked, "problems": array(problem) }), &["checked", "problems"]),
+                object(
+                    json!({ "checked": checked, "problems": array(problem), "content_store": store, "git": array(repository) }),
+                    &["checked", "problems"],
+                ),
             ),
         ),
         (

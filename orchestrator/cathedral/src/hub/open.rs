@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cathedral_backup::{LocalDestination, LocalVault};
 use cathedral_engine::{Engine, Options, Ports};
-use cathedral_integrity::{FileLog, LogReader};
+use cathedral_integrity::{FileLog, LogError, LogReader};
 use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
 use cathedral_model::ids::{ConflictId, DestinationName, Fence, NodeId, RunId, SpokeName};
@@ -56,7 +56,7 @@ impl Hub {
         let content: Arc<dyn Content> = Arc::new(LocalContent::open(site.state.join("content"))?);
         let origin = format!("{id}.cathedral/{}", ecosystem.name);
         let log = FileLog::open(&site.state.join("log"), &keys, &origin, cathedral_integrity::log::os_entropy());
-        let log = Arc::new(log.map_err(PortError::from)?);
+        let log = Arc::new(log.map_err(log_failure)?);
         log_covers_runs(&log, store.as_ref()).await?;
         let ports = Ports {
             store,
@@ -283,6 +283,20 @@ fn open_vault(site: &Site, env: &Arc<dyn Env>) -> Result<LocalVault, Failure> {
 fn known_before(list: &Path, name: &DestinationName) -> bool {
     let known = fs::read_to_string(list).unwrap_or_default();
     known.lines().any(|line| line.split(' ').next() == Some(name.as_str()))
+}
+
+/// Nothing is signed on top of a log that is damaged or was put back.
+fn log_failure(error: LogError) -> Failure {
+    let is_corrupt = matches!(error, LogError::Corrupt { .. });
+    let failure = Failure::from(PortError::from(error));
+    if !is_corrupt {
+        return failure;
+    }
+    Failure { next: vec![], ..failure }
+        .why("the log is not what was signed; nothing is appended to such a log, and nothing was changed")
+        .next("cathedral log audit    names every file of it that is damaged")
+        .next("put the folder .cathedral/log back from your newest copy, then repeat the command")
+        .next("cathedral restore SNAP --to DIR    works without it")
 }
 
 /// The state database remembers leaves that the log has acknowledged: a log without them was put back to

@@ -1,11 +1,13 @@
 //! `restore`: a plan first, then the deed, with or without the hub.
 
+mod begun;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cathedral_backup::{LocalDestination, LocalVault};
-use cathedral_engine::Engine;
+use cathedral_engine::{BEFORE_RESTORE, Engine, Standing};
 use cathedral_model::ecosystem::{
     ConflictPolicy, DataSync, DatabaseSpoke, Ecosystem, FilesSpoke, GitIntegration, GitMerge, GitSpoke, RefRules,
     RowMerge, Side, Spoke, SpokeDetail, SpokeKind,
@@ -17,9 +19,11 @@ use cathedral_model::restore::{RestorePart, RestoreRequest};
 use cathedral_model::run::{Priority, Request, RunResult, RunSummary, Work};
 use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo};
 
+use self::begun::Begun;
 use super::super::args::{Global, RestoreArgs};
 use super::super::output::{Tint, many, safe, size};
 use super::super::table::Table;
+use super::faults::Met;
 use super::snapshot::{part_name, part_of};
 use super::{Ended, Failure, Output, find_snapshot, short, sync};
 use crate::cli::Bar;
@@ -42,7 +46,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
         (Err(failure), _) => return Err(failure),
     };
     let list = hub.vault.list().await?;
-    let info = find_snapshot(&list, &args.snapshot)?;
+    let info = wanted(&list, &args.snapshot, output)?;
     let parts = choose(info, &args.what, args.in_place)?;
     if !args.in_place && args.to.is_none() {
         describe(info, &parts, None, Some(hub.ecosystem()), output);
@@ -82,7 +86,24 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     };
     let summary = hub.engine.work_until(run).await?;
     bar.finish();
-    report(&summary, to.as_deref(), output)
+    let standing = hub.engine.standing(run).await?;
+    report(&summary, to.as_deref(), &standing, &Met::of_vault(&hub.vault), output)
+}
+
+/// The snapshot that is asked for. `latest` is the newest that was not taken by a restore of what it was
+/// about to write over: a restore that is repeated must not bring back what it was to mend.
+fn wanted<'a>(list: &'a [SnapshotInfo], text: &str, output: &Output) -> Result<&'a SnapshotInfo, Failure> {
+    let is_before = |s: &&SnapshotInfo| s.meta.cause.starts_with(BEFORE_RESTORE);
+    let newest = list.iter().rev().find(|s| !is_before(s)).filter(|_| text == "latest");
+    let Some(newest) = newest else { return find_snapshot(list, text) };
+    if let Some(skipped) = list.last().filter(is_before) {
+        output.warn(format!(
+            "latest: {}; {} is what stood there before a restore, and is given back by its id",
+            short(&newest.meta.id),
+            short(&skipped.meta.id)
+        ));
+    }
+    Ok(newest)
 }
 
 fn absolute(global: &Global, path: &Path) -> Result<PathBuf, Failure> {
@@ -207,7 +228,7 @@ fn folder_name(part: &PartInfo) -> String {
 }
 
 /// A spoke as far as a restore to a folder needs it, when no configuration declares it.
-fn rebuilt(part: &PartInfo) -> Spoke {
+pub fn rebuilt(part: &PartInfo) -> Spoke {
     let nowhere = PathBuf::new;
     let detail = match part.kind {
         SpokeKind::Git => SpokeDetail::Git(GitSpoke {
@@ -375,39 +396,58 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
 /// A restore to a folder that uses no state: neither the hub's database nor its log.
 async fn from_vault(vault: LocalVault, args: &RestoreArgs, to: &Path, global: &Global, output: &Output) -> Ended {
     let list = vault.list().await?;
-    let info = find_snapshot(&list, &args.snapshot)?.clone();
+    let info = wanted(&list, &args.snapshot, output)?.clone();
     let parts = choose(&info, &args.what, false)?;
     let to = absolute(global, to)?;
-    let request = request(&info, &parts, Some(&to), None, false)?;
+    let mut request = request(&info, &parts, Some(&to), None, false)?;
     if args.dry_run {
         describe(&info, &parts, Some(&to), None, output);
         data(output, &plan_json(&request, &info));
         return Ok(if request.parts.is_empty() { 0 } else { 10 });
     }
-    empty(&to)?;
+    let begun = Begun::open(&to, &request)?;
     let bar = Arc::new(Bar::new(output));
     let scratch = tempfile::tempdir().map_err(|e| Failure::io("a scratch folder", &e))?;
-    let engine: Engine = offline_engine(vault, scratch.path(), Arc::clone(&bar) as _).await?;
-    let work =
-        Request { priority: Priority::Incident, cause: "restore without a hub".into(), work: Work::Restore(request) };
-    let run = engine.submit(&work).await?.run();
-    let summary = engine.work_until(run).await?;
+    let engine: Engine = offline_engine(vault.clone(), scratch.path(), Arc::clone(&bar) as _).await?;
+    let mut restored = begun.complete(&engine, &info, &mut request).await?;
+    let (mut summary, standing) = if restored.is_empty() || !request.parts.is_empty() {
+        let cause = "restore without a hub".into();
+        let work = Request { priority: Priority::Incident, cause, work: Work::Restore(request) };
+        let run = engine.submit(&work).await?.run();
+        (engine.work_until(run).await?, engine.standing(run).await?)
+    } else {
+        let snapshot = Some(info.meta.id.clone());
+        (RunSummary { result: Some(RunResult::Succeeded), snapshot, ..RunSummary::default() }, vec![])
+    };
+    restored.append(&mut summary.restored);
+    summary.restored = restored;
+    if summary.code == 0 {
+        begun.end()?;
+    }
     bar.finish();
-    report(&summary, Some(&to), output)
+    report(&summary, Some(&to), &standing, &Met::of_vault(&vault), output)
 }
 
-fn report(summary: &RunSummary, to: Option<&Path>, output: &Output) -> Ended {
+fn report(summary: &RunSummary, to: Option<&Path>, standing: &[Standing], met: &Met, output: &Output) -> Ended {
     let code = if summary.code == 20 { 21 } else { summary.code };
     let document = serde_json::json!({
-        "snapshot": summary.snapshot, "result": summary.result, "restored": summary.restored,
+        "faults": met.json(),
+        "snapshot": summary.snapshot, "result": summary.result, "restored": summary.restored, "note": summary.note,
         "failed": summary.spokes.iter().filter(|s| s.result == "failed").map(|s| serde_json::json!({
             "spoke": s.name, "why": s.note,
         })).collect::<Vec<_>>(),
     });
+    let unheld = summary.spokes.iter().flat_map(|s| s.warnings.iter().map(move |w| format!("{}: {w}", s.name)));
+    let unheld: BTreeSet<String> = unheld.collect();
     let is_nothing = code != 0 && summary.error.is_some() && summary.restored.is_empty();
     if !is_nothing {
-        data(output, &document);
+        let warnings: Vec<String> = met.warnings().into_iter().chain(unheld.iter().cloned()).collect();
+        output.data("restore", &document, &warnings);
     }
+    for warning in &unheld {
+        output.warn(format!("{} {}; it is kept as the table says", output.symbol("▲", "!!"), safe(warning)));
+    }
+    met.tell(output);
     let mut table = Table::new(&["PART", "FILES", "SIZE", "CHECKED", "PATH"]);
     for part in &summary.restored {
         let checked = if part.verified { output.symbol("✔ root agrees", "ok root agrees") } else { "not proven" };
@@ -426,6 +466,9 @@ fn report(summary: &RunSummary, to: Option<&Path>, output: &Output) -> Ended {
             format!("to {}", to.display())
         });
         output.note(format!("{} restored {place}", output.paint(Tint::Good, output.symbol("●", "ok"))));
+        if !summary.note.is_empty() {
+            output.note(format!("  {}", safe(&summary.note)));
+        }
     }
     if code == 0 {
         return Ok(0);
@@ -456,7 +499,7 @@ fn report(summary: &RunSummary, to: Option<&Path>, output: &Output) -> Ended {
         let names: Vec<&str> = failed.iter().map(|s| s.name.as_str()).collect();
         format!("{} restored, {} not", many(done, "part is", "parts are"), names.join(", "))
     };
-    let failure = Failure::new(code, "C2103", what).why(why).next(next);
+    let failure = Failure::new(code, "C2103", what).why(why).standing(None, standing).next(next);
     if is_nothing {
         return Err(failure.data(document));
     }

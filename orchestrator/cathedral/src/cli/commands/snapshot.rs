@@ -1,16 +1,17 @@
-//! `snapshot create|list|show|ls|cat` and `verify`.
+//! `snapshot create|list|show|ls|cat`.
 
 use cathedral_backup::LocalVault;
 use cathedral_model::ecosystem::{Side, SpokeKind};
+use cathedral_model::ports::Vault;
 use cathedral_model::ports::vault::{EntryKind, TreeEntry};
-use cathedral_model::ports::{Vault, env::Silent};
 use cathedral_model::run::{Phase, RunResult, SyncRequest};
-use cathedral_model::snapshot::{CheckLevel, PartKey, SnapshotInfo};
+use cathedral_model::snapshot::{PartKey, SnapshotInfo};
 
-use super::super::args::{Global, Level, SnapshotCommand};
+use super::super::args::{Global, SnapshotCommand};
 use super::super::output::{Tint, count, many, safe, size};
 use super::super::table::Table;
 use super::super::when;
+use super::faults::Met;
 use super::{Ended, Failure, Output, find_snapshot, short, sync};
 use crate::hub::{HubEnv, read_vault};
 
@@ -49,7 +50,10 @@ async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
             .next(format!("cathedral run show {run}")));
     };
     let info = hub.vault.snapshot(id).await?;
-    output.data("snapshot", &serde_json::json!({ "snapshot": json(&info), "run": run }), &[]);
+    let met = Met::take(&hub, &summary).await;
+    let mut document = serde_json::json!({ "snapshot": json(&info), "run": run });
+    met.add_to(&mut document);
+    output.data("snapshot", &document, &met.warnings());
     let held = info.destinations.iter().filter(|d| d.state == "held").count();
     output.note(format!(
         "{} snapshot {}: {} new of {}, stored {}, at {held} of {}",
@@ -63,10 +67,11 @@ async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
     for spoke in summary.spokes.iter().filter(|s| !s.note.is_empty()) {
         output.warn(format!("{}: {}", spoke.name, safe(&spoke.note)));
     }
+    met.tell_of(id, output);
     Ok(if summary.result == Some(RunResult::Conflicts) { 0 } else { summary.code })
 }
 
-async fn load(global: &Global) -> Result<(LocalVault, Vec<SnapshotInfo>), Failure> {
+pub async fn load(global: &Global) -> Result<(LocalVault, Vec<SnapshotInfo>), Failure> {
     let site = super::site(global)?;
     if !site.state.join("keys").join("hub.key").exists() && !site.state.join("keys/vault-destinations").exists() {
         return Err(Failure::new(4, "C1404", "there are no snapshots yet").next("cathedral snapshot create"));
@@ -196,6 +201,7 @@ async fn ls(text: &str, path: Option<&str>, global: &Global, output: &Output) ->
             ));
         }
     }
+    Met::of_vault(&vault).tell(output);
     Ok(0)
 }
 
@@ -225,56 +231,6 @@ async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended 
     let mut out = std::io::stdout().lock();
     tokio::task::block_in_place(|| vault.cat(&info.meta.id, key, below.as_bytes(), &mut out))?;
     drop(out);
-    let _ = output;
+    Met::of_vault(&vault).tell(output);
     Ok(0)
-}
-
-pub async fn verify(names: &[String], level: Level, global: &Global, output: &Output) -> Ended {
-    let (vault, list) = load(global).await?;
-    let only =
-        names.iter().map(|n| find_snapshot(&list, n).map(|s| s.meta.id.clone())).collect::<Result<Vec<_>, _>>()?;
-    if list.is_empty() {
-        return Err(Failure::new(4, "C1404", "there is no snapshot to verify").next("cathedral snapshot create"));
-    }
-    let level = match level {
-        Level::Quick => CheckLevel::Quick,
-        Level::Metadata => CheckLevel::Metadata,
-        Level::Full => CheckLevel::Full,
-    };
-    let bar = super::Bar::new(output);
-    let silent = Silent;
-    let report =
-        if output.progress { vault.check(level, &only, &bar).await } else { vault.check(level, &only, &silent).await };
-    bar.finish();
-    let report = report?;
-    output.data("verify", &report, &[]);
-    if report.problems.is_empty() {
-        output.note(format!(
-            "{} {} intact: {}, {}, {} read",
-            output.paint(Tint::Good, output.symbol("●", "ok")),
-            many(report.snapshots.len() as u64, "snapshot", "snapshots"),
-            many(report.checked.packs, "pack", "packs"),
-            many(report.checked.chunks, "chunk", "chunks"),
-            size(report.checked.bytes),
-        ));
-        return Ok(0);
-    }
-    for problem in &report.problems {
-        let cure = if problem.restorable { "an intact copy is elsewhere" } else { "no intact copy is known" };
-        output.say(format!(
-            "{} {} at {}: {} ({cure})",
-            output.paint(Tint::Bad, output.symbol("✖", "xx")),
-            problem.object,
-            problem.destination,
-            safe(&problem.fault)
-        ));
-        for affected in problem.affects.iter().take(8) {
-            output.say(format!("    affects {}", safe(affected)));
-        }
-        if problem.affects.len() > 8 {
-            output.say(format!("    and {} more", problem.affects.len() - 8));
-        }
-    }
-    output.say(many(report.problems.len() as u64, "problem", "problems"));
-    Ok(20)
 }

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use cathedral_model::ecosystem::{ConflictPolicy, GitIntegration, SpokeDetail};
+use cathedral_engine::{Stand, Standing};
+use cathedral_model::ecosystem::{ConflictPolicy, GitIntegration, Spoke, SpokeDetail};
 use cathedral_model::ids::{Digest, RunId, SpokeName};
 use cathedral_model::run::{Phase, Priority, Request, RunResult, RunSummary, SyncRequest, Work};
 
 use super::super::args::{Global, OnConflict, PhaseName, SyncArgs};
 use super::super::output::{Tint, many, safe};
 use super::super::table::Table;
+use super::faults::Met;
 use super::{Ended, Failure, Output, plan, short};
 use crate::hub::Hub;
 
 pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
-    let (hub, bar) = super::hub(global, output).await?;
+    let (hub, bar) = super::hub(global, output).await.map_err(|failure| not_begun(failure, global))?;
     let names = super::spokes(&hub, &args.spokes)?;
     let confirmed = confirm(&hub, args.yes.as_deref())?;
     let policy = match args.on_conflict {
@@ -46,9 +48,21 @@ pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
     };
     let (run, summary) = drive(&hub, "cathedral sync", request, output).await?;
     bar.finish();
-    report(&hub, run, &summary, output);
-    tell_trouble(&hub, &summary, output);
+    let met = Met::take(&hub, &summary).await;
+    report(&hub, run, &summary, &met, output);
+    tell_trouble(&hub, run, &summary, output).await?;
     Ok(summary.code)
+}
+
+/// A disk that is full before anything could begin.
+fn not_begun(failure: Failure, global: &Global) -> Failure {
+    if failure.id != "C1801" {
+        return failure;
+    }
+    let failure = failure.why("there is no room left for the hub's own files, and this command has changed nothing");
+    let Ok((ecosystem, _)) = super::site(global).and_then(|site| crate::hub::resolve(&site)) else { return failure };
+    let as_it_was = |s: &Spoke| Standing { spoke: s.name.to_string(), state: Stand::Old };
+    failure.standing(None, &ecosystem.spokes.iter().map(as_it_was).collect::<Vec<_>>())
 }
 
 fn phase(name: PhaseName) -> Phase {
@@ -128,13 +142,14 @@ pub async fn drive(
 }
 
 /// Tells how a run ended.
-pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
+pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, met: &Met, output: &Output) {
     let mut data = serde_json::to_value(summary).unwrap_or_default();
     if let Some(object) = data.as_object_mut() {
         object.insert("run".into(), serde_json::json!(run));
     }
+    met.add_to(&mut data);
     let left_out = summary.spokes.iter().flat_map(|s| s.warnings.iter().map(move |w| format!("{}: {w}", s.name)));
-    let warnings: Vec<String> = left_out.collect();
+    let warnings: Vec<String> = left_out.chain(met.warnings()).collect();
     output.data("sync", &data, &warnings);
     if output.is_machine() {
         return;
@@ -182,6 +197,10 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) {
             output.note(format!("    and {} more; cathedral run show {run}", spoke.warnings.len() - 5));
         }
     }
+    match &summary.snapshot {
+        Some(id) => met.tell_of(id, output),
+        None => met.tell(output),
+    }
     if moved_pins(hub, summary) {
         let hint = format!(
             "next: git -C {} submodule update    brings the modules of your checkout to the new pins",
@@ -205,10 +224,10 @@ fn moved_pins(hub: &Hub, summary: &RunSummary) -> bool {
 }
 
 /// Says on stderr what a run did not do, why, and what to do next.
-fn tell_trouble(hub: &Hub, summary: &RunSummary, output: &Output) {
+async fn tell_trouble(hub: &Hub, run: RunId, summary: &RunSummary, output: &Output) -> Result<(), Failure> {
     let name = &hub.ecosystem().name;
     let (id, why, next) = match summary.code {
-        0 | 10 | 11 => return,
+        0 | 10 | 11 => return Ok(()),
         5 => (
             "C1501",
             "rights or credentials are missing; nothing of it was changed",
@@ -228,11 +247,7 @@ fn tell_trouble(hub: &Hub, summary: &RunSummary, output: &Output) {
         _ if summary.error.is_some() => {
             ("C2102", "no spoke was changed without a snapshot", "repeat the command when the cause is gone".to_owned())
         }
-        _ => (
-            "C1002",
-            "the others are done; what is named here is as it was",
-            "repeat the command when the cause is gone".to_owned(),
-        ),
+        _ => ("C1002", "the others are done", "repeat the command when the cause is gone".to_owned()),
     };
     let bad = |result: &str| matches!(result, "failed" | "unreachable" | "refused" | "partial" | "waiting");
     let spokes = summary.spokes.iter().filter(|s| bad(&s.result) && !s.note.is_empty());
@@ -248,6 +263,8 @@ fn tell_trouble(hub: &Hub, summary: &RunSummary, output: &Output) {
     if let Some(error) = &summary.error {
         output.warn(format!("error: {}   [{id}]", safe(error)));
     }
-    output.warn(format!("  why: {why}"));
+    let told = super::super::failure::told(&hub.engine.standing(run).await?);
+    output.warn(format!("  why: {why}; {told}"));
     output.warn(format!("  try: {next}"));
+    Ok(())
 }

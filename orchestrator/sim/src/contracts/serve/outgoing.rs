@@ -115,7 +115,7 @@ async fn a_try_that_fails_is_due_again(hub: Subject) {
     assert!(hub.due(at(29), 10).await.unwrap().is_empty());
     let again = hub.due(at(30), 10).await.unwrap();
     let expected = Outgoing { attempts: 1, due_at: at(30), last: "connection refused".to_owned(), ..first };
-    assert_eq!(again, [expected.clone()]);
+    assert_eq!(again, std::slice::from_ref(&expected));
     hub.tried(expected.number, true, "204", None, at(31)).await.unwrap();
     assert!(hub.due(at(1_000), 10).await.unwrap().is_empty());
     let arrived = only(&hub).await;

@@ -1,0 +1,152 @@
+//! `verify`: the vault, the hub's own content store, and the repositories in the newest snapshot.
+
+mod contents;
+mod repositories;
+
+use std::sync::Arc;
+
+use cathedral_model::ports::env::Silent;
+use cathedral_model::ports::{Progress, Vault as _};
+use cathedral_model::snapshot::{CheckLevel, Checked, Problem};
+use serde::Serialize;
+
+use super::super::args::{Global, Level};
+use super::super::output::{Tint, many, safe, size};
+use super::faults::Met;
+use super::{Ended, Failure, Output, find_snapshot, snapshot};
+
+/// What is wrong somewhere: at a destination, or in what the hub keeps for itself.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    /// The destination, or [`contents::STORE`], [`contents::STATE`].
+    destination: String,
+    object: String,
+    fault: String,
+    affects: Vec<String>,
+    restorable: bool,
+}
+
+impl From<Problem> for Finding {
+    fn from(problem: Problem) -> Self {
+        Self {
+            destination: problem.destination.to_string(),
+            object: problem.object,
+            fault: problem.fault,
+            affects: problem.affects,
+            restorable: problem.restorable,
+        }
+    }
+}
+
+/// The published form.
+#[derive(Serialize)]
+struct Report {
+    checked: Checked,
+    problems: Vec<Finding>,
+    snapshots: Vec<String>,
+    /// None where only named snapshots are looked at.
+    content_store: Option<contents::Looked>,
+    /// At level full: the repositories of the newest snapshot in scope, made anew and checked by git.
+    git: Vec<repositories::Looked>,
+}
+
+pub async fn run(names: &[String], level: Level, global: &Global, output: &Output) -> Ended {
+    let site = super::site(global)?;
+    let (vault, list) = snapshot::load(global).await?;
+    let only =
+        names.iter().map(|n| find_snapshot(&list, n).map(|s| s.meta.id.clone())).collect::<Result<Vec<_>, _>>()?;
+    if list.is_empty() {
+        return Err(Failure::new(4, "C1404", "there is no snapshot to verify").next("cathedral snapshot create"));
+    }
+    let level = match level {
+        Level::Quick => CheckLevel::Quick,
+        Level::Metadata => CheckLevel::Metadata,
+        Level::Full => CheckLevel::Full,
+    };
+    let bar = Arc::new(super::Bar::new(output));
+    let progress: Arc<dyn Progress> = if output.progress { Arc::clone(&bar) as _ } else { Arc::new(Silent) };
+    let checked = vault.check(level, &only, progress.as_ref()).await?;
+    let mut report = Report {
+        checked: checked.checked,
+        problems: checked.problems.into_iter().map(Finding::from).collect(),
+        snapshots: checked.snapshots,
+        content_store: None,
+        git: vec![],
+    };
+    let mut warnings = vec![];
+    if only.is_empty() {
+        let (looked, found) = contents::check(&site, level, progress.as_ref(), &mut warnings).await;
+        report.content_store = Some(looked);
+        report.problems.extend(found);
+    }
+    let newest = list.iter().rev().find(|s| only.is_empty() || only.contains(&s.meta.id));
+    if let (CheckLevel::Full, Some(newest)) = (level, newest) {
+        let (looked, found) = repositories::check(&vault, newest, &report.problems).await;
+        report.git = looked;
+        report.problems.extend(found);
+    }
+    // What was met by the way and is not told yet, for example while the snapshots were listed.
+    for fault in Met::of_vault(&vault).faults {
+        let is_same = |p: &Finding| p.destination == fault.destination.as_str() && p.object == fault.object;
+        if !report.problems.iter().any(is_same) {
+            report.problems.push(fault.into());
+        }
+    }
+    bar.finish();
+    output.data("verify", &report, &warnings);
+    tell(&report, &warnings, output);
+    Ok(if report.problems.is_empty() { 0 } else { 20 })
+}
+
+fn tell(report: &Report, warnings: &[String], output: &Output) {
+    if report.problems.is_empty() {
+        let good = output.paint(Tint::Good, output.symbol("●", "ok"));
+        output.note(format!(
+            "{good} {} intact: {}, {}, {} read",
+            many(report.snapshots.len() as u64, "snapshot", "snapshots"),
+            many(report.checked.packs, "pack", "packs"),
+            many(report.checked.chunks, "chunk", "chunks"),
+            size(report.checked.bytes),
+        ));
+        if let Some(store) = report.content_store.as_ref().filter(|s| s.contents > 0) {
+            let contents = many(store.contents, "content", "contents");
+            output.note(format!("{good} the hub's own content store is intact: {contents}, {}", size(store.bytes)));
+        }
+    }
+    repositories::tell(&report.git, output);
+    for warning in warnings {
+        output.warn(format!("{} {}", output.symbol("▲", "!!"), safe(warning)));
+    }
+    for problem in &report.problems {
+        output.say(format!(
+            "{} {} at {}: {} ({})",
+            output.paint(Tint::Bad, output.symbol("✖", "xx")),
+            safe(&problem.object),
+            problem.destination,
+            safe(&problem.fault),
+            cure(problem),
+        ));
+        for affected in problem.affects.iter().take(8) {
+            output.say(format!("    affects {}", safe(affected)));
+        }
+        if problem.affects.len() > 8 {
+            output.say(format!("    and {} more", problem.affects.len() - 8));
+        }
+    }
+    if !report.problems.is_empty() {
+        output.say(many(report.problems.len() as u64, "problem", "problems"));
+    }
+    if report.problems.iter().any(|p| p.destination == contents::STORE && !p.affects.is_empty()) {
+        output.warn("  try: put .cathedral/content back from a copy");
+        output.warn("       cathedral restore latest SPOKE --in-place    lets the next sync compare both sides afresh");
+    }
+}
+
+fn cure(problem: &Finding) -> &'static str {
+    match problem.destination.as_str() {
+        contents::STORE if problem.affects.is_empty() => "nothing needs it any more; it may be deleted",
+        contents::STORE | contents::STATE => "there is no other copy here",
+        _ if problem.restorable => "an intact copy is elsewhere",
+        _ => "no intact copy is known",
+    }
+}

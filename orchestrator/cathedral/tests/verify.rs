@@ -1,0 +1,255 @@
+//! What `verify` sees, and what other commands say of damage they met although they did what was asked.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::outputs::{self, refused};
+use support::world::{World, sql, write};
+use support::{Ran, command, scratch};
+
+/// An ecosystem with agreed states and open conflicts.
+fn busy(place: &tempfile::TempDir) -> World {
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    world.change();
+    world.cathedral(&["sync"]).expect(11);
+    world
+}
+
+fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut out = vec![];
+    for entry in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+        if entry.is_dir() { out.extend(below(&entry)) } else { out.push(entry) }
+    }
+    out.sort();
+    out
+}
+
+fn contents(world: &World) -> Vec<PathBuf> {
+    let all = below(&world.state().join("content")).into_iter();
+    all.filter(|p| p.file_name().unwrap().len() == 64).collect()
+}
+
+fn problems(document: &Value) -> &Vec<Value> {
+    document["data"]["problems"].as_array().unwrap()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_damaged_content_store_is_seen_at_each_level() {
+    let place = scratch();
+    let world = busy(&place);
+    let whole = outputs::json(&world, "verify", &["verify", "--level", "full"], 0);
+    let all = contents(&world);
+    assert_eq!(whole["data"]["content_store"]["contents"], all.len());
+    assert!(all.len() > 10, "{all:?}");
+
+    // Without any of them: what is needed is missed, and each says by whom.
+    let (content, away) = (world.state().join("content"), place.path().join("away"));
+    fs::rename(&content, &away).unwrap();
+    let gone = outputs::json(&world, "verify", &["verify", "--level", "quick"], 20);
+    let mut affected = BTreeSet::new();
+    for problem in problems(&gone) {
+        assert_eq!((&problem["destination"], &problem["fault"]), (&"content store".into(), &"missing".into()));
+        let affects: Vec<&str> = problem["affects"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+        assert!(!affects.is_empty(), "{problem}");
+        affected.extend(affects.iter().map(|a| a.split([',', ':']).next().unwrap().to_owned()));
+    }
+    for needed in ["spoke soul", "spoke mind", "spoke ledger", "spoke codex"] {
+        assert!(affected.contains(needed), "{needed} is not in {affected:?}");
+    }
+    assert!(affected.iter().any(|a| a.starts_with("conflict ")), "{affected:?}");
+    let needed: BTreeSet<String> =
+        problems(&gone).iter().map(|p| p["object"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect();
+    fs::remove_dir_all(&content).unwrap();
+    fs::rename(&away, &content).unwrap();
+    world.cathedral(&["verify", "--level", "quick"]).expect(0);
+
+    for (at, path) in all.iter().enumerate().step_by(4) {
+        let bytes = fs::read(path).unwrap();
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 1 << (at % 8);
+        for (bad, level) in [(&flipped[..], "full"), (&bytes[..bytes.len() - 1], "metadata")] {
+            fs::write(path, bad).unwrap();
+            let told = outputs::json(&world, "verify", &["verify", "--level", level], 20);
+            let [problem] = problems(&told).as_slice() else { panic!("{told:#}") };
+            assert!(problem["object"].as_str().unwrap().ends_with(&name(path)), "{problem}");
+            assert_eq!(problem["destination"], "content store");
+            // An agreed state that could not be read above did not say what it needs besides.
+            let is_needed = !problem["affects"].as_array().unwrap().is_empty();
+            assert!(is_needed || !needed.contains(&name(path)), "{problem}");
+        }
+        fs::write(path, bytes).unwrap();
+    }
+    // A named snapshot is looked at alone.
+    fs::write(&all[0], b"").unwrap();
+    let named = outputs::json(&world, "verify", &["verify", "latest", "--level", "full"], 0);
+    assert_eq!(named["data"]["content_store"], Value::Null);
+    let text = world.cathedral(&["verify"]).expect(20);
+    assert!(text.out.contains("content store"), "{}", text.out);
+}
+
+#[test]
+fn a_damaged_state_database_is_told_by_verify() {
+    let place = scratch();
+    let world = busy(&place);
+    let database = world.state().join("hub.db");
+    fs::write(&database, vec![0x55; 9000]).unwrap();
+    for extra in ["hub.db-wal", "hub.db-shm"] {
+        let _ = fs::remove_file(world.state().join(extra));
+    }
+    let told = outputs::json(&world, "verify", &["verify"], 20);
+    let [problem] = problems(&told).as_slice() else { panic!("{told:#}") };
+    assert_eq!(problem["destination"], "state database");
+}
+
+/// Changes a byte in the middle of every pack of a destination.
+fn flip_packs(vault: &Path) -> usize {
+    let packs = below(&vault.join("packs"));
+    for pack in &packs {
+        let mut bytes = fs::read(pack).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let mut rights = fs::metadata(pack).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut rights, 0o644);
+        fs::set_permissions(pack, rights).unwrap();
+        fs::write(pack, bytes).unwrap();
+    }
+    packs.len()
+}
+
+#[test]
+fn a_restore_says_which_copies_were_damaged() {
+    let place = scratch();
+    let world = busy(&place);
+    assert!(flip_packs(&world.vault()) > 1);
+    let to = place.path().join("back");
+    let told = outputs::json(&world, "restore", &["restore", "latest", "--to", to.to_str().unwrap()], 0);
+    let faults = told["data"]["faults"].as_array().unwrap();
+    assert!(!faults.is_empty(), "{told:#}");
+    let mut objects = BTreeSet::new();
+    for fault in faults {
+        assert_eq!(fault["destination"], "here");
+        assert!(objects.insert(fault["object"].as_str().unwrap()), "told twice: {fault}");
+    }
+    assert_eq!(told["warnings"].as_array().unwrap().len(), faults.len());
+
+    let again = place.path().join("again");
+    let text = world.cathedral(&["restore", "latest", "--to", again.to_str().unwrap()]).expect(0);
+    assert!(text.err.contains("at here") && text.err.contains("verify --level full"), "{}", text.err);
+
+    let key = world.state().join("keys/hub.key");
+    let from = format!("file:{}", world.vault_copy().display());
+    let args = ["restore", "latest", "--offline", "--from", &from, "--key-file", key.to_str().unwrap(), "--to"];
+    let third = place.path().join("third");
+    let mut offline = command(&world.root, &args);
+    let ran = Ran::of(offline.arg(&third).arg("--json").output().unwrap()).expect(0);
+    assert_eq!(ran.json()["data"]["faults"], serde_json::json!([]), "the copy is whole");
+}
+
+#[test]
+fn a_sync_and_a_snapshot_say_which_copies_were_damaged_and_mend_them() {
+    for args in [&["sync"][..], &["snapshot", "create"]] {
+        let place = scratch();
+        let world = busy(&place);
+        let pack = below(&world.vault().join("packs"))[0].clone();
+        let bytes = fs::read(&pack).unwrap();
+        fs::remove_file(&pack).unwrap();
+        fs::write(&pack, &bytes[..bytes.len() / 2]).unwrap();
+        sql(&world.app_db(), "insert into entry values (990, 1, 1, 'later')");
+        let (document, code) = if args.len() == 1 { ("sync", 11) } else { ("snapshot", 0) };
+        let told = outputs::json(&world, document, args, code);
+        let faults = told["data"]["faults"].as_array().unwrap();
+        assert!(faults.iter().any(|f| f["object"].as_str().unwrap().contains(&name(&pack))), "{args:?}: {told:#}");
+        assert_eq!(told["data"]["not_in_snapshot"], serde_json::json!([]));
+        assert_eq!(fs::read(&pack).unwrap(), bytes, "{args:?}");
+        world.cathedral(&["verify", "--level", "full"]).expect(0);
+        let told = outputs::json(&world, document, args, code);
+        assert_eq!(told["data"]["faults"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn a_spoke_that_cannot_be_read_is_not_taken_over_from_packs_that_are_gone() {
+    let place = scratch();
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    for vault in [world.vault(), world.vault_copy()] {
+        fs::remove_dir_all(vault.join("packs")).unwrap();
+    }
+    let away = place.path().join("away.git");
+    fs::rename(world.mind(), &away).unwrap();
+    write(&world.app_files().join("later.txt"), "later\n");
+    let told = outputs::json(&world, "sync", &["sync"], 12);
+    assert_eq!(told["data"]["not_in_snapshot"], serde_json::json!(["mind"]), "{told:#}");
+    let text = world.cathedral(&["snapshot", "show", "latest", "--json"]).expect(0).json();
+    let parts = text["data"]["snapshot"]["parts"].as_array().unwrap();
+    assert!(parts.iter().all(|p| p["spoke"] != "mind"), "{text:#}");
+    // What the new snapshot holds it holds whole.
+    outputs::json(&world, "verify", &["verify", "latest", "--level", "full"], 0);
+    let to = place.path().join("back");
+    world.cathedral(&["restore", "latest", "--to", to.to_str().unwrap()]).expect(0);
+    fs::rename(&away, world.mind()).unwrap();
+    write(&world.app_files().join("still-later.txt"), "still later\n");
+    let told = outputs::json(&world, "sync", &["sync"], 0);
+    assert_eq!(told["data"]["not_in_snapshot"], serde_json::json!([]));
+    let all = outputs::json(&world, "verify", &["verify", "latest", "--level", "full"], 0);
+    assert!(all["data"]["git"].as_array().unwrap().iter().any(|g| g["spoke"] == "mind" && g["result"] == "sound"));
+}
+
+#[test]
+fn at_level_full_git_itself_looks_at_the_newest_repositories() {
+    let place = scratch();
+    let world = busy(&place);
+    let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+    let newest = list["data"]["snapshots"].as_array().unwrap().last().unwrap()["id"].clone();
+    let told = outputs::json(&world, "verify", &["verify", "--level", "full"], 0);
+    let looked = told["data"]["git"].as_array().unwrap();
+    let sound: BTreeSet<&str> =
+        looked.iter().filter(|g| g["result"] == "sound").map(|g| g["spoke"].as_str().unwrap()).collect();
+    assert!(sound.is_superset(&["soul", "mind"].into()), "{told:#}");
+    assert!(looked.iter().all(|g| g["snapshot"] == newest && g["result"] == "sound"), "{told:#}");
+    let text = world.cathedral(&["verify", "--level", "full"]).expect(0);
+    assert!(text.out.contains("git fsck"), "{}", text.out);
+    for level in ["quick", "metadata"] {
+        let told = outputs::json(&world, "verify", &["verify", "--level", level], 0);
+        assert_eq!(told["data"]["git"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn a_damaged_log_is_refused_by_every_command_that_would_append() {
+    let place = scratch();
+    let world = busy(&place);
+    let log = world.state().join("log");
+    let bundle = below(&log.join("tile/entries")).pop().unwrap();
+    for (path, named) in [(log.join("statements/000"), "statements/000"), (bundle, "entries")] {
+        let whole = fs::read(&path).unwrap();
+        let mut bytes = whole.clone();
+        bytes[whole.len() / 2] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        write(&world.app_files().join("later.txt"), "later\n");
+        for args in [&["sync"][..], &["snapshot", "create"]] {
+            let ran = refused(&world, args, 20);
+            assert!(ran.err.contains(named) && ran.err.contains("cathedral log audit"), "{}", ran.err);
+        }
+        assert!(!world.hub_files().join("later.txt").exists());
+        let audit = world.cathedral(&["log", "audit"]).expect(20);
+        assert!(audit.out.contains(named), "{}", audit.out);
+        assert_eq!(fs::read(&path).unwrap(), bytes, "left as it is");
+        let to = place.path().join(format!("back-{}", named.len()));
+        world.cathedral(&["restore", "latest", "--to", to.to_str().unwrap()]).expect(0);
+        fs::write(&path, whole).unwrap();
+    }
+    world.cathedral(&["sync"]).expect(11);
+    world.cathedral(&["log", "audit"]).expect(0);
+}
