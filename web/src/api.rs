@@ -1,12 +1,131 @@
-//! The API, `/api/v1`.
+//! The API, `/api/v1`: the same data as the pages, as JSON in the envelope of the command line.
+//!
+//! `{"schema": "cathedral.run/v1", "generated_at": …, "data": …, "warnings": []}`; errors are problem+json.
+//! Lists are paged by cursor: `data.next` is what to send as `before` (or `after`) for the next page.
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use cathedral_model::access::Action;
+use cathedral_model::time::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::problem::Problem;
 use crate::routes::{Access, Routes};
+use crate::state::State;
 
+mod access;
+mod config;
+mod conflicts;
 pub mod doc;
+mod events;
+mod integrity;
+mod overview;
+mod plans;
+mod runs;
+mod schedules;
+pub mod show;
+mod snapshots;
+
+use doc::Doc;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    routes.add(Method::GET, "/events/stream", Access::Needs(Action::Read), None, crate::live::stream::follow)
+    let routes = overview::routes(routes);
+    let routes = runs::routes(routes);
+    let routes = plans::routes(routes);
+    let routes = conflicts::routes(routes);
+    let routes = snapshots::routes(routes);
+    let routes = schedules::routes(routes);
+    let routes = events::routes(routes);
+    let routes = access::routes(routes);
+    let routes = config::routes(routes);
+    let routes = integrity::routes(routes);
+    let stream = Doc::new("Follows the event log as server-sent events").query::<crate::live::stream::Wanted>();
+    routes
+        .add(
+            Method::GET,
+            "/events/stream",
+            Access::Needs(Action::Read),
+            Some(stream.stream()),
+            crate::live::stream::follow,
+        )
+        .add(Method::GET, "/api/v1/openapi.json", Access::Public, None, doc::show)
+}
+
+/// An answer in the envelope.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: StatusCode,
+    schema: &'static str,
+    at: Timestamp,
+    data: Value,
+    location: Option<String>,
+}
+
+/// Answers with data; `schema` as in `cathedral.<schema>/v1`.
+pub(crate) fn answer(state: &State, schema: &'static str, data: Value) -> Answer {
+    Answer { status: StatusCode::OK, schema, at: state.now(), data, location: None }
+}
+
+impl Answer {
+    fn created(self, location: String) -> Self {
+        Self { status: StatusCode::CREATED, location: Some(location), ..self }
+    }
+
+    fn accepted(self, location: String) -> Self {
+        Self { status: StatusCode::ACCEPTED, location: Some(location), ..self }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        // The tag is of the data: when it was generated does not change it.
+        let data = self.data.to_string();
+        let tag = format!("W/\"{}\"", hex::encode(&blake3::hash(data.as_bytes()).as_bytes()[..12]));
+        let at = self.at.to_rfc3339();
+        let schema = self.schema;
+        let text = format!(
+            "{{\"schema\":\"cathedral.{schema}/v1\",\"generated_at\":\"{at}\",\"data\":{data},\"warnings\":[]}}\n"
+        );
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        if let Ok(tag) = HeaderValue::from_str(&tag)
+            && self.status == StatusCode::OK
+        {
+            headers.insert(header::ETAG, tag);
+        }
+        if let Some(Ok(location)) = self.location.map(|location| HeaderValue::from_str(&location)) {
+            headers.insert(header::LOCATION, location);
+        }
+        response
+    }
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    /// Only what comes before this number: `next` of the page before.
+    before: Option<i64>,
+    /// 1 to 200.
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<u32>,
+}
+
+/// Checks a page's length.
+pub(crate) fn length(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit.unwrap_or(50) {
+        limit @ 1..=200 => Ok(limit),
+        _ => Err(Problem::bad_request("limit", "a page has 1 to 200 entries")),
+    }
+}
+
+/// A page as data: `next` is there when the page is full.
+pub(crate) fn page(name: &str, items: Vec<Value>, limit: u32, next: Option<i64>) -> Value {
+    let full = items.len() >= limit as usize;
+    json!({ name: items, "next": next.filter(|_| full) })
 }

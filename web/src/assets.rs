@@ -54,6 +54,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
 async fn show(Path(name): Path<String>) -> Result<Response, Problem> {
     let found = ASSETS.iter().find(|asset| asset.href.strip_prefix("/assets/") == Some(name.as_str()));
     let asset = found.ok_or_else(|| Problem::not_found("there is no such file"))?;
-    let headers = [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    let headers =
+        [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
     Ok((headers, asset.bytes).into_response())
 }

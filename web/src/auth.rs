@@ -170,7 +170,12 @@ impl State {
         Ok(Some(Identity { name, role: token.scope, via: Via::Token { id: token.id, secret } }))
     }
 
-    async fn session_identity(&self, secret: Digest, text: &str, now: Timestamp) -> Result<Option<Identity>, PortError> {
+    async fn session_identity(
+        &self,
+        secret: Digest,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Option<Identity>, PortError> {
         let accounts = &self.ports.accounts;
         let Some((session, role)) = accounts.session(&secret, now).await? else { return Ok(None) };
         if now.ms_since(session.seen_at) >= self.settings.idle_ms {

@@ -10,10 +10,11 @@ use crate::routes::{Access, Routes};
 use crate::state::Shared;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    routes
-        .get("/healthz", Access::Health, alive)
-        .get("/readyz", Access::Health, ready)
-        .get("/metrics", Access::Needs(Action::Read), crate::metrics::show)
+    routes.get("/healthz", Access::Health, alive).get("/readyz", Access::Health, ready).get(
+        "/metrics",
+        Access::Needs(Action::Read),
+        crate::metrics::show,
+    )
 }
 
 async fn alive() -> &'static str {

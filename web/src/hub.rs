@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use cathedral_engine::query::{Objectives, Watching};
 use cathedral_model::config::Problem;
 use cathedral_model::ids::LeafIndex;
 use cathedral_model::ports::PortError;
@@ -76,6 +77,12 @@ pub trait Hub: Send + Sync {
 
     /// Reads the configuration file again and takes it over when it is valid.
     async fn reload(&self) -> Result<ConfigVersion, PortError>;
+
+    /// What the owner wants: how much may be lost, how soon everything must be back.
+    fn objectives(&self) -> Objectives;
+
+    /// When this hub last looked at what, and what could not be looked at.
+    fn watching(&self) -> Watching;
 
     /// When a schedule is due next after `after`; none: never again, or the rule cannot be read.
     fn next_due(&self, schedule: &Schedule, after: Timestamp) -> Option<Timestamp>;

@@ -25,6 +25,7 @@ pub mod routes;
 pub mod serve;
 mod shield;
 pub mod state;
+pub mod view;
 
 pub use serve::{Listener, LocalListener, serve};
 pub use state::{Ports, Settings, Shared, State};

@@ -103,7 +103,7 @@ impl Feed {
         let mut rings = bell.listen();
         tokio::spawn(async move {
             let mut at = loop {
-                match newest(store.as_ref()).await {
+                match store.newest_event().await {
                     Ok(cursor) => break cursor,
                     Err(error) => tracing::warn!(%error, "the event log cannot be read"),
                 }
@@ -174,7 +174,12 @@ impl Feed {
     }
 
     /// Returns up to `limit` events after a cursor, from memory or else from the store.
-    pub(crate) async fn after(&self, store: &dyn Store, cursor: Cursor, limit: usize) -> Result<Vec<Arc<Frame>>, PortError> {
+    pub(crate) async fn after(
+        &self,
+        store: &dyn Store,
+        cursor: Cursor,
+        limit: usize,
+    ) -> Result<Vec<Arc<Frame>>, PortError> {
         {
             let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
             if held.base <= cursor {
@@ -185,26 +190,4 @@ impl Feed {
         let events = store.events(cursor, u32::try_from(limit).unwrap_or(PAGE)).await?;
         Ok(events.into_iter().map(|event| Arc::new(Frame::of(event))).collect())
     }
-}
-
-/// Finds the newest event of the log in a few looks: numbers grow, so halving finds the end.
-async fn newest(store: &dyn Store) -> Result<Cursor, PortError> {
-    let (mut low, mut step) = (0_i64, 1_024_i64);
-    // `low` is always at or before the newest; events after it exist or not.
-    while let Some(last) = store.events(Cursor(low), 1).await?.last() {
-        low = last.cursor.0;
-        if store.events(Cursor(low.saturating_add(step)), 1).await?.is_empty() {
-            if step == 1 {
-                while let Some(next) = store.events(Cursor(low), PAGE).await?.last() {
-                    low = next.cursor.0;
-                }
-                break;
-            }
-            step = 1.max(step / 4);
-        } else {
-            low = low.saturating_add(step);
-            step = step.saturating_mul(4);
-        }
-    }
-    Ok(Cursor(low))
 }

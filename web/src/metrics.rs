@@ -120,7 +120,8 @@ impl Hub {
     fn counted(&self, out: &mut String, head: &dyn Fn(&mut String, &str, &str, &str)) {
         let metrics = &self.metrics;
         head(out, "webhooks_total", "counter", "Deliveries that came in.");
-        for ((source, event, result), count) in metrics.deliveries.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for ((source, event, result), count) in metrics.deliveries.lock().unwrap_or_else(PoisonError::into_inner).iter()
+        {
             let labels = format!("source=\"{source}\",event=\"{event}\",result=\"{result}\"");
             let _ = writeln!(out, "cathedral_webhooks_total{{{labels}}} {count}");
         }
@@ -145,7 +146,8 @@ fn process(out: &mut String, started_us: i64) {
         line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
     };
     if let Some(kib) = field("VmRSS") {
-        let _ = writeln!(out, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {}", kib * 1_024);
+        let _ =
+            writeln!(out, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {}", kib * 1_024);
     }
     if let Some(threads) = field("Threads") {
         let _ = writeln!(out, "# TYPE process_threads gauge\nprocess_threads {threads}");

@@ -58,7 +58,8 @@ mod tests {
         let address = |text: &str| Peer::Address(text.parse().unwrap());
         let mut headers = HeaderMap::new();
         headers.append("x-forwarded-for", "127.0.0.1, 192.0.2.7, 10.0.0.2".parse().unwrap());
-        let settings = Settings { proxies: vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()], ..Settings::default() };
+        let settings =
+            Settings { proxies: vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()], ..Settings::default() };
         let seen = |peer: &str| address(peer).behind_proxies(&headers, &settings);
         assert_eq!(seen("198.51.100.1"), address("198.51.100.1"));
         assert_eq!(seen("10.0.0.1"), address("192.0.2.7"), "nothing before the first stranger counts");

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::body::{Bytes, to_bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::handler::Handler;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -158,7 +158,8 @@ async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Respon
 
 async fn enter(gate: &Gate, mut request: Request, who: &mut Option<Arc<Identity>>) -> Result<Request, Response> {
     let state = &gate.state;
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Address(std::net::Ipv4Addr::UNSPECIFIED.into()));
+    let peer =
+        request.extensions().get::<Peer>().copied().unwrap_or(Peer::Address(std::net::Ipv4Addr::UNSPECIFIED.into()));
     let action = match gate.access {
         Access::Health | Access::Signed => return Ok(request),
         Access::Public => {
@@ -185,12 +186,16 @@ async fn enter(gate: &Gate, mut request: Request, who: &mut Option<Arc<Identity>
         && !identity.may(action)
     {
         let needed = action.needs().as_str();
-        let problem = Problem::forbidden("needs_role", format!("this needs the role {needed}; yours is {}", identity.role.as_str()))
-            .hint("an admin can change roles under settings, people");
+        let problem = Problem::forbidden(
+            "needs_role",
+            format!("this needs the role {needed}; yours is {}", identity.role.as_str()),
+        )
+        .hint("an admin can change roles under settings, people");
         return Err(problem.into_response());
     }
     if !request.method().is_safe() {
-        let (parts, body) = arrived(state, request, state.settings.body_bytes).await.map_err(IntoResponse::into_response)?;
+        let (parts, body) =
+            arrived(state, request, state.settings.body_bytes).await.map_err(IntoResponse::into_response)?;
         if matches!(identity.via, Via::Session { .. }) {
             csrf::check(state, &identity, &parts.headers, &body).map_err(IntoResponse::into_response)?;
         }
@@ -206,7 +211,8 @@ const FORM_BYTES: usize = 16 << 10;
 /// Reads a body to its end, within its size and its time.
 async fn arrived(state: &Hub, request: Request, most: usize) -> Result<(Parts, Bytes), Problem> {
     let (parts, body) = request.into_parts();
-    let large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a request has at most {most} bytes"));
+    let large =
+        || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a request has at most {most} bytes"));
     let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > most as u64) {
         return Err(large());

@@ -28,6 +28,9 @@ const HEAD_BYTES: usize = 32 << 10;
 /// After the signal, open requests have this long to end.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// After an answer that closes a connection, what still arrives is read and dropped for this long.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// What is listened on.
 #[derive(Debug)]
 pub enum Listener {
@@ -69,7 +72,12 @@ impl Drop for LocalListener {
 
 /// Serves until `stop` is true (or its sender is gone), then lets open requests end. May run for several
 /// listeners with one router.
-pub async fn serve(listener: Listener, router: Router, state: Shared, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+pub async fn serve(
+    listener: Listener,
+    router: Router,
+    state: Shared,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(state.settings.connections));
     let mut open = JoinSet::new();
     loop {
@@ -139,7 +147,7 @@ async fn connection(
         request.extensions_mut().insert(peer);
         router.clone().call(request.map(Body::new))
     });
-    let stream = Patient { inner: stream, stall: Duration::from_millis(settings.stall_ms), since: None };
+    let stream = Patient { inner: stream, stall: Duration::from_millis(settings.stall_ms), since: None, linger: None };
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -159,11 +167,14 @@ async fn connection(
     }
 }
 
-/// A stream that gives up when the other side takes no byte for too long.
+/// A stream that gives up when the other side takes no byte for too long, and that closes so that a
+/// refusal arrives: closing over unread bytes would reset the connection before they have read it.
 struct Patient {
     inner: Box<dyn Stream>,
     stall: Duration,
     since: Option<Pin<Box<Sleep>>>,
+    /// After our end: how long the rest of what they send is read and dropped.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
@@ -174,7 +185,7 @@ impl Patient {
         }
         let stall = self.stall;
         let sleep = self.since.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + stall)));
-        match Future::poll(sleep.as_mut(), cx) {
+        match sleep.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
@@ -199,8 +210,25 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.watch(cx, poll)
+        if self.linger.is_none() {
+            let poll = Pin::new(&mut self.inner).poll_shutdown(cx);
+            match self.watch(cx, poll) {
+                Poll::Ready(Ok(())) => self.linger = Some(Box::pin(tokio::time::sleep(LINGER))),
+                other => return other,
+            }
+        }
+        let mut scratch = [0; 8_192];
+        loop {
+            if self.linger.as_mut().is_none_or(|sleep| sleep.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 
     fn poll_write_vectored(

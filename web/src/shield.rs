@@ -43,7 +43,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
 pub(crate) async fn shield(State(state): State<Shared>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let trace = trace_id(&state, request.headers());
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Address(std::net::Ipv4Addr::UNSPECIFIED.into()));
+    let peer =
+        request.extensions().get::<Peer>().copied().unwrap_or(Peer::Address(std::net::Ipv4Addr::UNSPECIFIED.into()));
     let peer = peer.behind_proxies(request.headers(), &state.settings);
     request.extensions_mut().insert(peer);
     request.extensions_mut().insert(TraceId(trace.clone()));
@@ -109,7 +110,8 @@ fn check_host(state: &Hub, peer: Peer, request: &Request) -> Result<(), Problem>
     if peer == Peer::Local {
         return Ok(());
     }
-    let misdirected = || Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", "this hub does not answer to that name");
+    let misdirected =
+        || Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", "this hub does not answer to that name");
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     if more.is_some() {
@@ -150,7 +152,11 @@ async fn as_problem(state: &Shared, asked: &Asked, trace: &str, response: Respon
     let problem = match parts.extensions.remove::<Problem>() {
         Some(problem) => problem,
         // A page of its own, or an answer that is the handler's business.
-        None if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain")) => {
+        None if parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain")) =>
+        {
             return Response::from_parts(parts, body);
         }
         None => framework_problem(parts.status, &to_bytes(body, 4_096).await.unwrap_or_default()),
@@ -188,10 +194,14 @@ fn framework_problem(status: StatusCode, text: &[u8]) -> Problem {
 
 fn not_modified(asked: &Asked, response: Response) -> Response {
     let reads = asked.method == Method::GET || asked.method == Method::HEAD;
-    let (Some(wanted), Some(tag)) = (&asked.if_none_match, response.headers().get(header::ETAG)) else { return response };
+    let (Some(wanted), Some(tag)) = (&asked.if_none_match, response.headers().get(header::ETAG)) else {
+        return response;
+    };
     let is_same = || {
         let (wanted, tag) = (wanted.to_str().ok()?, tag.to_str().ok()?.trim_start_matches("W/"));
-        Some(wanted.split(',').any(|one| matches!(one.trim().trim_start_matches("W/"), "*") || one.trim().trim_start_matches("W/") == tag))
+        Some(wanted.split(',').any(|one| {
+            matches!(one.trim().trim_start_matches("W/"), "*") || one.trim().trim_start_matches("W/") == tag
+        }))
     };
     if !reads || response.status() != StatusCode::OK || is_same() != Some(true) {
         return response;
@@ -208,7 +218,8 @@ fn dress(state: &Hub, trace: &str, headers: &mut HeaderMap) {
         headers.insert(name, HeaderValue::from_static(value));
     }
     if state.is_https() {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000; includeSubDomains"));
+        headers
+            .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000; includeSubDomains"));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.entry(header::VARY).or_insert(HeaderValue::from_static("accept, cookie, authorization"));

@@ -140,6 +140,7 @@ pub struct State {
     pub(crate) streams: Arc<Mutex<HashMap<u128, usize>>>,
     pub(crate) stream_count: Arc<AtomicUsize>,
     pub(crate) started: Timestamp,
+    pub(crate) view: crate::view::Views,
     /// The document at `/api/v1/openapi.json`, written when the router is made.
     pub(crate) openapi: std::sync::OnceLock<serde_json::Value>,
 }
@@ -156,6 +157,7 @@ impl State {
         let feed = Feed::start(Arc::clone(&store), bell.clone());
         Arc::new(Self {
             started: env.now(),
+            view: crate::view::Views::default(),
             engine: ArcSwap::from_pointee(engine),
             store,
             env,

@@ -111,7 +111,8 @@ fn verify(password: &[u8], stored: &str) -> bool {
     let check = || {
         let mut parts = stored.strip_prefix("$argon2id$v=19$")?.split('$');
         let (costs, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);
-        let mut numbers = costs.split(',').zip(["m=", "t=", "p="]).map(|(part, name)| part.strip_prefix(name)?.parse().ok());
+        let mut numbers =
+            costs.split(',').zip(["m=", "t=", "p="]).map(|(part, name)| part.strip_prefix(name)?.parse().ok());
         let (memory, passes, lanes): (u32, u32, u32) = (numbers.next()??, numbers.next()??, numbers.next()??);
         if memory > 1 << 20 || passes > 16 || lanes > 4 {
             return None;
@@ -135,7 +136,12 @@ mod tests {
         assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$AQEBAQEBAQEBAQEBAQEBAQ$"), "{stored}");
         assert!(verify(b"correct horse", &stored));
         assert!(!verify(b"correct horsf", &stored));
-        for bad in ["", "$argon2id$", "$argon2id$v=19$m=64,t=1,p=1$AQ$AQ", "$argon2id$v=19$m=4294967295,t=1,p=1$AQEBAQEBAQEBAQEBAQEBAQ$AQ"] {
+        for bad in [
+            "",
+            "$argon2id$",
+            "$argon2id$v=19$m=64,t=1,p=1$AQ$AQ",
+            "$argon2id$v=19$m=4294967295,t=1,p=1$AQEBAQEBAQEBAQEBAQEBAQ$AQ",
+        ] {
             assert!(!verify(b"correct horse", bad), "{bad}");
         }
     }

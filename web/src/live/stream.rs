@@ -143,7 +143,9 @@ impl Client {
     fn piece(&mut self) -> Bytes {
         self.beat = Instant::now();
         self.sent = self.cursor;
-        if self.ready.len() == 1 && let Some(frame) = self.ready.pop_front() {
+        if self.ready.len() == 1
+            && let Some(frame) = self.ready.pop_front()
+        {
             return frame.text.clone();
         }
         let mut text = Vec::with_capacity(self.ready.iter().map(|frame| frame.text.len()).sum());

@@ -55,9 +55,11 @@ impl Topics {
             || self.0.iter().any(|topic| match topic {
                 Topic::Run(run) => event.event.run == Some(*run),
                 Topic::Spoke(spoke) => event.event.spoke.as_ref() == Some(spoke),
-                Topic::Kind(kind) => event.event.kind.strip_prefix(kind.as_str()).is_some_and(|rest| {
-                    rest.is_empty() || rest.starts_with('.')
-                }),
+                Topic::Kind(kind) => event
+                    .event
+                    .kind
+                    .strip_prefix(kind.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
             })
     }
 }

@@ -15,10 +15,11 @@ use crate::routes::{Access, Routes, see};
 use crate::state::Shared;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    routes
-        .get("/sign-in", Access::Public, show)
-        .post("/sign-in", Access::PublicForm, sign_in)
-        .post("/sign-out", Access::SignedIn, sign_out)
+    routes.get("/sign-in", Access::Public, show).post("/sign-in", Access::PublicForm, sign_in).post(
+        "/sign-out",
+        Access::SignedIn,
+        sign_out,
+    )
 }
 
 /// The sign-in page that comes back to a page.
@@ -128,7 +129,9 @@ mod tests {
         for good in ["/", "/runs/12?x=1", "/conflicts"] {
             assert_eq!(safe_next(good), good);
         }
-        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/a\nb", "/\t/x"] {
+        for bad in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/a\nb", "/\t/x"]
+        {
             assert_eq!(safe_next(bad), "/", "{bad}");
         }
         assert_eq!(address(&Uri::from_static("/runs?failed=1&x=%2F")), "/sign-in?next=/runs%3Ffailed%3D1%26x%3D%252F");

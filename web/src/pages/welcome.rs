@@ -42,8 +42,9 @@ fn page(state: &Shared, person: &str, secret: &str, problem: String) -> Page {
 }
 
 fn used() -> Problem {
-    Problem::not_found("this link was used, has expired, or never was")
-        .hint("`cathedral up` prints a new one while nobody has signed in; an admin can make one under settings, people")
+    Problem::not_found("this link was used, has expired, or never was").hint(
+        "`cathedral up` prints a new one while nobody has signed in; an admin can make one under settings, people",
+    )
 }
 
 /// The person that an unused link is for.

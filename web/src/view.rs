@@ -1,0 +1,83 @@
+//! What pages and API show, computed once for all who look.
+//!
+//! The verdict is made again when an event has moved the log on, or when it is a second old (ages and
+//! lateness move with the clock). So a page costs a lookup, whatever the number of spokes.
+
+use std::sync::Arc;
+
+use cathedral_engine::query::{Facts, Verdict, verdict};
+use cathedral_model::ids::Cursor;
+use cathedral_model::snapshot::SnapshotInfo;
+use cathedral_model::time::Timestamp;
+use tokio::sync::Mutex;
+
+use crate::problem::Problem;
+use crate::state::State;
+
+/// How old a verdict may be.
+const FRESH_MS: u64 = 1_000;
+/// How old the list of snapshots may be when no event told of a change.
+const LIST_MS: u64 = 60_000;
+
+/// What was computed last.
+#[derive(Default)]
+pub struct Views {
+    current: Mutex<Option<View>>,
+    snapshots: Mutex<Option<Listed>>,
+}
+
+/// The facts and what follows from them.
+#[derive(Clone)]
+pub struct View {
+    pub facts: Arc<Facts>,
+    pub verdict: Arc<Verdict>,
+    cursor: Cursor,
+    at: Timestamp,
+}
+
+#[derive(Clone)]
+struct Listed {
+    list: Result<Arc<Vec<SnapshotInfo>>, String>,
+    cursor: Cursor,
+    at: Timestamp,
+}
+
+fn is_fresh(at: Timestamp, now: Timestamp, ms: u64) -> bool {
+    at <= now && now.ms_since(at) < ms
+}
+
+impl State {
+    /// The facts and the verdict as of now.
+    pub async fn view(&self) -> Result<View, Problem> {
+        let mut current = self.view.current.lock().await;
+        let (now, cursor) = (self.now(), self.feed.newest());
+        if let Some(view) = current.as_ref().filter(|view| view.cursor == cursor && is_fresh(view.at, now, FRESH_MS)) {
+            return Ok(view.clone());
+        }
+        let engine = self.engine();
+        let ecosystem = Arc::new(engine.ecosystem().clone());
+        let snapshots = self.snapshots().await;
+        let mut facts = Facts::collect(&self.store, &ecosystem, snapshots, now).await?;
+        facts.objectives = self.hub.objectives();
+        facts.watching = self.hub.watching();
+        facts.schedules = self.ports.schedules.schedules().await?;
+        facts.cursor = cursor;
+        let verdict = Arc::new(verdict(&facts));
+        let view = View { facts: Arc::new(facts), verdict, cursor, at: now };
+        *current = Some(view.clone());
+        Ok(view)
+    }
+
+    /// All snapshots, oldest first; the error as a text when the vault cannot be read.
+    pub async fn snapshots(&self) -> Result<Arc<Vec<SnapshotInfo>>, String> {
+        let mut listed = self.view.snapshots.lock().await;
+        let (now, cursor) = (self.now(), self.feed.newest());
+        if let Some(known) = listed.as_ref().filter(|known| known.cursor == cursor && is_fresh(known.at, now, LIST_MS))
+        {
+            return known.list.clone();
+        }
+        let list = self.vault().list().await.map(Arc::new).map_err(|error| error.to_string());
+        *listed = Some(Listed { list: list.clone(), cursor, at: now });
+        list
+    }
+}

@@ -1,0 +1,11 @@
+//! The hub on the wire: real TCP on this machine, a real store in memory, nothing faked of HTTP.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod api;
+mod client;
+mod hooks;
+mod hub;
+mod limits;
+mod live;
+mod sign_in;
