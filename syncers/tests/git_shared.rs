@@ -6,6 +6,7 @@ mod git_support;
 
 use cathedral_model::ecosystem::{ConflictPolicy, DataSync, SharedPath};
 use cathedral_model::plan::{Answer, Choice};
+use cathedral_syncers::git::disputed_files;
 use git_support::{Repo, World, git_of, mirror, sharing, submodule};
 
 fn world_with(files: &[(&str, &str)]) -> (World, Repo) {
@@ -76,6 +77,46 @@ fn both_sides_of_a_conflict_stay_until_a_person_decides() {
         );
         world.is_quiet(&spoke);
     }
+}
+
+#[test]
+fn every_file_in_dispute_is_told_with_what_each_side_did_to_it() {
+    let many: Vec<String> = (0..120).map(|n| format!("docs/many/{n:03}.txt")).collect();
+    let mut all = vec![("docs/both.md", "one\n"), ("docs/gone.md", "one\n"), ("docs/fine.md", "one\n")];
+    all.extend(many.iter().map(|f| (f.as_str(), "one\n")));
+    let (mut world, lib) = world_with(&all);
+    let spoke = sharing(&lib.0.display().to_string(), &[("docs", "docs")]);
+    world.sync(&spoke);
+    let change = |text: &'static str| vec![("docs/both.md", Some(text)), ("docs/new.md", Some(text))];
+    let (mut hub, mut theirs) = (change("HUB\n"), change("SPOKE\n"));
+    hub.extend([("docs/gone.md", None), ("docs/fine.md", Some("two\n"))]);
+    theirs.push(("docs/gone.md", Some("edited\n")));
+    world.hub.commit("main", Some("main"), &hub);
+    lib.commit("main", Some("main"), &theirs);
+    let (plan, _) = world.sync(&spoke);
+    assert_eq!(plan.conflicts.len(), 1);
+    let (files, more) = disputed_files(&plan.conflicts[0]);
+    let id = |repo: &Repo, file: &str| repo.git(&["rev-parse", &format!("main:{file}")])[..10].to_owned();
+    let (hub_both, spoke_both) = (id(&world.hub, "docs/both.md"), id(&lib, "docs/both.md"));
+    let (hub_new, spoke_new) = (id(&world.hub, "docs/new.md"), id(&lib, "docs/new.md"));
+    let told: Vec<[&str; 3]> = files.iter().map(|f| [f.field.as_str(), f.hub.as_str(), f.spoke.as_str()]).collect();
+    assert_eq!(more, 0);
+    assert_eq!(
+        told,
+        [
+            ["docs/both.md", &format!("edited ({hub_both})"), &format!("edited ({spoke_both})")],
+            ["docs/gone.md", "deleted", &format!("edited ({})", id(&lib, "docs/gone.md"))],
+            ["docs/new.md", &format!("added ({hub_new})"), &format!("added ({spoke_new})")],
+        ]
+    );
+    assert_eq!(files[2].base, "not there");
+
+    let edit = |text: &'static str| many.iter().map(|f| (f.as_str(), Some(text))).collect::<Vec<_>>();
+    world.hub.commit("main", Some("main"), &edit("HUB\n"));
+    lib.commit("main", Some("main"), &edit("SPOKE\n"));
+    let (plan, _) = world.sync(&spoke);
+    let (files, more) = disputed_files(&plan.conflicts[0]);
+    assert_eq!((files.len(), more), (100, 23));
 }
 
 #[test]

@@ -132,6 +132,21 @@ fn an_unreachable_remote_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_spoke_whose_place_is_gone_is_unreachable() {
+    let place = scratch();
+    let world = ready(&place);
+    fs::rename(world.mind(), world.root.join("away.git")).unwrap();
+    fs::write(world.app_files().join("new.txt"), "new\n").unwrap();
+    let ran = troubled(world.cathedral(&["sync"]), 12);
+    assert!(ran.err.contains("mind is unreachable") && ran.err.contains("as it was: "), "{ran:?}");
+    assert_eq!(fs::read_to_string(world.hub_files().join("new.txt")).unwrap(), "new\n");
+    let ran = troubled(world.cathedral(&["sync", "mind"]), 6);
+    assert!(ran.err.contains("mind is unreachable"), "{ran:?}");
+    fs::rename(world.root.join("away.git"), world.mind()).unwrap();
+    world.cathedral(&["sync"]).expect(0);
+}
+
+#[test]
 fn wrong_credentials_are_told_apart_from_an_outage() {
     let place = scratch();
     let world = ready(&place);

@@ -94,6 +94,8 @@ pub(crate) fn of_sync(state: &SyncRun, begun: &SyncRun, marks: &Marks<SpokeName>
         let was_ready = begun.spokes.get(name).is_some_and(|s| s.pinned && s.applied.is_none() && s.failed.is_none());
         match (marks.of(name), &progress.failed) {
             (Some(Mark::Written), _) => Stand::New,
+            // What it had to leave out, the next run brings.
+            _ if progress.applied.as_ref().is_some_and(|a| !a.skipped.is_empty()) => Stand::Unknown,
             _ if progress.applied.is_some() => Stand::New,
             (Some(Mark::Writing), _) => Stand::Unknown,
             (None, Some((_, fault))) if was_being_changed(fault) => Stand::Unknown,

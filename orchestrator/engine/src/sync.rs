@@ -49,7 +49,7 @@ impl SyncPerformer {
         if let PortError::Fenced(_) = error {
             return Err(error);
         }
-        let fault = error.fault();
+        let fault = start::unreachable_if_gone(error.fault());
         let data = serde_json::json!({ "phase": phase, "message": fault.message });
         Ok(vec![self.event(What::Failed { spoke: spoke.clone(), phase, fault }).event(NewEvent {
             kind: "spoke.failed".into(),

@@ -115,8 +115,8 @@ impl Engine {
         if !matches!(error, PortError::Permanent { .. }) {
             return error.into();
         }
-        let as_it_was = |s: &cathedral_model::ecosystem::Spoke| (s.name.to_string(), Stand::Old);
-        let mut all: BTreeMap<String, Stand> = self.ecosystem.spokes.iter().map(as_it_was).collect();
+        let all = self.as_it_was().into_iter().map(|s| (s.spoke, s.state));
+        let mut all: BTreeMap<String, Stand> = all.collect();
         for row in self.ports.store.runs(None, 50).await.unwrap_or_default() {
             if row.state != "finished" {
                 let left = self.standing(row.run).await.unwrap_or_default();
@@ -125,6 +125,11 @@ impl Engine {
         }
         let standing = all.into_iter().map(|(spoke, state)| Standing { spoke, state }).collect();
         EngineError::Stopped { run: None, standing, source: Box::new(error.into()) }
+    }
+
+    fn as_it_was(&self) -> Vec<Standing> {
+        let spokes = self.ecosystem.spokes.iter();
+        spokes.map(|s| Standing { spoke: s.name.to_string(), state: Stand::Old }).collect()
     }
 
     /// Where each spoke stands by what a run has recorded; for one that has not ended, what it was ready to
@@ -160,6 +165,15 @@ impl Engine {
                 let performer: Arc<dyn Performer<RestoreRun>> = Arc::new(RestorePerformer::new(self));
                 drive(&self.ports.store, &self.ports.env, &self.options, &performer, claim).await.map(|s| s.summary())
             }
+        };
+        let summary = match summary {
+            // Stopped before it had looked at anything.
+            Err(EngineError::Stopped { run, standing, source }) if standing.is_empty() => {
+                let is_sync = matches!(released.request.work, Work::Sync(_));
+                let standing = if is_sync { self.as_it_was() } else { vec![] };
+                Err(EngineError::Stopped { run, standing, source })
+            }
+            other => other,
         };
         if summary.is_err() {
             // Best effort: a claim that cannot be given back ends with its lease.

@@ -7,7 +7,7 @@ use super::check;
 use super::failure::GitError;
 use super::object::Oid;
 use super::refs::{Listing, Values};
-use super::store::{RefChange, Relation, Store, UNSYNCED_REFS};
+use super::store::{PACK_REFS_ABOVE, RefChange, Relation, Store, UNSYNCED_REFS};
 use super::url::Remote;
 
 /// Under this prefix fetched refs wait for the checks.
@@ -41,6 +41,13 @@ pub struct Fetch<'a> {
 /// So many fetches may fail while the refs at fault are looked for.
 const TRIES: usize = 60;
 
+/// What came without a ref in the quarantine, and how many fetches have failed.
+#[derive(Default)]
+struct Arrived {
+    values: Values,
+    failed: usize,
+}
+
 impl Fetch<'_> {
     /// Brings the store up to the listing, which is corrected where the remote moved meanwhile. Returns
     /// the refs that were refused, with the reason; they keep their last good value in the store.
@@ -61,11 +68,13 @@ impl Fetch<'_> {
         if wanted.is_empty() && gone.is_empty() {
             return Ok(refused);
         }
-        self.some(&wanted, listing, &mut refused, &mut 0)?;
-        let quarantined = self.quarantined()?;
+        let mut arrived = Arrived::default();
+        self.some(&wanted, listing, &mut refused, &mut arrived)?;
+        let waiting = self.quarantined()?;
+        let quarantined: Values = waiting.clone().into_iter().chain(arrived.values).collect();
         let known: BTreeSet<Oid> = before.values().cloned().collect();
         let wrong = check::findings(self.store, &quarantined, &known, self.allow)?;
-        self.admit(&before, &quarantined, &wrong, &gone)?;
+        self.admit(&before, &quarantined, &waiting, &wrong, &gone)?;
         for name in &wanted {
             if let Some(oid) = quarantined.get(name) {
                 listing.refs.insert(name.clone(), oid.clone());
@@ -95,15 +104,19 @@ impl Fetch<'_> {
         names: &[String],
         listing: &mut Listing,
         refused: &mut BTreeMap<String, String>,
-        failed: &mut usize,
+        arrived: &mut Arrived,
     ) -> Result<(), GitError> {
         if names.is_empty() {
             return Ok(());
         }
-        self.clear_leftovers(names)?;
-        match self.fetch(names) {
+        let fetched = if names.len() > PACK_REFS_ABOVE {
+            self.many(names, listing, &mut arrived.values)
+        } else {
+            self.into_quarantine(names)
+        };
+        match fetched {
             Ok(()) => Ok(()),
-            Err(error) if !error.is_about_items() || *failed >= TRIES => Err(error),
+            Err(error) if !error.is_about_items() || arrived.failed >= TRIES => Err(error),
             Err(error) if names.len() == 1 => {
                 if matches!(error, GitError::NotFound(_)) {
                     listing.refs.remove(&names[0]); // It went away since it was listed.
@@ -113,10 +126,10 @@ impl Fetch<'_> {
                 Ok(())
             }
             Err(_) => {
-                *failed += 1;
+                arrived.failed += 1;
                 let (left, right) = names.split_at(names.len() / 2);
-                self.some(left, listing, refused, failed)?;
-                self.some(right, listing, refused, failed)
+                self.some(left, listing, refused, arrived)?;
+                self.some(right, listing, refused, arrived)
             }
         }
     }
@@ -130,11 +143,30 @@ impl Fetch<'_> {
         self.store.update(&changes)
     }
 
-    fn fetch(&self, names: &[String]) -> Result<(), GitError> {
-        let mut input = String::new();
+    fn into_quarantine(&self, names: &[String]) -> Result<(), GitError> {
+        self.clear_leftovers(names)?;
+        let specs = names.iter().map(|name| format!("+{name}:{}\n", self.quarantine_at(name)));
+        self.fetch(specs.collect(), "--no-write-fetch-head")
+    }
+
+    /// Fetches what many refs name without a ref for each of them. Git notes which objects came, and has checked
+    /// that everything these need came too; a ref that has moved since it was listed is not among them.
+    fn many(&self, names: &[String], listing: &Listing, arrived: &mut Values) -> Result<(), GitError> {
+        self.fetch(names.iter().map(|name| format!("{name}\n")).collect(), "--write-fetch-head")?;
+        let path = self.store.path().join("FETCH_HEAD");
+        let noted = std::fs::read(&path).map_err(|e| GitError::io(path.display(), &e))?;
+        let came: BTreeSet<&[u8]> = noted.split(|b| *b == b'\n').filter_map(|line| line.get(..40)).collect();
+        let mut moved = Vec::new();
         for name in names {
-            input.push_str(&format!("+{name}:{}\n", self.quarantine_at(name)));
+            match listing.refs.get(name).filter(|oid| came.contains(oid.as_bytes())) {
+                Some(oid) => drop(arrived.insert(name.clone(), oid.clone())),
+                None => moved.push(name.clone()),
+            }
         }
+        if moved.is_empty() { Ok(()) } else { self.into_quarantine(&moved) }
+    }
+
+    fn fetch(&self, refspecs: String, note: &str) -> Result<(), GitError> {
         let mut call = self
             .store
             .call(format!("fetch from {}", self.remote))
@@ -152,14 +184,14 @@ impl Fetch<'_> {
             "fetch",
             "--progress",
             "--no-tags",
-            "--no-write-fetch-head",
+            note,
             "--no-auto-gc",
             "--refmap=",
             "--stdin",
             "--end-of-options",
         ])
         .args([self.remote.argument()])
-        .input(input)
+        .input(refspecs)
         .run()
         .map(drop)
     }
@@ -170,6 +202,7 @@ impl Fetch<'_> {
         &self,
         before: &Values,
         fetched: &Values,
+        waiting: &Values,
         wrong: &BTreeMap<String, String>,
         gone: &[&String],
     ) -> Result<(), GitError> {
@@ -180,7 +213,9 @@ impl Fetch<'_> {
             first.push(RefChange::delete(kept_at(self.side, name)));
         }
         for (name, oid) in fetched {
-            first.push(RefChange::delete(self.quarantine_at(name)));
+            if waiting.contains_key(name) {
+                first.push(RefChange::delete(self.quarantine_at(name)));
+            }
             if wrong.contains_key(name) {
                 then.push(RefChange::set(self.refused_at(name), oid));
                 continue;

@@ -5,6 +5,7 @@ use cathedral_conflict::{Chain, Conflict, Policy, Resolution, chain::STAGES};
 use cathedral_model::ecosystem::{ConflictPolicy, Spoke};
 use std::collections::BTreeMap;
 
+use super::disputed::Disputed;
 use super::failure::{GitError, printable};
 use super::object::{Entry, Oid, is_oid};
 use super::store::Store;
@@ -15,17 +16,9 @@ pub enum Merged {
     /// A tree in which nothing is open; the files that resolvers decided.
     Done { tree: Oid, resolved: Vec<String> },
     /// Files that a person has to decide, and a tree with proposals for all of them if there are.
-    Open { files: Vec<String>, suggested: Option<Oid> },
+    Open { files: Vec<Disputed>, suggested: Option<Oid> },
     /// The two have no history in common.
     Unrelated,
-}
-
-/// The stages of one conflicted path.
-#[derive(Default)]
-struct Stages {
-    base: Option<Entry>,
-    hub: Option<Entry>,
-    spoke: Option<Entry>,
 }
 
 /// Merges two commits.
@@ -60,7 +53,7 @@ pub fn merge(
     if out.code == 0 {
         return Ok(Merged::Done { tree, resolved: Vec::new() });
     }
-    let mut paths: BTreeMap<Vec<u8>, Stages> = BTreeMap::new();
+    let mut paths: BTreeMap<Vec<u8>, Disputed> = BTreeMap::new();
     for field in fields.take_while(|f| !f.is_empty()) {
         let Some(tab) = field.iter().position(|b| *b == b'\t') else { continue };
         let head = String::from_utf8_lossy(&field[..tab]).into_owned();
@@ -68,7 +61,8 @@ pub fn merge(
         let (Some(mode), Some(oid), Some(stage)) = (words.next(), words.next(), words.next()) else { continue };
         let path = field[tab + 1..].to_vec();
         let entry = Some(Entry { mode: mode.to_owned(), name: path.clone(), oid: oid.to_owned() });
-        let stages = paths.entry(path).or_default();
+        let shown = printable(&path);
+        let stages = paths.entry(path).or_insert_with(|| Disputed { path: shown, ..Disputed::default() });
         match stage {
             "1" => stages.base = entry,
             "2" => stages.hub = entry,
@@ -84,12 +78,11 @@ fn resolve(
     spoke: &Spoke,
     policy: ConflictPolicy,
     mut tree: Oid,
-    paths: &BTreeMap<Vec<u8>, Stages>,
+    paths: &BTreeMap<Vec<u8>, Disputed>,
 ) -> Result<Merged, GitError> {
     let chain = chain_of(spoke, policy)?;
     let (mut resolved, mut open, mut all_proposed) = (Vec::new(), Vec::new(), !paths.is_empty());
     for (path, stages) in paths {
-        let shown = printable(path);
         let answer = match (std::str::from_utf8(path), &stages.hub, &stages.spoke) {
             (Ok(path), Some(hub), Some(theirs)) if is_file(hub) && is_file(theirs) => {
                 Some((path, hub, theirs, ask(store, &chain, path, stages.base.as_ref(), hub, theirs)?))
@@ -98,7 +91,7 @@ fn resolve(
         };
         let Some((path, hub, theirs, (value, decided))) = answer.and_then(|(p, h, t, a)| a.map(|a| (p, h, t, a)))
         else {
-            open.push(shown);
+            open.push(stages.clone());
             all_proposed = false;
             continue;
         };
@@ -106,7 +99,7 @@ fn resolve(
         let mode = if base_mode == Some(hub.mode.as_str()) { &theirs.mode } else { &hub.mode };
         let entry = Entry { mode: mode.clone(), name: Vec::new(), oid: store.write_blob(&value)? };
         tree = store.graft(Some(&tree), path, Some(&entry))?;
-        if decided { resolved.push(shown) } else { open.push(shown) }
+        if decided { resolved.push(stages.path.clone()) } else { open.push(stages.clone()) }
     }
     if open.is_empty() && !paths.is_empty() {
         return Ok(Merged::Done { tree, resolved });

@@ -10,6 +10,7 @@ use cathedral_model::ports::Content;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decision, Item, Rules, Shape, decide};
+use super::disputed::{Disputed, described};
 use super::facts::{Context, Facts, path_key, pin_key};
 use super::failure::GitError;
 use super::guard;
@@ -315,7 +316,7 @@ impl<'a> Planner<'a> {
                 Ok(())
             }
             Merged::Open { files, .. } => {
-                let because = format!("both sides changed {}", few(&files));
+                let because = format!("both sides changed {}", few_of(&files));
                 self.dispute(peer, key, "diverged", because)
             }
             Merged::Unrelated => self.dispute(peer, key, "unrelated", "the two sides have no commit in common".into()),
@@ -344,33 +345,36 @@ impl<'a> Planner<'a> {
         if self.answered_by_policy(peer, key, kind)? {
             return Ok(());
         }
-        let suggested = self.suggestion(peer, key, kind)?;
-        let draft = self.draft(peer, key, kind, because, suggested);
+        let (suggested, files) = self.suggestion(peer, key, kind)?;
+        let draft = ConflictDraft { fields: described(&files), ..self.draft(peer, key, kind, because, suggested) };
         self.conflicts.insert((peer.clone(), key.to_owned()), draft);
         Ok(())
     }
 
-    /// Makes the merge commit that a person could take, where one can be made.
-    fn suggestion(&mut self, peer: &Peer, key: &str, kind: &str) -> Result<Option<Oid>, GitError> {
+    /// Makes the merge commit that a person could take, where one can be made, and tells the files that stand
+    /// against each other.
+    fn suggestion(&mut self, peer: &Peer, key: &str, kind: &str) -> Result<(Option<Oid>, Vec<Disputed>), GitError> {
+        let none = (None, Vec::new());
         let (Some(hub), Some(theirs)) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned())
         else {
-            return Ok(None);
+            return Ok(none);
         };
         if Self::shape(key) != Shape::Branch || !matches!(kind, "diverged" | "rewritten") {
-            return Ok(None);
+            return Ok(none);
         }
         if self.context.store.relation(&hub, &theirs) != Relation::Diverged {
-            return Ok(None);
+            return Ok(none);
         }
-        let tree = match self.merged(&hub, &theirs)? {
-            Merged::Done { tree, .. } => Some(tree),
-            Merged::Open { suggested, .. } => suggested,
-            Merged::Unrelated => None,
+        let (tree, files) = match self.merged(&hub, &theirs)? {
+            Merged::Done { tree, .. } => (Some(tree), Vec::new()),
+            Merged::Open { suggested, files } => (suggested, files),
+            Merged::Unrelated => none,
         };
-        let Some(tree) = tree else { return Ok(None) };
+        let Some(tree) = tree else { return Ok((None, files)) };
         let parents = ordered(peer, &hub, &theirs);
         let name = self.context.spoke.name.as_str();
-        merge::commit(&self.context.store, &self.subject("merge"), name, &parents, &tree, "").map(Some)
+        let commit = merge::commit(&self.context.store, &self.subject("merge"), name, &parents, &tree, "")?;
+        Ok((Some(commit), files))
     }
 
     /// Describes an item in dispute.
@@ -539,6 +543,11 @@ impl<'a> Planner<'a> {
 /// them is looked at from where.
 pub fn ordered<'o>(peer: &Peer, hub: &'o str, theirs: &'o str) -> [&'o str; 2] {
     if matches!(peer, Peer::Mirror(_)) && theirs < hub { [theirs, hub] } else { [hub, theirs] }
+}
+
+/// Names at most three files in dispute.
+pub fn few_of(files: &[Disputed]) -> String {
+    few(&files.iter().map(|f| f.path.clone()).collect::<Vec<_>>())
 }
 
 /// Names at most three files.

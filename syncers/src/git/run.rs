@@ -1,22 +1,24 @@
 //! The one place that starts `git`: a cleared environment, no configuration but ours, no prompts, a
-//! deadline without progress, and the whole process group killed when it passes.
+//! deadline without progress, and the whole process group ended when it passes or when the hub is gone.
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::failure::{GitError, printable};
+use super::keeper::{Keepers, Kept};
 use super::locks;
 use super::url::Remote;
 
+/// The oldest git that can do what is asked of it.
+const OLDEST: (u32, u32) = (2, 38);
 const STDERR_CAP: usize = 64 * 1024;
 const STDOUT_CAP: usize = 256 * 1024 * 1024;
 
@@ -45,6 +47,9 @@ pub struct Options {
     pub author: (String, String),
     /// How long git may be silent before it is killed.
     pub deadline: Duration,
+    /// The program that ends git when the hub is gone: run with [`KEEPER`](super::KEEPER) as its one argument,
+    /// it calls [`keep`](super::keep). Without one, git may outlive the hub.
+    pub keeper: Option<PathBuf>,
     /// For tests that stop the process in the middle.
     pub interrupt: Option<Interrupt>,
 }
@@ -60,6 +65,7 @@ impl Options {
             ssh_agent: None,
             author: ("Cathedral".into(), "cathedral@localhost".into()),
             deadline: Duration::from_secs(120),
+            keeper: None,
             interrupt: None,
         }
     }
@@ -78,6 +84,9 @@ impl fmt::Debug for Options {
 #[derive(Clone, Debug)]
 pub struct Git {
     options: Arc<Options>,
+    keepers: Arc<Keepers>,
+    /// Why it cannot be used, found out once.
+    unfit: Arc<OnceLock<Option<String>>>,
 }
 
 /// What a finished call left.
@@ -114,6 +123,7 @@ pub struct Call<'a> {
 /// A child whose output is read while it runs.
 pub struct Streaming {
     child: Child,
+    kept: Kept,
     stderr: JoinHandle<Vec<u8>>,
     what: String,
 }
@@ -122,7 +132,8 @@ impl Git {
     /// Makes a runner.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options: Arc::new(options) }
+        let keepers = Arc::new(Keepers::new(options.keeper.clone()));
+        Self { options: Arc::new(options), keepers, unfit: Arc::default() }
     }
 
     /// Returns the options.
@@ -149,6 +160,17 @@ impl Git {
             remote: None,
             what: what.into(),
         }
+    }
+
+    /// Refuses a git that is too old before it is asked for what it cannot do.
+    fn is_fit(&self) -> Result<(), GitError> {
+        let unfit = self.unfit.get_or_init(|| {
+            let mut command = Command::new("git");
+            let command = command.arg("version").env_clear().env("PATH", &self.options.path).stdin(Stdio::null());
+            // One that is not there is told where it is started for work.
+            too_old(&String::from_utf8_lossy(&command.output().ok()?.stdout))
+        });
+        unfit.clone().map_or(Ok(()), |why| Err(GitError::Invalid(why)))
     }
 
     fn interrupted(&self, moment: Moment, args: &[OsString]) -> Result<(), GitError> {
@@ -225,7 +247,7 @@ impl<'a> Call<'a> {
     pub fn run_any(mut self) -> Result<Output, GitError> {
         self.git.interrupted(Moment::Before, &self.args)?;
         let input = self.input.take();
-        let mut child = self.spawn(if input.is_some() { Stdio::piped() } else { Stdio::null() })?;
+        let (mut child, kept) = self.spawn(if input.is_some() { Stdio::piped() } else { Stdio::null() })?;
         let (tx, rx) = channel();
         let out = pump(child.stdout.take(), STDOUT_CAP, Keep::First, tx.clone());
         let err = pump(child.stderr.take(), STDERR_CAP, Keep::Last, tx);
@@ -234,10 +256,16 @@ impl<'a> Call<'a> {
             std::thread::spawn(move || drop(pipe.write_all(&bytes)))
         });
         let silent = wait_for_ends(&rx, self.git.options.deadline);
-        if silent {
-            kill_group(&child);
-        }
+        let kept = if silent {
+            kept.end(&child);
+            None
+        } else {
+            Some(kept)
+        };
         let status = child.wait().map_err(|e| GitError::io(&self.what, &e))?;
+        if let Some(kept) = kept {
+            kept.ended();
+        }
         let (stdout, overflow) = out.join().unwrap_or_default();
         let (stderr, _) = err.join().unwrap_or_default();
         if let Some(feeder) = feeder {
@@ -258,26 +286,26 @@ impl<'a> Call<'a> {
     pub fn reading(mut self) -> Result<(Streaming, ChildStdout), GitError> {
         self.git.interrupted(Moment::Before, &self.args)?;
         let input = self.input.take();
-        let mut child = self.spawn(if input.is_some() { Stdio::piped() } else { Stdio::null() })?;
+        let (mut child, kept) = self.spawn(if input.is_some() { Stdio::piped() } else { Stdio::null() })?;
         if let Some((bytes, mut pipe)) = input.zip(child.stdin.take()) {
             std::thread::spawn(move || drop(pipe.write_all(&bytes)));
         }
         let stdout = child.stdout.take().ok_or_else(|| GitError::Failed(format!("{}: no output pipe", self.what)))?;
-        Ok((self.streaming(child), stdout))
+        Ok((self.streaming(child, kept), stdout))
     }
 
     /// Starts the child and leaves its standard input to the caller; its output is dropped.
     pub fn writing(self) -> Result<(Streaming, ChildStdin), GitError> {
         self.git.interrupted(Moment::Before, &self.args)?;
-        let mut child = self.spawn(Stdio::piped())?;
+        let (mut child, kept) = self.spawn(Stdio::piped())?;
         if let Some(mut out) = child.stdout.take() {
             std::thread::spawn(move || drop(std::io::copy(&mut out, &mut std::io::sink())));
         }
         let stdin = child.stdin.take().ok_or_else(|| GitError::Failed(format!("{}: no input pipe", self.what)))?;
-        Ok((self.streaming(child), stdin))
+        Ok((self.streaming(child, kept), stdin))
     }
 
-    fn streaming(self, mut child: Child) -> Streaming {
+    fn streaming(self, mut child: Child, kept: Kept) -> Streaming {
         let pipe = child.stderr.take();
         let stderr = std::thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -286,10 +314,25 @@ impl<'a> Call<'a> {
             }
             bytes
         });
-        Streaming { child, stderr, what: self.what }
+        Streaming { child, kept, stderr, what: self.what }
     }
 
-    fn spawn(&self, stdin: Stdio) -> Result<Child, GitError> {
+    /// Starts git in the group of a keeper.
+    fn spawn(&self, stdin: Stdio) -> Result<(Child, Kept), GitError> {
+        self.git.is_fit()?;
+        let kept = self.git.keepers.take()?;
+        let mut command = self.command();
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(kept.group());
+        let child = command.spawn().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound if self.dir.as_ref().is_none_or(|d| d.is_dir()) => {
+                GitError::Invalid("git is not installed, or not on the search path".into())
+            }
+            _ => GitError::io(&self.what, &e),
+        })?;
+        Ok((child, kept))
+    }
+
+    fn command(&self) -> Command {
         let options = &self.git.options;
         let mut command = Command::new("git");
         command.env_clear();
@@ -343,13 +386,8 @@ impl<'a> Call<'a> {
         if let Some(dir) = &self.dir {
             command.arg("-C").arg(dir);
         }
-        command.args(&self.args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        command.spawn().map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound if self.dir.as_ref().is_none_or(|d| d.is_dir()) => {
-                GitError::Invalid("git is not installed, or not on the search path".into())
-            }
-            _ => GitError::io(&self.what, &e),
-        })
+        command.args(&self.args);
+        command
     }
 }
 
@@ -357,21 +395,30 @@ impl Streaming {
     /// Waits for the end; anything but success is a classified error.
     pub fn finish(mut self) -> Result<(), GitError> {
         let status = self.child.wait().map_err(|e| GitError::io(&self.what, &e))?;
+        self.kept.ended();
         let stderr = self.stderr.join().unwrap_or_default();
         if status.success() { Ok(()) } else { Err(GitError::classify(&self.what, &printable(&stderr))) }
     }
 
     /// Kills the child and everything it started.
     pub fn abort(mut self) {
-        kill_group(&self.child);
+        self.kept.end(&self.child);
         drop(self.child.wait());
     }
 }
 
-fn kill_group(child: &Child) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(pid, Signal::KILL); // It may have ended by itself.
-    }
+/// Says what is wrong with a version of git, and what helps.
+fn too_old(answer: &str) -> Option<String> {
+    let version = answer.trim().strip_prefix("git version ")?.split(' ').next()?;
+    let mut numbers = version.split('.').map(str::parse);
+    let found: (u32, u32) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    let (major, minor) = OLDEST;
+    (found < OLDEST).then(|| {
+        format!(
+            "git {version} is too old: it cannot merge without a working tree; \
+             install git {major}.{minor} or newer, or put one first in PATH"
+        )
+    })
 }
 
 /// Which end of too long an output matters: an error stands last, after all the progress.
@@ -468,6 +515,29 @@ mod tests {
         let git = Git::new(options);
         let error = git.anywhere("wait").config("alias.wait=!sleep 600").args(["wait"]).run().unwrap_err();
         assert!(matches!(error, GitError::Unreachable(_)), "{error}");
+    }
+
+    #[test]
+    fn a_git_that_is_too_old_is_refused_by_name() {
+        for (answer, fits) in [
+            ("git version 2.37.7\n", false),
+            ("git version 1.9.1", false),
+            ("git version 2.38.0", true),
+            ("git version 2.39.5 (Apple Git-154)\n", true),
+            ("git version 3.0", true),
+            ("git version 2.50.1.windows.1", true),
+            ("something else", true),
+        ] {
+            assert_eq!(too_old(answer).is_none(), fits, "{answer}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("git");
+        std::fs::write(&program, "#!/bin/sh\necho git version 2.25.1\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let options = Options { path: dir.path().into(), ..Options::new(dir.path()) };
+        let error = Git::new(options).anywhere("look").args(["ls-remote", "x"]).run().unwrap_err();
+        let told = "git 2.25.1 is too old: it cannot merge without a working tree; install git 2.38 or newer";
+        assert!(matches!(&error, GitError::Invalid(why) if why.starts_with(told)), "{error}");
     }
 
     #[test]

@@ -2,15 +2,17 @@
 //! around them do. Contents are compared and merged as trees; each side that changes gets one commit.
 
 use cathedral_model::ecosystem::{GitIntegration, Side};
+use cathedral_model::plan::ConflictDraft;
 
 use super::decide::{Decision, Item, Rules, Shape, decide};
+use super::disputed::{Disputed, described};
 use super::facts::{path_key, pin_key};
 use super::failure::GitError;
 use super::merge::{self, Merged};
 use super::object::Oid;
 use super::paths;
 use super::payload::Target;
-use super::plan::{Peer, Planner, few};
+use super::plan::{Peer, Planner, few, few_of};
 use super::store::Relation;
 
 impl Planner<'_> {
@@ -96,7 +98,7 @@ impl Planner<'_> {
                 Ok(())
             }
             Decision::Merge => self.merge_contents(key),
-            Decision::Conflict { kind, because } => self.dispute_contents(key, kind, because, None),
+            Decision::Conflict { kind, because } => self.dispute_contents(key, kind, because, None, &[]),
         }
     }
 
@@ -134,7 +136,7 @@ impl Planner<'_> {
             }
             Merged::Open { files, suggested } => {
                 let kind = if self.base_of(&Peer::Spoke, key).is_some() { "update/update" } else { "insert/insert" };
-                self.dispute_contents(key, kind, format!("both sides changed {}", few(&files)), suggested)
+                self.dispute_contents(key, kind, format!("both sides changed {}", few_of(&files)), suggested, &files)
             }
             Merged::Unrelated => Ok(()),
         }
@@ -146,6 +148,7 @@ impl Planner<'_> {
         kind: &'static str,
         because: String,
         suggested: Option<Oid>,
+        files: &[Disputed],
     ) -> Result<(), GitError> {
         let peer = Peer::Spoke;
         if self.answered_by_policy(&peer, key, kind)? {
@@ -154,7 +157,7 @@ impl Planner<'_> {
         for value in [self.picture.hub.get(key), self.picture.spoke.get(key)].into_iter().flatten() {
             self.written(key, value)?;
         }
-        let draft = self.draft(&peer, key, kind, because, suggested);
+        let draft = ConflictDraft { fields: described(files), ..self.draft(&peer, key, kind, because, suggested) };
         self.conflicts.insert((peer, key.to_owned()), draft);
         Ok(())
     }

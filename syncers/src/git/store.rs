@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use super::failure::GitError;
 use super::object::{self, CommitFacts, Entry, Oid, ZERO};
+use super::packed;
 use super::refs::Values;
 use super::run::{Call, Git};
 
 /// The setting that leaves refs to the next packing.
 pub const UNSYNCED_REFS: &str = "core.fsync=committed,-reference";
-/// One file a ref is slow to read when there are many.
-const PACK_REFS_ABOVE: usize = 200;
+/// One file a ref is slow to write and to read when there are many.
+pub const PACK_REFS_ABOVE: usize = 200;
 
 /// How two commits stand to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +121,10 @@ impl Store {
         if changes.is_empty() {
             return Ok(());
         }
+        let many = changes.len() > PACK_REFS_ABOVE;
+        if many && packed::write(self, changes)? {
+            return Ok(());
+        }
         let mut input = b"start\0".to_vec();
         for change in changes {
             let old = match &change.old {
@@ -136,7 +141,6 @@ impl Store {
         input.extend_from_slice(b"prepare\0commit\0");
         // One sync of the disk for each of many refs takes minutes; packing them right after makes all of
         // them durable at once. Until then every value still stands where it came from.
-        let many = changes.len() > PACK_REFS_ABOVE;
         let call = self.call("write refs of the store").args(["update-ref", "--stdin", "-z"]).input(input);
         if many {
             call.config(UNSYNCED_REFS).run()?
@@ -153,6 +157,12 @@ impl Store {
     #[must_use]
     pub fn has(&self, oid: &str) -> bool {
         parse(oid).is_ok_and(|id| self.repo.has_object(id))
+    }
+
+    /// Returns what kind an object is; none when it is not here.
+    #[must_use]
+    pub fn kind(&self, oid: &str) -> Option<gix::objs::Kind> {
+        Some(self.repo.find_header(parse(oid).ok()?).ok()?.kind())
     }
 
     /// Returns the raw bytes of an object and what kind it is.

@@ -253,7 +253,9 @@ impl World {
 
     pub fn around(dir: tempfile::TempDir, hub: Repo, hub_url: String) -> Self {
         std::fs::create_dir_all(dir.path().join("root/.cathedral/keys")).unwrap();
-        let options = Options::new(&dir.path().join("root/.cathedral"));
+        let mut options = Options::new(&dir.path().join("root/.cathedral"));
+        // The git of the tester: all of it is to be tried with every version.
+        options.path = std::env::var_os("PATH").unwrap();
         Self { dir, hub, hub_url, content: Arc::default(), options, base: None, run: 0 }
     }
 

@@ -253,6 +253,7 @@ fn git_options(state: &Path) -> cathedral_syncers::git::Options {
         options.path = path;
     }
     options.ssh_agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
+    options.keeper = cathedral_syncers::git::this_program();
     options
 }
 

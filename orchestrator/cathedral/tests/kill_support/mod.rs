@@ -331,7 +331,15 @@ impl Trial {
         let mut expected = self.leaves_before.clone();
         let times = if self.kind.is_sync() { 1 } else { more };
         (0..times).for_each(|_| expected.extend_from_slice(&self.leaves));
-        assert_eq!(leaf_kinds(&leaves), expected, "leaves after {more} runs");
+        let mut found = leaf_kinds(&leaves);
+        if self.kind == Kind::RestoreInPlace {
+            // What stands there is snapshotted at least once a run, and again when it has changed since.
+            let snapshots = |kinds: &[String]| kinds.iter().filter(|k| *k == "snapshot").count();
+            assert!(snapshots(&found) >= snapshots(&self.leaves_before) + more, "snapshots after {more} runs");
+            found.retain(|kind| kind != "snapshot");
+            expected.retain(|kind| kind != "snapshot");
+        }
+        assert_eq!(found, expected, "leaves after {more} runs");
         let lost = self.before.lost(world, &self.kept(world));
         assert!(lost.is_empty(), "lost at the end: {lost:#?}");
     }

@@ -82,7 +82,9 @@ impl SyncPerformer {
         ports.env.reached(&format!("applied:{name}"));
         let applied = match applied {
             Ok(applied) => {
-                self.marks.written(name);
+                if applied.skipped.is_empty() {
+                    self.marks.written(name);
+                }
                 Ok(applied)
             }
             Err(error @ PortError::Fenced(_)) => Err(error),

@@ -10,7 +10,7 @@ use cathedral_model::ids::SpokeName;
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::observation::Observation;
 use cathedral_model::ports::store::Claim;
-use cathedral_model::ports::{PortError, env::Update};
+use cathedral_model::ports::{Cause, Fault, PortError, env::Update};
 use cathedral_model::run::{Declared, Seen, What, Work};
 
 use super::{Outcomes, SyncPerformer};
@@ -92,12 +92,17 @@ impl Engine {
                 name,
                 match result {
                     Ok(observation) => Seen::Observed(observation),
-                    Err(error) => Seen::Failed(error.fault()),
+                    Err(error) => Seen::Failed(unreachable_if_gone(error.fault())),
                 },
             );
         }
         seen
     }
+}
+
+/// A declared spoke whose place is not there cannot be reached; "not found" is for names that nobody knows.
+pub(super) fn unreachable_if_gone(fault: Fault) -> Fault {
+    if fault.cause == Cause::NotFound { Fault { cause: Cause::Unreachable, ..fault } } else { fault }
 }
 
 /// A rank for each spoke: by wave, and after everything that it names in `after`.
