@@ -56,8 +56,8 @@ pub fn main() -> ExitCode {
 /// Commands that need no hub run at once; the others get a runtime.
 fn run(args: Args, output: &Output) -> Ended {
     if args.global.hub.is_some() {
-        return Err(Failure::new(2, "C1005", "a running hub cannot be reached yet")
-            .why("the hub's API comes with `cathedral up`, which is not available yet")
+        return Err(Failure::new(2, "C1005", "a hub elsewhere cannot be reached yet")
+            .why("commands work on the state folder, and through the hub that serves it when one does")
             .next("leave --hub and CATHEDRAL_HUB out: every command works on the state folder itself"));
     }
     let command = match commands::without_hub(args.command, &args.global, output) {

@@ -78,7 +78,7 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
     let socket = site.state.join("hub.sock");
     let local = LocalListener::bind(&socket).map_err(|e| Failure::io(&crate::hub::shown(&socket), &e))?;
 
-    let face = Arc::new(pages::Face { hub: Arc::clone(&hub), reloader: Arc::clone(&reloader), address });
+    let face = Arc::new(pages::Face { hub: Arc::clone(&hub), reloader: Arc::clone(&reloader) });
     let ports = WebPorts {
         schedules: Arc::clone(&hub.stores.schedules),
         intake: Arc::clone(&hub.stores.intake),

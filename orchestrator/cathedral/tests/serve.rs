@@ -75,7 +75,7 @@ fn a_new_configuration_is_in_force_at_once_and_a_wrong_one_changes_nothing() {
     let scheduled = |world: &World| {
         let runs = world.cathedral(&["runs", "--json"]).expect(0).json();
         let runs = runs["data"]["runs"].as_array().unwrap().clone();
-        runs.iter().filter(|r| r["cause"].as_str().is_some_and(|c| c == "schedule snapshot")).count()
+        runs.iter().filter(|r| r["request"]["cause"] == "schedule snapshot").count()
     };
     awaited("a scheduled snapshot", || match scheduled(&world) {
         0 => Err("none".into()),
