@@ -49,12 +49,7 @@ impl Remote {
         Err(refused(status, &answer))
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Value), Failure> {
+    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value), Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| gone(&self.socket, &e))?;
         talk(stream, method, path, body).await
     }
@@ -101,7 +96,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(e.to_string()))?;
     let carried = tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", "localhost").header("accept", "application/json");
+    let mut request =
+        Request::builder().method(method).uri(path).header("host", "localhost").header("accept", "application/json");
     if body.is_some() {
         request = request.header("content-type", "application/json");
     }

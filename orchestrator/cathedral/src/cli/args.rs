@@ -77,12 +77,17 @@ pub enum Command {
         /// Where to build it; a new folder below the system's temporary one unless given
         #[arg(value_name = "DIR")]
         place: Option<PathBuf>,
-        /// End with the report (serving the dashboard is not available yet)
+        /// End with the report instead of serving the dashboard
         #[arg(long)]
         no_serve: bool,
+        /// Where the dashboard listens; any free port unless given. Serves also when no terminal is there
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "no_serve")]
+        listen: Option<String>,
     },
     /// Run the hub: schedules, watchers, webhooks, API and dashboard
-    #[command(after_help = "Examples:\n  cathedral up\n  cathedral up --listen 127.0.0.1:0\n  cathedral up --once    acts on what is due and waiting, then ends")]
+    #[command(
+        after_help = "Examples:\n  cathedral up\n  cathedral up --listen 127.0.0.1:0\n  cathedral up --once    acts on what is due and waiting, then ends"
+    )]
     Up {
         /// Address and port to listen on, instead of web.listen
         #[arg(long, value_name = "ADDRESS")]

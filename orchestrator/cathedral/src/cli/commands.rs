@@ -59,7 +59,7 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
 /// Runs commands on a hub.
 pub async fn with_hub(command: Command, global: &Global, output: &Output) -> Ended {
     match command {
-        Command::Demo { place, .. } => crate::demo::run(place, output).await,
+        Command::Demo { place, no_serve, listen } => crate::demo::run(place, no_serve, listen, output).await,
         Command::Schedule { what } => schedule::run(what, global, output).await,
         Command::Token { what } => token::run(what, global, output).await,
         Command::Hook { what } => token::hook(what, global, output).await,

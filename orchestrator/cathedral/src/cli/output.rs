@@ -61,6 +61,11 @@ impl Output {
         }
     }
 
+    /// Whether a person reads what goes to stdout.
+    pub fn is_read_by_a_person() -> bool {
+        std::io::stdout().is_terminal()
+    }
+
     /// A path as text that is safe for a terminal.
     pub fn safe_path(path: &std::path::Path) -> String {
         safe(&path.to_string_lossy())

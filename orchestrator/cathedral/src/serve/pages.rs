@@ -59,7 +59,11 @@ impl cathedral_web::hub::Hub for Face {
             "github" => declared.github.as_ref(),
             _ => None,
         };
-        sender.into_iter().flat_map(|s| &s.secrets).filter_map(|s| Some(Secret(s.expose()?.as_bytes().to_vec()))).collect()
+        sender
+            .into_iter()
+            .flat_map(|s| &s.secrets)
+            .filter_map(|s| Some(Secret(s.expose()?.as_bytes().to_vec())))
+            .collect()
     }
 
     async fn config_text(&self) -> Result<String, PortError> {
@@ -138,13 +142,7 @@ impl cathedral_web::hub::Hub for Face {
 /// The time between two full checks, where they are scheduled.
 fn verify_every(site: &Site) -> Option<u64> {
     let verify = super::schedules(site).into_iter().find(|s| s.name == "verify")?;
-    let due = cathedral_engine::schedule::upcoming(
-        &verify.rule,
-        HubEnv::clock(),
-        Timestamp(i64::MAX / 4),
-        2,
-        &zones,
-    );
+    let due = cathedral_engine::schedule::upcoming(&verify.rule, HubEnv::clock(), Timestamp(i64::MAX / 4), 2, &zones);
     match due.ok()?.as_slice() {
         [first, second] => Some(second.ms_since(*first)),
         _ => None,
