@@ -86,9 +86,6 @@ pub enum Command {
         listen: Option<String>,
     },
     /// Run the hub: schedules, watchers, webhooks, API and dashboard
-    #[command(
-        after_help = "Examples:\n  cathedral up\n  cathedral up --listen 127.0.0.1:0\n  cathedral up --once    acts on what is due and waiting, then ends"
-    )]
     Up {
         /// Address and port to listen on, instead of web.listen
         #[arg(long, value_name = "ADDRESS")]

@@ -6,7 +6,38 @@ use super::args::Args;
 
 /// Example and meaning, by the words of the command.
 const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
-    ("demo", &[("cathedral demo", "in a new temporary folder"), ("cathedral demo try-it", "in a folder of your own")]),
+    (
+        "demo",
+        &[
+            ("cathedral demo", "in a new temporary folder"),
+            ("cathedral demo try-it", "in a folder of your own"),
+            ("cathedral demo --no-serve", "ends with the report"),
+        ],
+    ),
+    (
+        "up",
+        &[
+            ("cathedral up", "serves this folder until Ctrl-C"),
+            ("cathedral up --listen 127.0.0.1:0", "on any free port"),
+            ("cathedral up --once", "acts on what is due and waiting, then ends"),
+        ],
+    ),
+    (
+        "schedule",
+        &[("cathedral schedule", "what runs by itself"), ("cathedral schedule next --for 7d", "the coming week")],
+    ),
+    ("schedule list", &[("cathedral schedule list --json", "for scripts")]),
+    ("schedule next", &[("cathedral schedule next", "what is due within a day")]),
+    ("schedule pause", &[("cathedral schedule pause sync:billing --for 2h --reason migration", "wakes by itself")]),
+    ("schedule resume", &[("cathedral schedule resume sync:billing", "due times are counted from now")]),
+    ("schedule run", &[("cathedral schedule run verify", "now, whenever it is due")]),
+    ("token", &[("cathedral token new --scope viewer --label monitoring", "printed once")]),
+    ("token new", &[("cathedral token new --scope operator --expires 30d", "may sync, for a month")]),
+    ("token list", &[("cathedral token list", "who has come in, and when last")]),
+    ("token revoke", &[("cathedral token revoke 4fGh81Zq", "ends it at once")]),
+    ("hook", &[("cathedral hook receive-url", "what to type into GitHub")]),
+    ("hook receive-url", &[("cathedral hook receive-url", "what to type into GitHub")]),
+    ("hook received", &[("cathedral hook received --limit 5", "the newest deliveries and what became of them")]),
     (
         "init",
         &[

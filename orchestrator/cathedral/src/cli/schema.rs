@@ -188,6 +188,45 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             ),
         ),
         (
+            "up",
+            document(
+                "up",
+                object(
+                    json!({ "address": text(), "ecosystem": text(), "welcome": maybe(text()) }),
+                    &["address", "ecosystem", "welcome"],
+                ),
+            ),
+        ),
+        (
+            "schedules",
+            document(
+                "schedules",
+                object(
+                    json!({ "served": json!({ "type": "boolean" }), "schedules": array(object(
+                        json!({
+                            "name": text(), "title": text(), "in_words": text(), "next_due": maybe(text()),
+                            "last_due": maybe(text()), "last_run": maybe(number()), "missed": number(),
+                        }),
+                        &["name", "title", "rule", "in_words", "next_due", "last_due", "last_run", "missed", "pause"],
+                    )) }),
+                    &["schedules", "served"],
+                ),
+            ),
+        ),
+        (
+            "token",
+            document(
+                "token",
+                object(
+                    json!({
+                        "id": text(), "scope": words(&["viewer", "operator", "admin"]), "token": text(),
+                        "expires_at": maybe(text()),
+                    }),
+                    &["id", "scope"],
+                ),
+            ),
+        ),
+        (
             "error",
             json!({
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
