@@ -59,6 +59,12 @@ impl Identity {
         Self { name: "local".into(), role: Role::Admin, via: Via::Local }
     }
 
+    /// Whether it came through the socket in the hub's own folder.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.via == Via::Local
+    }
+
     /// Whether this one may do something.
     #[must_use]
     pub fn may(&self, action: Action) -> bool {

@@ -163,11 +163,11 @@ async fn enter(gate: &Gate, mut request: Request, who: &mut Option<Arc<Identity>
     let action = match gate.access {
         Access::Health | Access::Signed => return Ok(request),
         Access::Public => {
-            count_stranger(state, peer)?;
+            count_stranger(state, peer).map_err(IntoResponse::into_response)?;
             return Ok(request);
         }
         Access::PublicForm => {
-            count_stranger(state, peer)?;
+            count_stranger(state, peer).map_err(IntoResponse::into_response)?;
             csrf::check_origin(state, request.headers()).map_err(IntoResponse::into_response)?;
             let (parts, body) = arrived(state, request, FORM_BYTES).await.map_err(IntoResponse::into_response)?;
             return Ok(Request::from_parts(parts, body.into()));
@@ -224,11 +224,11 @@ async fn arrived(state: &Hub, request: Request, most: usize) -> Result<(Parts, B
 }
 
 /// Requests without a valid credential are counted by address.
-fn count_stranger(state: &Hub, peer: Peer) -> Result<(), Response> {
+fn count_stranger(state: &Hub, peer: Peer) -> Result<(), Problem> {
     if peer == Peer::Local {
         return Ok(());
     }
-    state.anonymous.take(peer.key(), state.now()).map_err(|seconds| Problem::too_many(seconds).into_response())
+    state.anonymous.take(peer.key(), state.now()).map_err(Problem::too_many)
 }
 
 // The parts of a request are borrowed one by one: a body cannot be shared between threads.
@@ -247,7 +247,7 @@ async fn identify(
     if let Some(identity) = found {
         return Ok(identity);
     }
-    count_stranger(state, peer)?;
+    count_stranger(state, peer).map_err(IntoResponse::into_response)?;
     let reads = method == Method::GET || method == Method::HEAD;
     if reads && !matches!(credential, Credential::Token(_)) && wants_html(headers, uri.path()) {
         // A person is shown the door, and comes back to where they wanted to go.

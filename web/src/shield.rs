@@ -50,7 +50,7 @@ pub(crate) async fn shield(State(state): State<Shared>, mut request: Request, ne
     request.extensions_mut().insert(TraceId(trace.clone()));
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let asked = Asked::of(&request);
-    let response = match check_host(&state, peer, &request) {
+    let response = match check_size(&request).and_then(|()| check_host(&state, peer, &request)) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -102,6 +102,19 @@ fn trace_id(state: &Hub, headers: &HeaderMap) -> String {
         valid.then(|| trace.to_owned())
     });
     given.unwrap_or_else(|| hex::encode(state.random::<16>()))
+}
+
+/// The head of a request may have this many bytes. The parser bounds memory only roughly.
+const HEAD_BYTES: usize = 32 << 10;
+
+fn check_size(request: &Request) -> Result<(), Problem> {
+    let target = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let lines = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if target + lines.sum::<usize>() <= HEAD_BYTES {
+        return Ok(());
+    }
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    Err(Problem::new(status, "head_too_large", format!("the head of a request has at most {HEAD_BYTES} bytes")))
 }
 
 /// Another name than the hub's own is not answered: a page of a stranger's name (DNS rebinding) must not

@@ -2,18 +2,19 @@
 
 mod args;
 mod commands;
+mod examples;
 mod failure;
 mod guide;
 mod output;
 mod progress;
 mod schema;
 mod table;
+mod usage;
 mod when;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use clap::error::ErrorKind;
+use clap::FromArgMatches as _;
 
 use args::Args;
 pub use failure::Failure;
@@ -25,20 +26,10 @@ pub type Ended = Result<u8, Failure>;
 
 /// Parses the arguments, runs the command, reports its failure.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let read = examples::command().try_get_matches().and_then(|found| Args::from_arg_matches(&found));
+    let args = match read {
         Ok(args) => args,
-        Err(error) => {
-            let code = match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
-                _ => 2,
-            };
-            if code == 2 && std::env::args_os().any(|arg| arg == "--json" || arg == "--jsonl") {
-                output::usage(&error.to_string());
-            }
-            // Nothing better can be done when even the terminal is gone.
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(error) => return usage::report(&error),
     };
     start_log(args.global.verbose);
     let output = Output::new(&args.global);
@@ -56,8 +47,8 @@ pub fn main() -> ExitCode {
 /// Commands that need no hub run at once; the others get a runtime.
 fn run(args: Args, output: &Output) -> Ended {
     if args.global.hub.is_some() {
-        return Err(Failure::new(2, "C1005", "a running hub cannot be reached yet")
-            .why("the hub's API comes with `cathedral up`, which is not available yet")
+        return Err(Failure::new(2, "C1005", "a hub elsewhere cannot be reached yet")
+            .why("commands work on the state folder, and through the hub that serves it when one does")
             .next("leave --hub and CATHEDRAL_HUB out: every command works on the state folder itself"));
     }
     let command = match commands::without_hub(args.command, &args.global, output) {

@@ -19,11 +19,14 @@ use cathedral_model::snapshot::{CheckLevel, SnapshotInfo};
 
 use crate::cli::{Ended, Failure, Output};
 use crate::hub::{Hub, Site};
+use crate::serve::{Up, up};
 use build::{CODEX, LEDGER, MIND, SOUL, Scene};
 use report::{Report, Teller};
 
 /// Builds the ecosystem in a new folder, runs the loop, prints the report.
-pub async fn run(dir: Option<PathBuf>, output: &Output) -> Ended {
+///
+/// Then serves the dashboard, for people; a pipe gets the report only, unless it names an address.
+pub async fn run(dir: Option<PathBuf>, no_serve: bool, listen: Option<String>, output: &Output) -> Ended {
     let root = place(dir)?;
     let scene = Scene::new(&root)?;
     let mut teller = Teller::new(output);
@@ -34,7 +37,17 @@ pub async fn run(dir: Option<PathBuf>, output: &Output) -> Ended {
     let html = report.page().map_err(|e| Failure::new(1, "C1002", format!("the report: {e}")))?;
     std::fs::write(&page, html).map_err(|e| Failure::io("the report", &e))?;
     report.print(&scene, &page, output);
-    Ok(if report.is_good() { 0 } else { 21 })
+    if !report.is_good() {
+        return Ok(21);
+    }
+    let serves = !no_serve && (listen.is_some() || (Output::is_read_by_a_person() && !output.is_machine()));
+    if !serves {
+        return Ok(0);
+    }
+    output.say("");
+    let options =
+        Up { listen: listen.or_else(|| Some("127.0.0.1:0".into())), once: false, try_this: report.try_this(&scene) };
+    up(Site::find(&scene.hub, None)?, options, output).await
 }
 
 fn place(dir: Option<PathBuf>) -> Result<PathBuf, Failure> {

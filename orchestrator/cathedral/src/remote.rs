@@ -1,4 +1,4 @@
-//! A running hub, asked over its API: by the socket in its folder, or by address with a token.
+//! A running hub, asked over its API by the socket in its folder.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::cli::{Failure, safe};
 use crate::hub::Site;
@@ -25,9 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a running hub is.
 #[derive(Debug, Clone)]
-pub enum Remote {
-    Socket(std::path::PathBuf),
-    Address { host: String, token: Option<String> },
+pub struct Remote {
+    socket: std::path::PathBuf,
 }
 
 impl Remote {
@@ -35,25 +34,7 @@ impl Remote {
     pub async fn local(site: &Site) -> Option<Self> {
         let path = site.state.join("hub.sock");
         UnixStream::connect(&path).await.ok()?;
-        Some(Self::Socket(path))
-    }
-
-    /// The hub of `--hub`; plain HTTP is for this machine only, since a token goes along.
-    pub fn address(url: &str, token: Option<String>) -> Result<Self, Failure> {
-        let wrong = |why: &str| {
-            Failure::new(2, "C1005", format!("{} is no hub that can be reached", safe(url)))
-                .why(why.to_owned())
-                .next("--hub http://127.0.0.1:7420")
-        };
-        let Some(rest) = url.strip_prefix("http://") else {
-            return Err(wrong("this build speaks plain HTTP to this machine only; use a tunnel for others"));
-        };
-        let host = rest.trim_end_matches('/');
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
-            return Err(wrong("a token would cross the network in the clear"));
-        }
-        Ok(Self::Address { host: host.to_owned(), token })
+        Some(Self { socket: path })
     }
 
     /// Asks, and returns `data` of the answer.
@@ -68,25 +49,9 @@ impl Remote {
         Err(refused(status, &answer))
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Value), Failure> {
-        match self {
-            Self::Socket(socket) => {
-                let stream = UnixStream::connect(socket).await.map_err(|e| gone(socket, &e))?;
-                talk(stream, "localhost", None, method, path, body).await
-            }
-            Self::Address { host, token } => {
-                let stream = TcpStream::connect(host).await.map_err(|e| {
-                    Failure::new(6, "C1601", format!("no hub answers at http://{}: {e}", safe(host)))
-                        .next("cathedral up    starts one")
-                })?;
-                talk(stream, host, token.as_deref(), method, path, body).await
-            }
-        }
+    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value), Failure> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| gone(&self.socket, &e))?;
+        talk(stream, method, path, body).await
     }
 }
 
@@ -123,8 +88,6 @@ fn gone(socket: &Path, error: &std::io::Error) -> Failure {
 
 async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-    host: &str,
-    token: Option<&str>,
     method: Method,
     path: &str,
     body: Option<&Value>,
@@ -133,12 +96,10 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(e.to_string()))?;
     let carried = tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", host).header("accept", "application/json");
+    let mut request =
+        Request::builder().method(method).uri(path).header("host", "localhost").header("accept", "application/json");
     if body.is_some() {
         request = request.header("content-type", "application/json");
-    }
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
     }
     let bytes = body.map(Value::to_string).unwrap_or_default();
     let request = request.body(Full::new(Bytes::from(bytes))).map_err(|e| broken(e.to_string()))?;

@@ -44,8 +44,6 @@ pub struct Up {
     pub listen: Option<String>,
     /// Act on what is due and waiting, then end.
     pub once: bool,
-    /// Tell the address only.
-    pub quiet: bool,
     /// Lines for people beneath the address.
     pub try_this: Vec<String>,
 }
@@ -78,7 +76,7 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
     let socket = site.state.join("hub.sock");
     let local = LocalListener::bind(&socket).map_err(|e| Failure::io(&crate::hub::shown(&socket), &e))?;
 
-    let face = Arc::new(pages::Face { hub: Arc::clone(&hub), reloader: Arc::clone(&reloader), address });
+    let face = Arc::new(pages::Face { hub: Arc::clone(&hub), reloader: Arc::clone(&reloader) });
     let ports = WebPorts {
         schedules: Arc::clone(&hub.stores.schedules),
         intake: Arc::clone(&hub.stores.intake),
@@ -106,7 +104,12 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
         Arc::clone(&wake_worker),
         stopped.clone(),
     ));
-    tasks.spawn(reload::watch_spokes(Arc::clone(&reloader), Arc::clone(&current), Arc::clone(&wake_worker), stopped.clone()));
+    tasks.spawn(reload::watch_spokes(
+        Arc::clone(&reloader),
+        Arc::clone(&current),
+        Arc::clone(&wake_worker),
+        stopped.clone(),
+    ));
     tasks.spawn(reload::watch_file(Arc::clone(&reloader), stopped.clone()));
     let mut listeners = JoinSet::new();
     listeners.spawn(serve(Listener::Tcp(tcp), router.clone(), Arc::clone(&state), stopped.clone()));
@@ -141,7 +144,8 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
 /// Acts on what is due and drives what waits, then ends: for cron and tests.
 async fn once(hub: &Hub, current: &Arc<Current>, output: &Output) -> Ended {
     let now = HubEnv::clock();
-    let tick = cathedral_engine::schedule::tick(&hub.stores.schedules, &hub.stores.store, now, &scheduler::zones).await?;
+    let tick =
+        cathedral_engine::schedule::tick(&hub.stores.schedules, &hub.stores.store, now, &scheduler::zones).await?;
     let mut worst = 0;
     let mut count = 0;
     while let Some((run, summary)) = current.engine().work_once().await? {
@@ -162,10 +166,14 @@ async fn bind(site: &Site, listen: Option<&str>) -> Result<TcpListener, Failure>
             .next("cathedral up --listen 127.0.0.1:7420")
     })?;
     if !address.ip().is_loopback() && site.config.cathedral_ecosystem.web.public_url.is_none() {
-        return Err(Failure::new(7, "C1703", format!("{address} can be reached from other machines, and nothing protects it"))
-            .why("sign-in over plain HTTP would show passwords to the network; nothing was started")
-            .next("put a proxy with TLS before it, and name its address as web.public_url")
-            .next("cathedral up --listen 127.0.0.1:7420    serves this machine only"));
+        return Err(Failure::new(
+            7,
+            "C1703",
+            format!("{address} can be reached from other machines, and nothing protects it"),
+        )
+        .why("sign-in over plain HTTP would show passwords to the network; nothing was started")
+        .next("put a proxy with TLS before it, and name its address as web.public_url")
+        .next("cathedral up --listen 127.0.0.1:7420    serves this machine only"));
     }
     TcpListener::bind(address).await.map_err(|e| {
         let failure = Failure::new(1, "C1001", format!("{address} cannot be listened on: {e}"));
@@ -180,7 +188,11 @@ async fn bind(site: &Site, listen: Option<&str>) -> Result<TcpListener, Failure>
 
 fn tell(current: &Current, address: SocketAddr, welcome: Option<&str>, options: &Up, output: &Output) {
     let name = current.engine().ecosystem().name.clone();
-    output.data("up", &serde_json::json!({ "address": format!("http://{address}"), "ecosystem": name, "welcome": welcome }), &[]);
+    output.data(
+        "up",
+        &serde_json::json!({ "address": format!("http://{address}"), "ecosystem": name, "welcome": welcome }),
+        &[],
+    );
     output.say(format!(
         "{} {} is served at {}",
         output.paint(Tint::Good, output.symbol("●", "ok")),
@@ -193,9 +205,7 @@ fn tell(current: &Current, address: SocketAddr, welcome: Option<&str>, options: 
     for line in &options.try_this {
         output.say(format!("  {line}"));
     }
-    if !options.quiet {
-        output.say(output.paint(Tint::Dim, "  Ctrl-C ends it after the step under way"));
-    }
+    output.say(output.paint(Tint::Dim, "  Ctrl-C ends it after the step under way"));
 }
 
 /// Spokes that are watched instead of scheduled.

@@ -355,15 +355,8 @@ mod template {
 }
 
 #[test]
-fn validating_the_short_form_takes_well_under_a_millisecond() {
-    let mut best = std::time::Duration::MAX;
-    for _ in 0..200 {
-        let began = std::time::Instant::now();
-        let problems = check(SHORT);
-        best = best.min(began.elapsed());
-        assert_eq!(problems.len(), 2);
-    }
-    println!("validate, short form: {best:?}");
-    // A build without optimisation on a loaded machine; an optimised one is some ten times faster.
-    assert!(best < std::time::Duration::from_millis(5), "{best:?}");
+fn the_short_form_is_served_but_for_the_protection_of_branches() {
+    let problems = check(SHORT);
+    let told: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(told, ["merge_protection"]);
 }

@@ -1,14 +1,17 @@
 //! The log: its head, its leaves, proofs to take away.
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use cathedral_model::access::Action;
 use cathedral_model::ids::{LeafIndex, SnapshotId};
+use cathedral_model::ports::ledger::NewLeaf;
 use serde_json::json;
 
 use super::doc::Doc;
 use super::{Answer, Page, answer, length, page};
+use crate::auth::Who;
 use crate::hub::Subject;
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};
@@ -19,6 +22,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let leaf_doc = Doc::new("Everything to check a leaf without this hub").file();
     let snapshot_doc = Doc::new("Everything to check a snapshot without this hub").file();
     routes
+        .add(Method::POST, "/api/v1/log/leaves", Access::Needs(Action::ManageAccess), None, append)
         .add(Method::GET, "/api/v1/log/head", read, Some(Doc::new("The signed head of the log")), head)
         .add(
             Method::GET,
@@ -65,4 +69,13 @@ async fn proof(state: &Shared, subject: Subject) -> Result<Response, Problem> {
         response.headers_mut().insert(key, value.unwrap_or(HeaderValue::from_static("application/octet-stream")));
     }
     Ok(response)
+}
+
+/// Appends a leaf for a command that runs beside the hub: from the socket in its folder only.
+async fn append(State(state): State<Shared>, Who(who): Who, Json(leaf): Json<NewLeaf>) -> Result<Answer, Problem> {
+    if !who.is_local() {
+        return Err(Problem::forbidden("local_only", "leaves are appended by the hub and by commands in its folder"));
+    }
+    let index = state.ledger().append(&leaf).await?;
+    Ok(answer(&state, "leaf", json!({ "index": index })))
 }

@@ -17,9 +17,9 @@ pub struct Args {
     pub command: Command,
 }
 
-const AFTER: &str = "Begin with:\n  cathedral demo             a small real ecosystem, the whole loop, and a report\n  cathedral init             write a configuration for what lies around\n  cathedral sync             validate, snapshot, sync, validate again, notify\n  cathedral restore latest   what it would bring back, then bring it back\n\n`cathedral help codes` lists the exit codes.";
+const AFTER: &str = "Begin with:\n  cathedral demo             a small real ecosystem, the whole loop, and a report\n  cathedral init             write a configuration for what lies around\n  cathedral sync             validate, snapshot, sync, validate again, notify\n  cathedral restore latest   what it would bring back, then bring it back\n\n`cathedral COMMAND --help` shows examples; `cathedral help codes` lists exit codes and errors.";
 
-#[derive(Debug, Clone, ClapArgs)]
+#[derive(Debug, Clone, Default, ClapArgs)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Work as if started in this folder
@@ -63,8 +63,9 @@ pub struct Global {
     pub trace_id: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Color {
+    #[default]
     Auto,
     Always,
     Never,
@@ -77,12 +78,17 @@ pub enum Command {
         /// Where to build it; a new folder below the system's temporary one unless given
         #[arg(value_name = "DIR")]
         place: Option<PathBuf>,
-        /// End with the report (serving the dashboard is not available yet)
+        /// End with the report instead of serving the dashboard
         #[arg(long)]
         no_serve: bool,
+        /// Where the dashboard listens; any free port unless given. Serves also when no terminal is there
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "no_serve")]
+        listen: Option<String>,
     },
     /// Run the hub: schedules, watchers, webhooks, API and dashboard
-    #[command(after_help = "Examples:\n  cathedral up\n  cathedral up --listen 127.0.0.1:0\n  cathedral up --once    acts on what is due and waiting, then ends")]
+    #[command(
+        after_help = "Examples:\n  cathedral up\n  cathedral up --listen 127.0.0.1:0\n  cathedral up --once    acts on what is due and waiting, then ends"
+    )]
     Up {
         /// Address and port to listen on, instead of web.listen
         #[arg(long, value_name = "ADDRESS")]
@@ -144,7 +150,8 @@ pub enum Command {
         /// Only runs that did not succeed
         #[arg(long)]
         failed: bool,
-        #[arg(long, default_value_t = 20)]
+        /// How many, newest first
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
     },
     /// One run
@@ -154,6 +161,8 @@ pub enum Command {
     },
     /// What both sides changed and a person must decide
     Conflicts {
+        #[command(flatten)]
+        list: ConflictList,
         #[command(subcommand)]
         what: Option<ConflictsCommand>,
     },
@@ -210,10 +219,11 @@ pub enum Command {
     },
     /// The event log
     Events {
-        /// Only events after this cursor
-        #[arg(long, default_value_t = 0)]
-        from: i64,
-        #[arg(long, default_value_t = 50)]
+        /// Events after this cursor, oldest first; the newest ones unless given
+        #[arg(long, value_name = "CURSOR", value_parser = super::when::number)]
+        from: Option<i64>,
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
         /// Only events of this type
         #[arg(long = "type", value_name = "TYPE")]
@@ -226,20 +236,27 @@ pub enum Command {
     },
     /// Check the machine, the store, and access to every spoke and destination
     Doctor,
-    /// Shell completion
+    /// Print a completion script for a shell
     Completion {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
     /// Write man pages
     Man {
+        /// A folder for all pages; the main page goes to stdout unless given
         #[arg(value_name = "DIR")]
         place: Option<PathBuf>,
     },
     /// JSON schemas of the outputs
-    Schema { name: Option<String> },
-    /// A command, `codes`, or the code of an error
-    Help { topic: Option<String> },
+    Schema {
+        /// The name of one; the names of all unless given
+        name: Option<String>,
+    },
+    /// Explain a command, the exit codes, or the code of an error
+    Help {
+        /// A command, `codes`, or a code such as C1301
+        topic: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -298,23 +315,35 @@ pub enum RunCommand {
         run: String,
     },
     /// The journal of a run
-    Log { run: String },
+    Log {
+        /// A number, or `last`
+        run: String,
+    },
+}
+
+#[derive(Debug, Default, ClapArgs)]
+pub struct ConflictList {
+    /// Also those that are settled
+    #[arg(long)]
+    pub all: bool,
+    /// Only those of this spoke
+    pub spoke: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ConflictsCommand {
     /// Those that wait (the default)
-    List {
-        /// Also those that are settled
-        #[arg(long)]
-        all: bool,
-        spoke: Option<String>,
-    },
+    List(ConflictList),
     /// One conflict with all sides
-    Show { id: i64 },
+    Show {
+        /// The number that `cathedral conflicts` shows
+        #[arg(value_parser = super::when::number)]
+        id: i64,
+    },
     /// Decide one
     Resolve {
         /// The number that `cathedral conflicts` shows
+        #[arg(value_parser = super::when::number)]
         id: i64,
         /// Take a side
         #[arg(long, value_enum, conflicts_with_all = ["field", "file"])]
@@ -331,6 +360,8 @@ pub enum ConflictsCommand {
     },
     /// Put both sides back to what they were before a decision
     Undo {
+        /// The number that `cathedral conflicts --all` shows
+        #[arg(value_parser = super::when::number)]
         id: i64,
         /// Only record it; the next sync carries it out
         #[arg(long)]
@@ -434,7 +465,8 @@ pub enum LogCommand {
         /// From this leaf on
         #[arg(long, value_name = "INDEX")]
         since: Option<u64>,
-        #[arg(long, default_value_t = 50)]
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
         limit: u64,
     },
     /// Recompute the whole log and compare
@@ -450,11 +482,15 @@ pub enum ConfigCommand {
     },
     /// The configuration as it is used, with defaults
     Show {
+        /// How it is written
         #[arg(long, value_enum, default_value = "yaml")]
         format: Format,
     },
     /// What a key means
-    Explain { key: Option<String> },
+    Explain {
+        /// Such as `backup.quorum`; all keys unless given
+        key: Option<String>,
+    },
     /// JSON Schema of the file
     Schema,
 }

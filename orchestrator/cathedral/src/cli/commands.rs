@@ -17,7 +17,7 @@ mod sync;
 mod token;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cathedral_model::ids::SnapshotId;
@@ -38,14 +38,16 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
         Command::Config { what } => config::run(what, global, output),
         Command::Init { place, template, stdout } => init::run(place, template, stdout, global, output),
         Command::MergeFile { base_file, hub_file, spoke_file, path, suggest, explain } => {
-            merge_file::run(&base_file, &hub_file, &spoke_file, path.as_deref(), suggest, explain, output)
+            let files = [base_file, hub_file, spoke_file].map(|file| at(global, &file));
+            merge_file::run(&files, path.as_deref(), suggest, explain, output)
         }
         Command::Completion { shell } => guide::completion(shell, output),
-        Command::Man { place } => guide::man(place, output),
+        Command::Man { place } => guide::man(place.map(|place| at(global, &place)), output),
         Command::Schema { name } => schema::run(name, output),
-        Command::Help { topic } => guide::help(topic.as_deref(), output),
+        Command::Help { topic } => guide::help(&topic, output),
         Command::Proof { what: None, verify: Some(file), vkey, manifest } => {
-            log::verify(&file, vkey.as_deref(), manifest.as_deref(), output)
+            let manifest = manifest.map(|manifest| at(global, &manifest));
+            log::verify(&at(global, &file), vkey.as_deref(), manifest.as_deref(), output)
         }
         Command::Proof { what: None, verify: None, .. } => {
             Err(Failure::new(2, "C1201", "nothing to prove or to verify is named")
@@ -59,7 +61,10 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
 /// Runs commands on a hub.
 pub async fn with_hub(command: Command, global: &Global, output: &Output) -> Ended {
     match command {
-        Command::Demo { place, .. } => crate::demo::run(place, output).await,
+        Command::Demo { place, no_serve, listen } => {
+            let place = place.map(|place| at(global, &place));
+            crate::demo::run(place, no_serve, listen, output).await
+        }
         Command::Schedule { what } => schedule::run(what, global, output).await,
         Command::Token { what } => token::run(what, global, output).await,
         Command::Hook { what } => token::hook(what, global, output).await,
@@ -68,11 +73,11 @@ pub async fn with_hub(command: Command, global: &Global, output: &Output) -> End
             crate::serve::up(site(global)?, options, output).await
         }
         Command::Status { spoke, all, exit_code } => status::run(spoke, all, exit_code, global, output).await,
-        Command::Plan { spokes, out } => plan::run(&spokes, out, global, output).await,
+        Command::Plan { spokes, out } => plan::run(&spokes, out.map(|out| at(global, &out)), global, output).await,
         Command::Sync(args) => sync::run(args, global, output).await,
         Command::Runs { failed, limit } => runs::list(failed, limit, global, output).await,
         Command::Run { what } => runs::one(what, global, output).await,
-        Command::Conflicts { what } => conflicts::run(what, global, output).await,
+        Command::Conflicts { list, what } => conflicts::run(list, what, global, output).await,
         Command::Snapshot { what } => snapshot::run(what, global, output).await,
         Command::Verify { snapshots, level } => verify::run(&snapshots, level, global, output).await,
         Command::Restore(args) => restore::run(args, global, output).await,
@@ -93,6 +98,11 @@ pub async fn with_hub(command: Command, global: &Global, output: &Output) -> End
 
 fn folder(global: &Global) -> PathBuf {
     global.dir.clone().unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// A path that was typed, seen from the folder that `-C` names.
+fn at(global: &Global, path: &Path) -> PathBuf {
+    global.dir.as_ref().map_or_else(|| path.to_path_buf(), |dir| dir.join(path))
 }
 
 /// The site around the current folder.

@@ -1,6 +1,7 @@
 //! Failures as people read them: what happened, why, what to do next.
 
 use cathedral_engine::{EngineError, Stand, Standing};
+use cathedral_model::config::Problem;
 use cathedral_model::ids::RunId;
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::run::exit_code;
@@ -17,6 +18,8 @@ pub struct Failure {
     pub next: Vec<String>,
     /// Lines shown before the message as they are, for example a list of problems with excerpts.
     pub details: Vec<String>,
+    /// Problems of a configuration, shown before the message.
+    pub problems: Vec<Problem>,
     /// Structured details for `--json`.
     pub data: Option<serde_json::Value>,
 }
@@ -24,7 +27,7 @@ pub struct Failure {
 impl Failure {
     /// Makes a failure; `what` is lower case and names the thing.
     pub fn new(code: u8, id: &'static str, what: impl Into<String>) -> Self {
-        Self { code, id, what: what.into(), why: None, next: vec![], details: vec![], data: None }
+        Self { code, id, what: what.into(), why: None, next: vec![], details: vec![], problems: vec![], data: None }
     }
 
     pub fn why(mut self, why: impl Into<String>) -> Self {
@@ -99,6 +102,18 @@ impl Failure {
 
     pub fn io(what: &str, error: &std::io::Error) -> Self {
         Self::from(PortError::io(what, error))
+    }
+
+    /// A file named on the command line that cannot be read.
+    pub fn read(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let failure = Self::io(&super::Output::safe_path(path), error);
+        failure.why("the file that was named cannot be read; nothing was changed").next("check the path and its rights")
+    }
+
+    /// A file or folder named on the command line that cannot be written.
+    pub fn write(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let failure = Self::io(&super::Output::safe_path(path), error);
+        failure.why("nothing can be written there").next("name another place, or check its rights")
     }
 }
 

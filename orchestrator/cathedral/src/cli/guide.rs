@@ -2,31 +2,52 @@
 
 use std::path::PathBuf;
 
-use clap::CommandFactory;
+use serde_json::json;
 
-use super::args::Args;
-use super::{Ended, Failure, Output};
+use super::{Ended, Failure, Output, examples};
 
 /// Writes a completion script to stdout.
 pub fn completion(shell: clap_complete::Shell, output: &Output) -> Ended {
     let mut script = vec![];
-    clap_complete::generate(shell, &mut Args::command(), "cathedral", &mut script);
-    output.raw(&script);
+    clap_complete::generate(shell, &mut examples::command(), "cathedral", &mut script);
+    if output.is_machine() {
+        let script = String::from_utf8_lossy(&script);
+        output.data("completion", &json!({ "shell": shell.to_string(), "script": script }), &[]);
+    } else {
+        output.raw(&script);
+    }
     Ok(0)
 }
 
 /// Writes man pages into a folder, or the main page to stdout.
 pub fn man(dir: Option<PathBuf>, output: &Output) -> Ended {
-    let command = Args::command();
+    let mut command = examples::command();
     let Some(dir) = dir else {
         let mut page = vec![];
         clap_mangen::Man::new(command).render(&mut page).map_err(|e| Failure::io("the man page", &e))?;
-        output.raw(&page);
+        if output.is_machine() {
+            output.data("man", &json!({ "page": String::from_utf8_lossy(&page) }), &[]);
+        } else {
+            output.raw(&page);
+        }
         return Ok(0);
     };
-    std::fs::create_dir_all(&dir).map_err(|e| Failure::io(&dir.display().to_string(), &e))?;
-    clap_mangen::generate_to(command, &dir).map_err(|e| Failure::io(&dir.display().to_string(), &e))?;
-    output.note(format!("man pages written to {}", dir.display()));
+    std::fs::create_dir_all(&dir).map_err(|e| Failure::write(&dir, &e))?;
+    command.build();
+    let mut pages = vec![];
+    let mut left = vec![command];
+    while let Some(command) = left.pop() {
+        left.extend(command.get_subcommands().cloned());
+        let man = clap_mangen::Man::new(command);
+        let name = man.get_filename();
+        let mut page = vec![];
+        man.render(&mut page).map_err(|e| Failure::io("a man page", &e))?;
+        std::fs::write(dir.join(&name), page).map_err(|e| Failure::write(&dir.join(&name), &e))?;
+        pages.push(name);
+    }
+    pages.sort();
+    output.data("man", &json!({ "folder": dir, "pages": pages }), &[]);
+    output.note(format!("{} man pages written to {}", pages.len(), Output::safe_path(&dir)));
     Ok(0)
 }
 
@@ -67,7 +88,7 @@ const ERRORS: &[(&str, &str)] = &[
         "C1005",
         "A running hub was named, but this version has no API yet. Without --hub every command works on the state folder.",
     ),
-    ("C1101", "There is a conflict, and it was asked to stop at the first one."),
+    ("C1101", "There is a conflict, and the command cannot go on, or was asked not to go on, before it is decided."),
     ("C1201", "An argument is missing or cannot be read."),
     ("C1202", "The beginning of an id fits several snapshots."),
     ("C1203", "The answer to a conflict could not be carried out, mostly because a side has changed since."),
@@ -102,31 +123,50 @@ const ERRORS: &[(&str, &str)] = &[
 ];
 
 /// Explains a command, the exit codes, or the code of an error.
-pub fn help(topic: Option<&str>, output: &Output) -> Ended {
-    let mut command = Args::command();
-    let Some(topic) = topic else {
-        output.raw(command.render_help().to_string().as_bytes());
+pub fn help(topic: &[String], output: &Output) -> Ended {
+    let mut command = examples::command();
+    command.build();
+    let told = topic.join(" ");
+    if told.eq_ignore_ascii_case("codes") {
+        codes(output);
         return Ok(0);
-    };
-    if topic == "codes" {
-        for (code, meaning) in CODES {
-            output.say(format!("{code:>4}  {meaning}"));
+    }
+    if let Some((code, text)) = ERRORS.iter().find(|(code, _)| code.eq_ignore_ascii_case(&told)) {
+        output.data("help", &json!({ "topic": code, "text": text }), &[]);
+        output.sentence(&format!("{code}: {text}"));
+        return Ok(0);
+    }
+    let mut found = command;
+    for word in topic {
+        let below = found.find_subcommand(word).cloned();
+        let mut known: Vec<String> = found.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        if topic.len() == 1 {
+            known.push("codes".into());
         }
-        return Ok(0);
+        found = below.ok_or_else(|| Failure::unknown("topic", &told, &known))?;
     }
-    if let Some((code, text)) = ERRORS.iter().find(|(code, _)| code.eq_ignore_ascii_case(topic)) {
-        output.say(format!("{code}: {text}"));
-        return Ok(0);
-    }
-    let found = command.get_subcommands_mut().find(|c| c.get_name() == topic);
-    if let Some(found) = found {
-        let text = found.clone().bin_name(format!("cathedral {topic}")).render_long_help().to_string();
+    let text = if topic.is_empty() { found.render_help() } else { found.render_long_help() }.to_string();
+    output.data("help", &json!({ "topic": told, "text": text }), &[]);
+    if !output.is_machine() {
         output.raw(text.as_bytes());
-        return Ok(0);
     }
-    let mut known: Vec<String> = Args::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    known.push("codes".into());
-    Err(Failure::unknown("topic", topic, &known))
+    Ok(0)
+}
+
+fn codes(output: &Output) {
+    let list = |(code, meaning): (serde_json::Value, &str)| json!({ "code": code, "meaning": meaning });
+    let exits: Vec<_> = CODES.iter().map(|(code, meaning)| list((json!(code), *meaning))).collect();
+    let errors: Vec<_> = ERRORS.iter().map(|(code, meaning)| list((json!(code), *meaning))).collect();
+    output.data("codes", &json!({ "codes": exits, "errors": errors }), &[]);
+    output.say("exit codes");
+    for (code, meaning) in CODES {
+        output.sentence_under(&format!("{code:>5}  {meaning}"), 7);
+    }
+    output.say("errors; `cathedral help C1301` explains one");
+    for row in ERRORS.chunks(6) {
+        let names: Vec<&str> = row.iter().map(|(code, _)| *code).collect();
+        output.say(format!("  {}", names.join("  ")));
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::args::{Color, Global};
 use super::failure::Failure;
@@ -19,7 +20,9 @@ pub struct Output {
     color_err: bool,
     /// Whether symbols beyond ASCII may be used.
     unicode: bool,
-    width: usize,
+    /// The columns of the terminal on each stream; none in a pipe.
+    room_out: Option<usize>,
+    room_err: Option<usize>,
 }
 
 /// Tints, told by word and shape as well.
@@ -33,6 +36,12 @@ pub enum Tint {
 }
 
 impl Output {
+    /// For a command line that could not be read.
+    pub fn bare(json: bool, jsonl: bool) -> Self {
+        let plain = Global { json, jsonl, ..Global::default() };
+        Self::new(&plain)
+    }
+
     pub fn new(global: &Global) -> Self {
         let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
         let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
@@ -57,8 +66,14 @@ impl Output {
             color_out: decide(out_terminal) && !global.json && !global.jsonl,
             color_err: decide(err_terminal),
             unicode: utf8 && !global.plain,
-            width: std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|w| *w >= 40).unwrap_or(100),
+            room_out: out_terminal.then(|| columns(&std::io::stdout())),
+            room_err: err_terminal.then(|| columns(&std::io::stderr())),
         }
+    }
+
+    /// Whether a person reads what goes to stdout.
+    pub fn is_read_by_a_person() -> bool {
+        std::io::stdout().is_terminal()
     }
 
     /// A path as text that is safe for a terminal.
@@ -71,8 +86,24 @@ impl Output {
         self.json || self.jsonl
     }
 
+    /// The columns that a line on stdout may take; none in a pipe, where nothing is wrapped.
+    pub fn room(&self) -> Option<usize> {
+        self.room_out
+    }
+
+    /// The columns for a problem of the configuration on stderr: excerpts are cut in a pipe, too.
     pub fn width(&self) -> usize {
-        self.width
+        self.room_err.unwrap_or(100)
+    }
+
+    /// A sentence for people on stdout, broken between words where the terminal is narrow.
+    pub fn sentence(&self, line: &str) {
+        self.sentence_under(line, 2);
+    }
+
+    /// A sentence whose further lines stand further in.
+    pub fn sentence_under(&self, line: &str, indent: usize) {
+        self.say(wrap(line, self.room_out.unwrap_or(usize::MAX), indent));
     }
 
     /// Whether stderr is watched by a person who can be shown moving lines.
@@ -120,6 +151,13 @@ impl Output {
         }
     }
 
+    /// A routine sentence for people on stdout, broken between words, left out with `-q`.
+    pub fn note_sentence(&self, line: &str) {
+        if !self.quiet {
+            self.sentence(line);
+        }
+    }
+
     /// A line on stderr.
     pub fn warn(&self, line: impl AsRef<str>) {
         eprintln!("{}", line.as_ref());
@@ -164,30 +202,21 @@ impl Output {
         for line in &failure.details {
             let _ = writeln!(text, "{line}");
         }
+        for problem in &failure.problems {
+            let _ = writeln!(text, "{}", problem.render(self.width(), self.color_err));
+        }
+        let room = self.room_err.unwrap_or(usize::MAX);
         let label = paint(self.color_err, Tint::Bad, "error:");
         let id = paint(self.color_err, Tint::Dim, &format!("[{}]", failure.id));
-        let _ = writeln!(text, "{label} {}   {id}", failure.what);
+        let _ = writeln!(text, "{}", wrap(&format!("{label} {}   {id}", failure.what), room, 2));
         if let Some(why) = &failure.why {
-            let _ = writeln!(text, "  why: {why}");
+            let _ = writeln!(text, "{}", wrap(&format!("  why: {why}"), room, 7));
         }
         for (index, next) in failure.next.iter().enumerate() {
             let _ = writeln!(text, "  {} {next}", if index == 0 { "try:" } else { "    " });
         }
         eprint!("{text}");
     }
-}
-
-/// The document of a command line that could not be read, when `--json` was on it.
-pub fn usage(text: &str) {
-    let what = text.lines().next().unwrap_or_default();
-    let document = serde_json::json!({
-        "schema": "cathedral.error/v1", "generated_at": now(), "error": {
-            "type": "urn:cathedral:error:C1201", "title": safe(what.strip_prefix("error: ").unwrap_or(what)), "status": 2,
-            "detail": safe(text.trim_end()), "code": "C1201", "next": ["cathedral --help"],
-        }, "warnings": [],
-    });
-    // The same goes for a reader that has gone away as for any output.
-    let _ = writeln!(std::io::stdout().lock(), "{document}");
 }
 
 fn paint(on: bool, tint: Tint, text: &str) -> String {
@@ -206,6 +235,81 @@ fn paint(on: bool, tint: Tint, text: &str) -> String {
 
 fn now() -> String {
     format!("{:.6}", jiff::Timestamp::now())
+}
+
+/// The columns of a terminal: what it says itself, else COLUMNS, else 80.
+fn columns(stream: &impl std::os::fd::AsFd) -> usize {
+    let told = terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0)).filter(|w| *w > 0);
+    let set = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|w| *w > 0);
+    set.or(told).unwrap_or(80).max(20)
+}
+
+/// Breaks lines between words, else within one, so that they fit; later lines are indented. Colour takes no room.
+pub fn wrap(text: &str, room: usize, indent: usize) -> String {
+    let width = |word: &str| -> usize {
+        let mut is_escape = false;
+        let shown = word.chars().filter(|c| {
+            let is_hidden = is_escape || *c == '\u{1b}';
+            is_escape = is_hidden && *c != 'm';
+            !is_hidden
+        });
+        shown.collect::<String>().width()
+    };
+    if room == usize::MAX || width(text) <= room {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut column = 0;
+    let mut is_fresh = true;
+    for (index, word) in text.split(' ').enumerate() {
+        let length = width(word);
+        if index > 0 && column + 1 + length > room && column > indent && !(is_fresh && length == 0) {
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            (column, is_fresh) = (indent, true);
+        } else if index > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        if length == 0 {
+            continue;
+        }
+        is_fresh = false;
+        if column + length <= room || word.contains('\u{1b}') {
+            out.push_str(word);
+            column += length;
+            continue;
+        }
+        let mut rest = word;
+        loop {
+            let whole = fitting(rest, room.saturating_sub(column));
+            if whole == rest.len() {
+                out.push_str(rest);
+                column += rest.width();
+                break;
+            }
+            // Names and paths are broken at their joints, if that does not waste the line.
+            let joint = rest[..whole].rfind(['/', '-', '_', ',']).map(|at| at + 1).filter(|at| at * 2 > whole);
+            let first = rest.chars().next().map_or(0, char::len_utf8);
+            let cut = if whole == 0 && column <= indent { first } else { joint.unwrap_or(whole) };
+            out.push_str(&rest[..cut]);
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            (rest, column) = (&rest[cut..], indent);
+        }
+    }
+    out
+}
+
+/// The bytes of a text that fit into so many columns.
+fn fitting(text: &str, columns: usize) -> usize {
+    let mut taken = 0;
+    let past = text.char_indices().find(|(_, c)| {
+        taken += c.width().unwrap_or(0);
+        taken > columns
+    });
+    past.map_or(text.len(), |(at, _)| at)
 }
 
 /// Makes text safe for a terminal: control, escape and bidirectional characters become visible.
@@ -257,4 +361,27 @@ pub fn count(n: u64) -> String {
 /// Singular or plural.
 pub fn many(n: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { more })
+}
+
+/// Times in a document as RFC 3339, which are microseconds in what is stored.
+pub fn with_times(value: impl Serialize) -> serde_json::Value {
+    fn walk(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Array(items) => items.iter_mut().for_each(walk),
+            serde_json::Value::Object(entries) => {
+                for (name, value) in entries {
+                    match value.as_i64() {
+                        Some(at) if name == "at" || name.ends_with("_at") => {
+                            *value = cathedral_model::time::Timestamp(at).to_rfc3339().into();
+                        }
+                        _ => walk(value),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(value).unwrap_or_default();
+    walk(&mut value);
+    value
 }

@@ -49,7 +49,7 @@ impl Bar {
 
 fn style(total: u64) -> ProgressStyle {
     let template =
-        if total > 0 { "  {prefix:<9} {pos}/{len} {msg} {per_sec} eta {eta}" } else { "  {prefix:<9} {msg}" };
+        if total > 0 { "  {prefix:<9} {pos}/{len} {wide_msg} {per_sec} eta {eta}" } else { "  {prefix:<9} {wide_msg}" };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -71,7 +71,8 @@ impl Progress for Bar {
         if state.begun.elapsed() < Duration::from_millis(400) {
             return;
         }
-        if fresh {
+        // The phase may have begun before anything was shown.
+        if bar.prefix() != update.phase {
             bar.set_prefix(update.phase.to_owned());
             bar.set_style(style(update.total));
         }

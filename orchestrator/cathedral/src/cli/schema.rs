@@ -8,6 +8,11 @@ use super::{Ended, Failure, Output};
 pub fn run(name: Option<String>, output: &Output) -> Ended {
     let all = schemas();
     let Some(name) = name else {
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        output.data("schemas", &json!({ "schemas": names }), &[]);
+        if output.is_machine() {
+            return Ok(0);
+        }
         for (name, _) in &all {
             output.raw(format!("{name}\n").as_bytes());
         }
@@ -86,11 +91,13 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         &["target", "action", "from", "to", "reason"],
     );
     let side = || json!({ "type": ["object", "null"], "properties": { "shown": text(), "content": maybe(text()) }, "required": ["shown"] });
+    let file = || object(json!({ "path": text(), "base": text(), "hub": text(), "spoke": text() }), &["path"]);
     let conflict = || {
         object(
             json!({
                 "id": number(), "spoke": text(), "kind": kind(), "conflict_kind": text(), "where": text(), "base": side(),
                 "hub": side(), "spoke_side": side(), "opened_at": text(), "table": text(), "pk": { "type": "array" },
+                "files": array(file()), "more_files": number(),
             }),
             &["id", "spoke", "kind", "conflict_kind", "where", "base", "hub", "spoke_side", "opened_at"],
         )

@@ -12,6 +12,11 @@ impl From<Span> for std::time::Duration {
     }
 }
 
+/// Reads the number of something that is counted from 1, or a cursor.
+pub fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "a whole number is expected here".to_owned())
+}
+
 /// Reads `90s`, `10m`, `2h`, `3d`, `500ms`.
 pub fn duration(text: &str) -> Result<Span, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -45,13 +50,19 @@ pub fn point(text: &str, now: Timestamp) -> Option<Timestamp> {
 
 /// How long ago, for people.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
-    let seconds = now.ms_since(then) / 1_000;
-    match seconds {
+    match now.ms_since(then) / 1_000 {
         0..=1 => "just now".into(),
-        2..=89 => format!("{seconds} s ago"),
-        90..=5_399 => format!("{} min ago", (seconds + 30) / 60),
-        5_400..=129_599 => format!("{} h ago", (seconds + 1_800) / 3_600),
-        _ => format!("{} d ago", (seconds + 43_200) / 86_400),
+        seconds => format!("{} ago", long(seconds)),
+    }
+}
+
+/// A length of time, for people.
+pub fn long(seconds: u64) -> String {
+    match seconds {
+        0..=89 => format!("{seconds} s"),
+        90..=5_399 => format!("{} min", (seconds + 30) / 60),
+        5_400..=129_599 => format!("{} h", (seconds + 1_800) / 3_600),
+        _ => format!("{} d", (seconds + 43_200) / 86_400),
     }
 }
 
@@ -65,6 +76,13 @@ pub fn local(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_told_in_the_unit_that_fits() {
+        let told = [0, 89, 90, 5_400, 129_600].map(long);
+        assert_eq!(told, ["0 s", "89 s", "2 min", "2 h", "2 d"]);
+        assert_eq!(ago(Timestamp(0), Timestamp(7_200_000_000)), "2 h ago");
+    }
 
     #[test]
     fn times_are_read_as_people_write_them() {

@@ -143,6 +143,20 @@ impl Report {
         output.say(format!("           cathedral -C {} proof snapshot latest --out proof", scene.hub.display()));
     }
 
+    /// Three things to try while the dashboard is served.
+    pub fn try_this(&self, scene: &Scene) -> Vec<String> {
+        let hub = scene.hub.display();
+        let id = self.conflicts.first().map_or(1, |first| first.id.0);
+        vec![
+            format!(
+                "try  echo hello >> {}    it is at the hub a second later",
+                scene.root.join("apps/codex/README.md").display()
+            ),
+            format!("     open /conflicts/{id} and choose a side; the other one stays in a snapshot"),
+            format!("     cathedral -C {hub} sync    works beside the hub that serves"),
+        ]
+    }
+
     fn data(&self, page: &Path, output: &Output) {
         let compared: Vec<_> = self
             .compared

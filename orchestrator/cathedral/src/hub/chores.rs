@@ -39,9 +39,11 @@ impl Chores for HubChores {
                     sentence: format!("{} snapshots checked", report.snapshots.len()),
                     ..UpkeepReport::default()
                 };
-                for (name, value) in
-                    [("packs", report.checked.packs), ("chunks", report.checked.chunks), ("bytes", report.checked.bytes)]
-                {
+                for (name, value) in [
+                    ("packs", report.checked.packs),
+                    ("chunks", report.checked.chunks),
+                    ("bytes", report.checked.bytes),
+                ] {
                     done.figures.insert(name.into(), value);
                 }
                 let tell = |p: &cathedral_model::snapshot::Problem| {

@@ -25,11 +25,11 @@ use cathedral_syncers::sql::SqliteSyncer;
 
 use super::chores::HubChores;
 use super::env::HubEnv;
-use crate::remote::Remote;
 use super::notifier::NoticeFile;
 use super::resolve::resolve;
 use super::site::{Site, prepare_state, shown};
 use crate::cli::Failure;
+use crate::remote::Remote;
 
 /// A hub opened for work: nobody else works on the same folder meanwhile.
 pub struct Hub {
@@ -72,7 +72,8 @@ impl Hub {
         let node = NodeId::new(&format!("{id}/0"));
         let ledger = Arc::clone(&log) as Arc<dyn Ledger>;
         let parts = Parts { stores: &stores, vault: &vault, ledger: &ledger, content: &content, progress };
-        let engine = Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node.clone(), Options::default());
+        let engine =
+            Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node.clone(), Options::default());
         Ok(Self { site, engine, vault, log: Some(log), content, stores, node, ledger, lock: Some(lock) })
     }
 

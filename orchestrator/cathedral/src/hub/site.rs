@@ -35,6 +35,14 @@ impl Lookup for FileLookup {
         Some(jiff::tz::TimeZone::get(name).is_ok())
     }
 
+    fn place(&self, path: &str) -> Option<String> {
+        let whole = super::resolve::normal(&std::path::absolute(self.root.join(path)).ok()?);
+        // Links are followed as far as there is something; the rest is made by the first sync.
+        let (there, real) = whole.ancestors().find_map(|p| Some((p, fs::canonicalize(p).ok()?)))?;
+        let rest = whole.strip_prefix(there).ok()?;
+        real.join(rest).to_str().map(str::to_owned)
+    }
+
     fn file(&self, path: &str) -> Result<String, String> {
         let full = self.root.join(path);
         let text = fs::read_to_string(&full).map_err(|e| format!("{path}: {e}"))?;
@@ -137,7 +145,7 @@ pub fn invalid(name: &str, wrong: &[Problem]) -> Failure {
         ),
     };
     let mut failure = Failure::new(3, "C1301", what).why("nothing was changed");
-    failure.details = wrong.iter().map(|p| p.render(100, false)).collect();
+    failure.problems = wrong.to_vec();
     failure.data = serde_json::to_value(wrong).ok();
     failure.next("cathedral config explain KEY    says what a key means and allows")
 }

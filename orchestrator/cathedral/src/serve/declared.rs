@@ -57,9 +57,7 @@ pub fn schedules(site: &Site) -> Vec<Schedule> {
 /// What a routine of the vision does with what there is.
 fn does(routine: Routine) -> (&'static str, Upkeep) {
     match routine {
-        Routine::BackupValidation => {
-            ("check that snapshots are whole", Upkeep::Verify { level: CheckLevel::Metadata })
-        }
+        Routine::BackupValidation => ("check that snapshots are whole", Upkeep::Verify { level: CheckLevel::Metadata }),
         Routine::IntegrityChecks | Routine::SecurityScanning | Routine::SecurityAudit => {
             ("compare what the hub holds with its log", Upkeep::Integrity)
         }
@@ -87,10 +85,9 @@ fn sync(name: &str, frequency: &Frequency, zone: Option<&Zone>) -> Option<Schedu
 fn rule(when: &When, zone: Option<&Zone>) -> Rule {
     match when {
         When::Every(period) => Rule::Every { ms: period.as_millis() },
-        When::Cron(expression) => Rule::Cron {
-            expression: expression.clone(),
-            time_zone: zone.map_or("UTC", Zone::as_str).to_owned(),
-        },
+        When::Cron(expression) => {
+            Rule::Cron { expression: expression.clone(), time_zone: zone.map_or("UTC", Zone::as_str).to_owned() }
+        }
     }
 }
 

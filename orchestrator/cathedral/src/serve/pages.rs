@@ -1,11 +1,11 @@
 //! The hub as its pages see it: what no port gives.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cathedral_engine::query::{Objectives, Watching};
 use cathedral_integrity::LogReader;
-use cathedral_model::config::scalar::Scalar as _;
+use cathedral_model::config::scalar::{Period, Scalar as _};
 use cathedral_model::config::{Problem, validate};
 use cathedral_model::ids::LeafIndex;
 use cathedral_model::ports::versions::ConfigVersion;
@@ -16,13 +16,12 @@ use cathedral_web::hub::{Download, Leaf, Secret, Subject};
 
 use super::reload::Reloader;
 use super::scheduler::zones;
-use crate::hub::{FileLookup, Hub, capabilities, shown};
+use crate::hub::{FileLookup, Hub, HubEnv, Site, capabilities, shown};
 
 /// The hub behind the pages.
 pub struct Face {
     pub hub: Arc<Hub>,
     pub reloader: Arc<Reloader>,
-    pub address: SocketAddr,
 }
 
 impl Face {
@@ -60,7 +59,11 @@ impl cathedral_web::hub::Hub for Face {
             "github" => declared.github.as_ref(),
             _ => None,
         };
-        sender.into_iter().flat_map(|s| &s.secrets).filter_map(|s| Some(Secret(s.expose()?.as_bytes().to_vec()))).collect()
+        sender
+            .into_iter()
+            .flat_map(|s| &s.secrets)
+            .filter_map(|s| Some(Secret(s.expose()?.as_bytes().to_vec())))
+            .collect()
     }
 
     async fn config_text(&self) -> Result<String, PortError> {
@@ -79,6 +82,20 @@ impl cathedral_web::hub::Hub for Face {
 
     async fn reload(&self) -> Result<ConfigVersion, PortError> {
         self.reloader.take_over("reload").await.map_err(|failure| PortError::failed(Cause::Invalid, failure.what))
+    }
+
+    fn objectives(&self) -> Objectives {
+        let site = self.reloader.current().site();
+        let declared = &site.config.cathedral_ecosystem.objectives;
+        Objectives {
+            rpo_ms: declared.rpo.as_ref().map(Period::as_millis),
+            rto_ms: declared.rto.as_ref().map(Period::as_millis),
+            verify_every_ms: verify_every(&site),
+        }
+    }
+
+    fn watching(&self) -> Watching {
+        self.reloader.current().watching()
     }
 
     fn next_due(&self, schedule: &Schedule, after: Timestamp) -> Option<Timestamp> {
@@ -119,6 +136,16 @@ impl cathedral_web::hub::Hub for Face {
         let mut leaves: Vec<Leaf> = leaves.collect();
         leaves.reverse();
         Ok(leaves)
+    }
+}
+
+/// The time between two full checks, where they are scheduled.
+fn verify_every(site: &Site) -> Option<u64> {
+    let verify = super::schedules(site).into_iter().find(|s| s.name == "verify")?;
+    let due = cathedral_engine::schedule::upcoming(&verify.rule, HubEnv::clock(), Timestamp(i64::MAX / 4), 2, &zones);
+    match due.ok()?.as_slice() {
+        [first, second] => Some(second.ms_since(*first)),
+        _ => None,
     }
 }
 

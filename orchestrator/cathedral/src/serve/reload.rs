@@ -79,7 +79,8 @@ impl Reloader {
         // Checked aside first, so that the file is never one that does not load.
         let aside = file.with_extension("yaml.new");
         let write = || -> std::io::Result<()> {
-            let mut new = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
+            let mut new =
+                std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
             new.write_all(text.as_bytes())?;
             new.sync_all()
         };

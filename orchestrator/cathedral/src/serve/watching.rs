@@ -89,7 +89,10 @@ fn git_folder(url: &str) -> Option<PathBuf> {
 }
 
 /// Starts the watcher; a place that cannot be watched is looked at by the floor alone.
-fn start(places: &[(PathBuf, SpokeName)], spokes: &BTreeMap<SpokeName, Arc<Notify>>) -> Option<notify::RecommendedWatcher> {
+fn start(
+    places: &[(PathBuf, SpokeName)],
+    spokes: &BTreeMap<SpokeName, Arc<Notify>>,
+) -> Option<notify::RecommendedWatcher> {
     let by_place: Vec<(PathBuf, Arc<Notify>)> = places
         .iter()
         .filter_map(|(path, name)| Some((path.canonicalize().ok()?, Arc::clone(spokes.get(name)?))))
@@ -131,7 +134,8 @@ fn is_telling(path: &Path, place: &Path) -> bool {
     let is_git = place.join("HEAD").is_file();
     let lock = path.extension().is_some_and(|e| e == "lock");
     let inside = path.strip_prefix(place).unwrap_or(path);
-    !is_git || (!lock && (inside.starts_with("refs") || inside == Path::new("packed-refs") || inside == Path::new("HEAD")))
+    !is_git
+        || (!lock && (inside.starts_with("refs") || inside == Path::new("packed-refs") || inside == Path::new("HEAD")))
 }
 
 /// One spoke: looks when told, when a run has ended, and at the floor.

@@ -58,6 +58,10 @@ impl Small {
         }
     }
 
+    pub fn is_mounted(&self) -> bool {
+        matches!(self, Self::Mounted(_))
+    }
+
     /// Makes room again.
     pub fn free(&mut self) {
         match self {

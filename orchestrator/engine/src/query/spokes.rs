@@ -6,7 +6,7 @@ use cathedral_model::ports::store::RunRow;
 use cathedral_model::run::{SpokeSummary, Work};
 use cathedral_model::time::Timestamp;
 
-use super::{Attempt, Facts, SpokeView, Health, ended_well, held, is_bad};
+use super::{Attempt, Facts, Health, SpokeView, ended_well, held, is_bad};
 
 /// Returns all spokes, those that need attention first, else in the order of the configuration.
 #[must_use]

@@ -8,7 +8,7 @@ use cathedral_model::snapshot::SnapshotInfo;
 use cathedral_model::time::Timestamp;
 use cathedral_model::upkeep::Upkeep;
 
-use super::{DestinationView, Facts, Need, RunningView, SpokeView, Health, Verdict, spoke_views};
+use super::{DestinationView, Facts, Health, Need, RunningView, SpokeView, Verdict, spoke_views};
 
 /// A hub that has not looked at anything for this long does not know.
 const SILENT_MS: u64 = 15 * 60_000;

@@ -6,7 +6,7 @@ use super::address::{Recipient, Redundancy, VaultUrl};
 use super::names::Name;
 use super::scalar::{Percent, Period, Schedule, Text};
 use super::secret::{Given, Secret};
-use super::table::{BACKUP_SCHEDULED, LATER, NOW, REQUIRED, RETAINED, section};
+use super::table::{LATER, NOW, REHEARSED, REQUIRED, RETAINED, SAMPLED, section};
 
 section! {
     /// Where snapshots go, and how many copies there must be.
@@ -28,7 +28,7 @@ section! {
         /// When destinations are read back and checked.
         verify: Verify [NOW] = Verify::default() => "{ schedule: \"@daily\", sample: 5% }";
         /// When a restore is rehearsed.
-        drill: Drill [BACKUP_SCHEDULED] = Drill::default() => "{ schedule: \"@weekly\" }";
+        drill: Drill [REHEARSED] = Drill::default() => "{ schedule: \"@weekly\" }";
     }
 }
 
@@ -83,7 +83,7 @@ section! {
         /// When.
         schedule: Option<Schedule> [NOW] = None => "\"@daily\"";
         /// The share of data that is read each time.
-        sample: Option<Percent> [NOW] = None => "5%";
+        sample: Option<Percent> [SAMPLED] = None => "5%";
     }
 }
 

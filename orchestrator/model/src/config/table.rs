@@ -30,9 +30,8 @@ impl Mark {
 pub const NOW: Mark = Mark::Now;
 pub const REQUIRED: Mark = Mark::Required;
 pub const LATER: Mark = Mark::Later;
-pub const BACKUP_SCHEDULED: Mark = Mark::Noted(
-    "backup schedules are served by `cathedral up`, which is not built yet; until then run the commands yourself",
-);
+pub const REHEARSED: Mark = Mark::Noted("recorded; restores are rehearsed from the drill release on");
+pub const SAMPLED: Mark = Mark::Noted("recorded; until samples are built every check reads everything");
 pub const RETAINED: Mark = Mark::Noted("recorded; nothing is forgotten by itself until retention is built");
 pub const PROTECTED: Mark = Mark::Noted("recorded; applied from the forge release on");
 pub const MEASURED: Mark = Mark::Noted("recorded; objectives are measured from the orchestration release on");

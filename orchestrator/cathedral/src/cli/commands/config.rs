@@ -24,7 +24,8 @@ pub fn run(what: ConfigCommand, global: &Global, output: &Output) -> Ended {
 
 fn validate(file: Option<PathBuf>, global: &Global, output: &Output) -> Ended {
     if let Some(file) = &file {
-        return validate_file(file, output);
+        let file = if file == Path::new("-") { file.clone() } else { super::at(global, file) };
+        return validate_file(&file, output);
     }
     let site = super::site(global)?;
     let (ecosystem, located) = resolve(&site)?;
@@ -61,7 +62,7 @@ fn validate_file(file: &Path, output: &Output) -> Ended {
         std::io::stdin().read_to_string(&mut text).map_err(|e| Failure::io("standard input", &e))?;
         "standard input".to_owned()
     } else {
-        text = std::fs::read_to_string(file).map_err(|e| Failure::io(&file.display().to_string(), &e))?;
+        text = std::fs::read_to_string(file).map_err(|e| Failure::read(file, &e))?;
         file.display().to_string()
     };
     let root = file.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -108,7 +109,7 @@ fn explain(key: Option<String>, output: &Output) -> Ended {
     };
     output.data("config-explain", &found, &[]);
     output.say(format!("{}: {}", output.paint(Tint::Bold, &found.key), found.kind));
-    output.say(format!("  {}", found.meaning));
+    output.sentence(&format!("  {}", found.meaning));
     if found.is_required {
         output.say("  required");
     } else if !found.default.is_empty() {
@@ -116,14 +117,14 @@ fn explain(key: Option<String>, output: &Output) -> Ended {
     }
     for allowed in &found.allowed {
         let later = if allowed.available { "" } else { " (not available yet)" };
-        output.say(format!("    {:<18} {}{later}", allowed.word, allowed.meaning));
+        output.sentence_under(&format!("    {:<18} {}{later}", allowed.word, allowed.meaning), 6);
     }
     if !found.keys.is_empty() {
-        output.say(format!("  keys: {}", found.keys.join(", ")));
+        output.sentence_under(&format!("  keys: {}", found.keys.join(", ")), 4);
     }
     output.say(format!("  example: {}", found.example));
     if let Some(note) = &found.note {
-        output.say(format!("  {note}"));
+        output.sentence(&format!("  {note}"));
     }
     if !found.available {
         output.say(output.paint(Tint::Warn, "  not available yet"));

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use cathedral_model::ecosystem::SpokeKind;
-use cathedral_model::ids::{ConflictId, Digest, SpokeName};
+use cathedral_model::ids::{ConflictId, Digest};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Choice, SideValue};
+use cathedral_model::plan::{Answer, Choice, FieldDispute, SideValue};
 use cathedral_model::ports::Content;
 use cathedral_syncers::content::LocalContent;
+use cathedral_syncers::git::disputed_files;
 
-use super::super::args::{ConflictsCommand, Global, Take};
+use super::super::args::{ConflictList, ConflictsCommand, Global, Take};
 use super::super::output::{Tint, many, safe};
 use super::super::table::Table;
 use super::super::when;
@@ -19,17 +20,35 @@ use crate::hub::{HubEnv, Site};
 /// A side is shown up to this many bytes; `--json` names its content id.
 const SHOWN: usize = 4_000;
 
-pub async fn run(what: Option<ConflictsCommand>, global: &Global, output: &Output) -> Ended {
-    match what.unwrap_or(ConflictsCommand::List { all: false, spoke: None }) {
-        ConflictsCommand::List { all, spoke } => list(all, spoke.as_deref(), global, output).await,
+/// `conflicts` with the options of its list is the list.
+pub async fn run(own: ConflictList, what: Option<ConflictsCommand>, global: &Global, output: &Output) -> Ended {
+    let is_own = own.all || own.spoke.is_some();
+    match what.unwrap_or(ConflictsCommand::List(ConflictList::default())) {
+        ConflictsCommand::List(given) => {
+            let spoke = given.spoke.or(own.spoke);
+            list(given.all || own.all, spoke.as_deref(), global, output).await
+        }
+        _ if is_own => Err(Failure::new(2, "C1201", "a spoke and --all belong to the list, not to another command")
+            .why("they choose what the list shows")
+            .next("cathedral conflicts --all")
+            .next("cathedral conflicts show ID")),
         ConflictsCommand::Show { id } => show(ConflictId(id), global, output).await,
         ConflictsCommand::Resolve { id, take, field, file, no_sync } => {
-            let answer = Asked { take, field, file };
+            let answer = Asked { take, field, file: file.map(|file| super::at(global, &file)) };
             resolve(ConflictId(id), answer, no_sync, global, output).await
         }
         ConflictsCommand::Undo { id, no_sync } => {
             let (hub, bar) = super::hub(global, output).await?;
-            known(hub.store().conflict(ConflictId(id)).await?, id)?;
+            let record = known(hub.store().conflict(ConflictId(id)).await?, id)?;
+            if record.state != ConflictState::Settled {
+                return Err(Failure::new(
+                    7,
+                    "C1701",
+                    format!("conflict {id} is {}, not settled", record.state.as_str()),
+                )
+                .why("there is no answer that was carried out and could be taken back; nothing was changed")
+                .next(format!("cathedral conflicts show {id}")));
+            }
             let ended = carry_out(&hub, ConflictId(id), Answer::Undo, no_sync, output).await;
             bar.finish();
             ended
@@ -49,31 +68,50 @@ fn value(side: Option<&SideValue>) -> serde_json::Value {
 
 fn json(record: &ConflictRecord) -> serde_json::Value {
     let draft = &record.draft;
+    let fields = if record.kind == SpokeKind::Git { &[][..] } else { &draft.fields };
     let mut out = serde_json::json!({
         "id": record.id, "spoke": record.spoke, "kind": record.kind, "conflict_kind": draft.conflict_kind,
         "where": draft.place, "base": value(draft.base.as_ref()), "hub": value(draft.hub.as_ref()),
         "spoke_side": value(draft.spoke.as_ref()), "suggested": value(draft.suggested.as_ref()),
         "because": draft.because, "state": record.state, "opened_at": record.opened_at.to_rfc3339(),
-        "changed_at": record.changed_at.to_rfc3339(), "opened_by": record.opened_by, "fields": draft.fields,
+        "changed_at": record.changed_at.to_rfc3339(), "opened_by": record.opened_by, "fields": fields,
     });
     if let (Some(table), Some(object)) = (&draft.table, out.as_object_mut()) {
         object.insert("table".into(), serde_json::json!(table));
         object.insert("pk".into(), serde_json::json!(draft.pk));
+    }
+    if let (SpokeKind::Git, Some(object)) = (record.kind, out.as_object_mut()) {
+        let (files, more) = disputed_files(draft);
+        let file =
+            |f: &FieldDispute| serde_json::json!({ "path": f.field, "base": f.base, "hub": f.hub, "spoke": f.spoke });
+        object.insert("files".into(), files.iter().map(file).collect());
+        object.insert("more_files".into(), more.into());
     }
     out
 }
 
 async fn list(all: bool, spoke: Option<&str>, global: &Global, output: &Output) -> Ended {
     let site = super::site(global)?;
-    let spoke = match spoke {
-        Some(text) => Some(SpokeName::new(text).map_err(|e| Failure::new(2, "C1201", e.to_string()))?),
-        None => None,
-    };
     let states: &[ConflictState] = if all { &[] } else { &[ConflictState::Open, ConflictState::Answered] };
-    let records = match site.store().await? {
-        Some(store) => store.conflicts(spoke.as_ref(), states).await?,
+    let store = site.store().await?;
+    let found = match &store {
+        Some(store) => store.conflicts(None, if spoke.is_some() { &[] } else { states }).await?,
         None => vec![],
     };
+    if let Some(name) = spoke {
+        let declared = crate::hub::resolve(&site)?.0.spokes.into_iter().map(|s| s.name.to_string());
+        // A spoke that is no longer declared may still have conflicts.
+        let known: std::collections::BTreeSet<String> =
+            declared.chain(found.iter().map(|r| r.spoke.to_string())).collect();
+        if !known.contains(name) {
+            return Err(Failure::unknown("spoke", name, &known.into_iter().collect::<Vec<_>>()));
+        }
+    }
+    let records: Vec<ConflictRecord> = found
+        .into_iter()
+        .filter(|r| spoke.is_none_or(|name| r.spoke.as_str() == name))
+        .filter(|r| states.is_empty() || states.contains(&r.state))
+        .collect();
     let conflicts: Vec<_> = records.iter().map(json).collect();
     output.data("conflicts", &serde_json::json!({ "conflicts": conflicts }), &[]);
     let waiting = records.iter().filter(|r| r.state == ConflictState::Open).count();
@@ -125,9 +163,9 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
         output.paint(Tint::Bold, &safe(&draft.place)),
         draft.conflict_kind
     ));
-    output.say(format!("  {}", safe(&draft.because)));
+    output.sentence(&format!("  {}", safe(&draft.because)));
     output.say(format!("  {} since {}", record.state.as_str(), when::local(record.opened_at)));
-    if draft.fields.is_empty() {
+    if draft.fields.is_empty() || record.kind == SpokeKind::Git {
         let sides =
             [("base", &draft.base), ("hub", &draft.hub), ("spoke", &draft.spoke), ("suggested", &draft.suggested)];
         for (name, side) in sides {
@@ -138,11 +176,16 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
             }
         }
     } else {
-        let mut table = Table::new(&["FIELD", "BASE", "HUB", "SPOKE"]);
-        for field in &draft.fields {
-            table.row(vec![safe(&field.field), safe(&field.base), safe(&field.hub), safe(&field.spoke)]);
+        tell_fields("FIELD", &draft.fields, output);
+    }
+    if record.kind == SpokeKind::Git {
+        let (files, more) = disputed_files(draft);
+        if !files.is_empty() {
+            tell_fields("FILE", files, output);
         }
-        table.print(output);
+        if more > 0 {
+            output.say(format!("and {}", many(more as u64, "more file", "more files")));
+        }
     }
     if record.kind == SpokeKind::Git
         && let (Some(hub), Some(spoke)) = (&draft.hub, &draft.spoke)
@@ -160,6 +203,14 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
         output.note(output.paint(Tint::Dim, &format!("next: cathedral conflicts undo {id}    puts both sides back")));
     }
     Ok(0)
+}
+
+fn tell_fields(name: &'static str, fields: &[FieldDispute], output: &Output) {
+    let mut table = Table::new(&[name, "BASE", "HUB", "SPOKE"]);
+    for field in fields {
+        table.row(vec![safe(&field.field), safe(&field.base), safe(&field.hub), safe(&field.spoke)]);
+    }
+    table.print(output);
 }
 
 fn tell_side(site: &Site, name: &str, side: &SideValue, output: &Output) {
@@ -195,7 +246,7 @@ async fn resolve(id: ConflictId, asked: Asked, no_sync: bool, global: &Global, o
 
 fn answer(record: &ConflictRecord, asked: Asked, content: &dyn Content) -> Result<Answer, Failure> {
     if let Some(path) = asked.file {
-        let mut file = std::fs::File::open(&path).map_err(|e| Failure::io(&path.display().to_string(), &e))?;
+        let mut file = std::fs::File::open(&path).map_err(|e| Failure::read(&path, &e))?;
         let (id, _): (Digest, u64) = content.put_from(&mut file)?;
         return Ok(Answer::Content(id));
     }
@@ -208,7 +259,8 @@ fn answer(record: &ConflictRecord, asked: Asked, content: &dyn Content) -> Resul
             })?;
             fields.insert(key.to_owned(), value.to_owned());
         }
-        if record.draft.fields.is_empty() {
+        // Of a merge in git all files are decided at once.
+        if record.draft.fields.is_empty() || record.kind == SpokeKind::Git {
             return Err(Failure::new(2, "C1201", format!("conflict {} is not decided field by field", record.id))
                 .why(format!("{} is one thing", safe(&record.draft.place)))
                 .next(format!("cathedral conflicts resolve {} --take hub|spoke|base    or --file PATH", record.id)));

@@ -45,13 +45,15 @@ pub async fn run(global: &Global, output: &Output) -> Ended {
         } else {
             output.paint(Tint::Bad, output.symbol("✖", "xx"))
         };
-        output.say(format!("{mark} {}", safe(&line.what)));
+        output.sentence(&format!("{mark} {}", safe(&line.what)));
         if !line.fix.is_empty() {
-            output.say(format!("    {}", safe(&line.fix)));
+            output.sentence_under(&format!("    {}", safe(&line.fix)), 4);
         }
     }
     if bad > 0 {
-        return Err(Failure::new(6, "C1601", format!("{bad} of {} checks failed", lines.len())));
+        return Err(Failure::new(6, "C1601", format!("{bad} of {} checks failed", lines.len()))
+            .why("each line marked above says what was tried and how it ended")
+            .next("do what stands under each of them, then run cathedral doctor again"));
     }
     Ok(0)
 }

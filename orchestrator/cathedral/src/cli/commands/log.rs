@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use cathedral_integrity::{Check, VerifierKey, verify_pack};
+use cathedral_model::event::{Event, EventFilter};
 use cathedral_model::ids::Cursor;
 use cathedral_model::ports::PortError;
 
 use super::super::args::{Global, LogCommand, ProofCommand};
-use super::super::output::{Tint, many, safe};
+use super::super::output::{Tint, many, safe, with_times};
+use super::super::table::Table;
 use super::super::when;
 use super::{Ended, Failure, Output, find_snapshot};
 use crate::hub::read_vault;
@@ -105,9 +107,10 @@ pub async fn prove(what: ProofCommand, global: &Global, output: &Output) -> Ende
             )
         }
     };
+    let out = super::at(global, &out);
     let pack = reader.prove(index).map_err(PortError::from)?;
     let bytes = pack.to_bytes().map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
-    std::fs::write(&out, &bytes).map_err(|e| Failure::io(&out.display().to_string(), &e))?;
+    std::fs::write(&out, &bytes).map_err(|e| Failure::write(&out, &e))?;
     output.data(
         "proof",
         &serde_json::json!({ "leaf": index, "file": out, "bytes": bytes.len(), "vkey": vkey(global)?.to_string() }),
@@ -170,28 +173,70 @@ pub fn verify(file: &Path, vkey: Option<&str>, manifest: Option<&Path>, output: 
         .data(serde_json::json!({ "steps": steps, "fault": fault })))
 }
 
-pub async fn events(from: i64, limit: u32, kind: Option<String>, global: &Global, output: &Output) -> Ended {
-    let events = match super::site(global)?.store().await? {
-        Some(store) => store.events(Cursor(from), limit.clamp(1, 10_000)).await?,
-        None => vec![],
-    };
-    let events: Vec<_> = events.into_iter().filter(|e| kind.as_ref().is_none_or(|k| *k == e.event.kind)).collect();
+/// The newest events, or those after a cursor; always oldest first.
+pub async fn events(from: Option<i64>, limit: u32, kind: Option<String>, global: &Global, output: &Output) -> Ended {
+    let store = super::site(global)?.store().await?;
+    let is_wanted = |e: &Event| kind.as_ref().is_none_or(|k| *k == e.event.kind);
+    let wanted = limit as usize + 1;
+    // One more than is shown tells whether there are others.
+    let mut found: Vec<Event> = vec![];
+    let page = if kind.is_some() { 1_000 } else { limit + 1 };
+    let mut at = Cursor(from.unwrap_or(i64::MAX));
+    while let Some(store) = store.as_ref().filter(|_| found.len() < wanted) {
+        let read = match from {
+            Some(_) => store.events(at, page).await?,
+            None => store.events_before(Some(at), &EventFilter::default(), page).await?,
+        };
+        let Some(last) = read.last() else { break };
+        at = last.cursor;
+        found.extend(read.into_iter().filter(is_wanted));
+    }
+    let has_more = found.len() >= wanted;
+    found.truncate(limit as usize);
+    if from.is_none() {
+        found.reverse();
+    }
+    let events: Vec<_> = found.iter().map(with_times).collect();
     if output.jsonl {
         for event in &events {
-            let line = serde_json::to_string(event).map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
-            output.raw(line.as_bytes());
-            output.raw(b"\n");
+            output.raw(format!("{event}\n").as_bytes());
         }
         return Ok(0);
     }
-    output.data(
-        "events",
-        &serde_json::json!({ "events": events, "next": events.last().map_or(from, |e| e.cursor.0) }),
-        &[],
-    );
-    for event in &events {
-        let spoke = event.event.spoke.as_ref().map(ToString::to_string).unwrap_or_default();
-        output.say(format!("{:>6}  {}  {:<18} {spoke}", event.cursor.0, when::local(event.at), event.event.kind));
+    let next = found.last().map_or(from.unwrap_or(0), |e| e.cursor.0);
+    output.data("events", &serde_json::json!({ "events": events, "next": next, "has_more": has_more }), &[]);
+    if output.is_machine() {
+        return Ok(0);
+    }
+    if found.is_empty() {
+        let of = kind.map(|k| format!(" of type {}", safe(&k))).unwrap_or_default();
+        let after = from.filter(|from| *from > 0).map(|from| format!(" after cursor {from}")).unwrap_or_default();
+        output.note(format!("no events{of}{after}"));
+        return Ok(0);
+    }
+    let mut table = Table::new(&["CURSOR", "WHEN", "TYPE", "RUN", "SPOKE"]);
+    for event in &found {
+        table.row(vec![
+            event.cursor.0.to_string(),
+            when::local(event.at),
+            safe(&event.event.kind),
+            event.event.run.map(|run| run.to_string()).unwrap_or_default(),
+            event.event.spoke.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ]);
+    }
+    table.print(output);
+    if has_more {
+        let kind = kind.map(|k| format!(" --type {}", safe(&k))).unwrap_or_default();
+        let hint = match from {
+            Some(_) => format!("next: cathedral events --from {next} --limit {limit}{kind}"),
+            None => {
+                let first = found.first().map_or(0, |e| e.cursor.0);
+                let before = (first - 1 - i64::from(limit)).max(0);
+                let before = if kind.is_empty() { before } else { 0 };
+                format!("earlier ones: cathedral events --from {before} --limit {limit}{kind}")
+            }
+        };
+        output.note(output.paint(Tint::Dim, &hint));
     }
     Ok(0)
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use cathedral_model::ecosystem::{ConflictPolicy, Side};
 use cathedral_model::ids::{Digest, SpokeName};
-use cathedral_model::ports::Env;
+use cathedral_model::inbox::ConflictState;
+use cathedral_model::ports::{Cause, Env};
+use cathedral_model::run::exit_code;
 
 use super::super::args::Global;
 use super::super::output::{Tint, many, safe};
@@ -36,7 +38,6 @@ pub async fn show(
     let mut ids: BTreeMap<SpokeName, Digest> = BTreeMap::new();
     let mut spokes = vec![];
     let mut changes = 0;
-    let mut failed = None;
     for preview in &previews {
         let name = &preview.spoke.name;
         let plan = preview.plan.as_ref();
@@ -44,9 +45,6 @@ pub async fn show(
             let (id, _) = plan.sealed().map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
             ids.insert(name.clone(), id);
             changes += plan.actions.len() + plan.conflicts.len();
-        }
-        if let Some(error) = &preview.failed {
-            failed = failed.or(Some(error.cause()));
         }
         spokes.push(serde_json::json!({
             "name": name, "kind": preview.spoke.kind(),
@@ -67,18 +65,30 @@ pub async fn show(
     let data = serde_json::json!({ "plan": id, "spokes": spokes });
     if let Some(out) = out {
         let text = serde_json::to_string_pretty(&data).map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
-        std::fs::write(&out, text).map_err(|e| Failure::io(&out.display().to_string(), &e))?;
+        std::fs::write(&out, text).map_err(|e| Failure::write(&out, &e))?;
     }
     output.data("plan", &data, &[]);
     for preview in &previews {
         tell(preview, output);
     }
-    if let Some(cause) = failed {
-        return Ok(cathedral_model::run::exit_code(cause));
+    let looked_at: Vec<SpokeName> = previews.iter().map(|p| p.spoke.name.clone()).collect();
+    if let Some((spoke, error)) = previews.into_iter().find_map(|p| Some((p.spoke.name, p.failed?))) {
+        let what = format!("{spoke} could not be looked at: {}", safe(&error.to_string()));
+        let mut failure = match error.cause() {
+            // A declared spoke whose place is not there cannot be reached, as in a sync.
+            Cause::NotFound => Failure::new(exit_code(Cause::Unreachable), "C1601", "").next("cathedral doctor"),
+            _ => Failure::from(error),
+        };
+        failure.what = what;
+        // The document above already tells it to scripts.
+        let code = failure.code;
+        output.failure_text(&failure.complete());
+        return Ok(code);
     }
     if changes == 0 {
-        let waiting = hub.store().conflicts(None, &[cathedral_model::inbox::ConflictState::Open]).await?.len() as u64;
-        output.note(match waiting {
+        let open = hub.store().conflicts(None, &[ConflictState::Open]).await?;
+        let waiting = open.iter().filter(|c| looked_at.contains(&c.spoke)).count() as u64;
+        output.note_sentence(&match waiting {
             0 => "nothing to do: everything is in sync".to_owned(),
             n => format!("nothing new to do; {} for you", many(n, "conflict waits", "conflicts wait")),
         });
@@ -91,14 +101,12 @@ pub async fn show(
 fn tell(preview: &cathedral_engine::Preview, output: &Output) {
     let name = &preview.spoke.name;
     if let Some(error) = &preview.failed {
-        output.say(format!(
-            "{} {name}: {}",
-            output.paint(Tint::Bad, output.symbol("✖", "xx")),
-            safe(&error.to_string())
-        ));
+        let mark = output.paint(Tint::Bad, output.symbol("✖", "xx"));
+        output.sentence(&format!("{mark} {name}: {}", safe(&error.to_string())));
     }
     for warning in preview.observation.iter().flat_map(|o| &o.warnings) {
-        output.say(format!("{} {name}: {}", output.paint(Tint::Warn, output.symbol("▲", "!!")), safe(warning)));
+        let mark = output.paint(Tint::Warn, output.symbol("▲", "!!"));
+        output.sentence(&format!("{mark} {name}: {}", safe(warning)));
     }
     let Some(plan) = &preview.plan else { return };
     if plan.actions.is_empty() && plan.conflicts.is_empty() && plan.guards.is_empty() {
@@ -122,12 +130,8 @@ fn tell(preview: &cathedral_engine::Preview, output: &Output) {
     }
     for conflict in plan.conflicts.iter().take(SHOWN) {
         let mark = output.paint(Tint::Warn, output.symbol("▲", "!!"));
-        output.say(format!(
-            "  {mark} {} {}: {}",
-            conflict.conflict_kind,
-            safe(&conflict.place),
-            safe(&conflict.because)
-        ));
+        let (place, because) = (safe(&conflict.place), safe(&conflict.because));
+        output.sentence(&format!("  {mark} {} {place}: {because}", conflict.conflict_kind));
     }
     if plan.conflicts.len() > SHOWN {
         output.say(format!("  and {}", many((plan.conflicts.len() - SHOWN) as u64, "more conflict", "more conflicts")));

@@ -333,7 +333,7 @@ fn describe(
     output: &Output,
 ) {
     let bytes = parts.iter().map(|p| p.bytes).sum();
-    output.note(format!(
+    output.note_sentence(&format!(
         "snapshot {} of {}: {}, {}",
         short(&info.meta.id),
         super::super::when::local(info.meta.at),
@@ -467,7 +467,7 @@ fn report(summary: &RunSummary, to: Option<&Path>, standing: &[Standing], met: &
         });
         output.note(format!("{} restored {place}", output.paint(Tint::Good, output.symbol("●", "ok"))));
         if !summary.note.is_empty() {
-            output.note(format!("  {}", safe(&summary.note)));
+            output.note_sentence(&format!("  {}", safe(&summary.note)));
         }
     }
     if code == 0 {

@@ -1,12 +1,13 @@
 //! `runs`, `run show`, `run log`: what was done.
 
+use cathedral_model::ecosystem::Side;
 use cathedral_model::ids::RunId;
 use cathedral_model::ports::Store;
 use cathedral_model::ports::store::RunRow;
-use cathedral_model::run::RunResult;
+use cathedral_model::run::{RunResult, Work};
 
 use super::super::args::{Global, RunCommand};
-use super::super::output::safe;
+use super::super::output::{safe, with_times};
 use super::super::table::Table;
 use super::super::when;
 use super::{Ended, Failure, Output, short};
@@ -21,7 +22,7 @@ pub async fn list(failed: bool, limit: u32, global: &Global, output: &Output) ->
         !matches!(r.summary.result, Some(RunResult::Succeeded | RunResult::NothingToDo | RunResult::Conflicts))
     };
     let rows: Vec<RunRow> = rows.into_iter().filter(|r| !failed || bad(r)).collect();
-    output.data("runs", &serde_json::json!({ "runs": rows }), &[]);
+    output.data("runs", &serde_json::json!({ "runs": with_times(&rows) }), &[]);
     if rows.is_empty() {
         output.note(if failed { "no failed runs" } else { "no runs yet; `cathedral sync` makes the first" });
         return Ok(0);
@@ -69,7 +70,7 @@ pub async fn one(what: RunCommand, global: &Global, output: &Output) -> Ended {
     match what {
         RunCommand::Log { .. } => journal(store.as_ref(), &row, output).await,
         RunCommand::Show { .. } => {
-            output.data("run", &row, &[]);
+            output.data("run", &with_times(&row), &[]);
             if !output.is_machine() {
                 show(&row, output);
             }
@@ -80,13 +81,32 @@ pub async fn one(what: RunCommand, global: &Global, output: &Output) -> Ended {
 
 async fn journal(store: &dyn Store, row: &RunRow, output: &Output) -> Ended {
     let journal = store.journal(row.run).await?;
-    output.data("run-log", &serde_json::json!({ "run": row.run, "journal": journal }), &[]);
-    for record in journal {
-        let spoke = record.event.get("spoke").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        let event = record.event.get("event").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        output.say(format!("{:>4}  {}  {event:<16} {}", record.seq.0, when::local(record.at), safe(&spoke)));
+    output.data("run-log", &with_times(serde_json::json!({ "run": row.run, "journal": journal })), &[]);
+    if output.is_machine() {
+        return Ok(0);
     }
+    let mut table = Table::new(&["STEP", "WHEN", "EVENT", "SPOKE"]);
+    for record in journal {
+        let of = |key: &str| record.event.get(key).and_then(|v| v.as_str()).map(safe);
+        // A restore records its parts by their place in the request.
+        let part = || {
+            let number = usize::try_from(record.event.get("part")?.as_u64()?).ok()?;
+            part_name(row, number)
+        };
+        let spoke = of("spoke").or_else(part).unwrap_or_default();
+        let event = of("event").unwrap_or_default();
+        table.row(vec![record.seq.0.to_string(), when::local(record.at), event, spoke]);
+    }
+    table.print(output);
     Ok(0)
+}
+
+/// A part of a restore, named as in `snapshot show`.
+fn part_name(row: &RunRow, number: usize) -> Option<String> {
+    let Work::Restore(request) = &row.request.work else { return None };
+    let part = request.parts.get(number)?;
+    let side = if part.side == Side::Spoke { "@spoke" } else { "" };
+    Some(format!("{}{side}", part.spoke.name))
 }
 
 fn show(row: &RunRow, output: &Output) {
@@ -100,8 +120,19 @@ fn show(row: &RunRow, output: &Output) {
     for phase in &row.summary.phases {
         output.say(format!("  {:<9} {:<8} {} ms", phase.name, phase.result, phase.ms));
     }
-    let mut table = Table::new(&["SPOKE", "RESULT", "IN", "OUT", "CONFLICTS", "NOTE"]);
-    for s in &row.summary.spokes {
+    let restored = matches!(row.request.work, Work::Restore(_));
+    let head: &[&str] = if restored {
+        &["PART", "RESULT", "FILES", "NOTE"]
+    } else {
+        &["SPOKE", "RESULT", "IN", "OUT", "CONFLICTS", "NOTE"]
+    };
+    let mut table = Table::new(head);
+    for (number, s) in row.summary.spokes.iter().enumerate() {
+        if restored {
+            let part = part_name(row, number).unwrap_or_else(|| s.name.to_string());
+            table.row(vec![part, s.result.clone(), s.changes_out.to_string(), safe(&s.note)]);
+            continue;
+        }
         let cells = [s.changes_in, s.changes_out, s.conflicts].map(|n| n.to_string());
         let [changes_in, changes_out, conflicts] = cells;
         table.row(vec![s.name.to_string(), s.result.clone(), changes_in, changes_out, conflicts, safe(&s.note)]);
@@ -110,6 +141,6 @@ fn show(row: &RunRow, output: &Output) {
         table.print(output);
     }
     if let Some(error) = &row.summary.error {
-        output.say(format!("  error: {}", safe(error)));
+        output.sentence(&format!("  error: {}", safe(error)));
     }
 }

@@ -55,7 +55,7 @@ async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
     met.add_to(&mut document);
     output.data("snapshot", &document, &met.warnings());
     let held = info.destinations.iter().filter(|d| d.state == "held").count();
-    output.note(format!(
+    output.note_sentence(&format!(
         "{} snapshot {}: {} new of {}, stored {}, at {held} of {}",
         output.paint(Tint::Good, output.symbol("●", "ok")),
         short(id),

@@ -65,7 +65,7 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
             Some((_, s)) if matches!(s.result.as_str(), "failed" | "unreachable" | "refused" | "partial") => {
                 (if s.result == "unreachable" { "unreachable" } else { "failing" }, s.note.clone())
             }
-            Some(_) if !open.is_empty() => ("conflict", format!("cathedral conflicts show {}", open[0].id)),
+            Some(_) if !open.is_empty() => ("conflict", many(open.len() as u64, "conflict waits", "conflicts wait")),
             Some((_, s)) if !s.warnings.is_empty() => (
                 "left out",
                 format!(
@@ -118,10 +118,8 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
         );
     }
     if let (Some(run), false, None) = (uncovered, output.is_machine(), &unreadable) {
-        output.note(
-            output
-                .paint(Tint::Dim, &format!("what run {run} changed is in no snapshot yet: cathedral snapshot create")),
-        );
+        output.note(output.paint(Tint::Dim, &format!("what run {run} changed is in no snapshot yet")));
+        output.note(output.paint(Tint::Dim, "next: cathedral snapshot create"));
     }
     Ok(if exit_code { code } else { 0 })
 }
@@ -164,10 +162,13 @@ fn tell(
         5 | 6 | 20 | 22 => (output.symbol("✖", "xx"), Tint::Bad),
         _ => (output.symbol("▲", "!!"), Tint::Warn),
     };
-    output.say(format!("{} {}", output.paint(tint, symbol), output.paint(Tint::Bold, sentence)));
+    // Painted word by word, since a terminal that is narrow breaks it.
+    let words: Vec<String> = sentence.split(' ').map(|word| output.paint(Tint::Bold, word)).collect();
+    output.sentence(&format!("{} {}", output.paint(tint, symbol), words.join(" ")));
     let taken = snapshot.map_or("never".to_owned(), |at| when::ago(at, now));
     let ran = last.map_or("never".to_owned(), |(at, _)| when::ago(at, now));
-    output.say(format!("  last snapshot  {taken}      last run  {ran}"));
+    let between = if output.room().is_some_and(|room| room < 60) { "\n  last run       " } else { "      last run  " };
+    output.say(format!("  last snapshot  {taken}{between}{ran}"));
     let mut table = Table::new(&["SPOKE", "STATE", "SEEN", "POSITION", "NOTE"]);
     let mut quiet = 0;
     for line in lines {
@@ -180,9 +181,7 @@ fn tell(
             "failing" | "unreachable" => output.symbol("✖", "xx"),
             _ => output.symbol("▲", "!!"),
         };
-        let seen = line
-            .lag_seconds
-            .map_or("-".to_owned(), |s| if s < 90 { format!("{s} s") } else { format!("{} min", s / 60) });
+        let seen = line.lag_seconds.map_or("-".to_owned(), when::long);
         table.row(vec![
             line.name.to_string(),
             format!("{mark} {}", line.state),
@@ -196,5 +195,8 @@ fn tell(
     }
     if quiet > 0 {
         output.say(output.paint(Tint::Dim, &format!("{} in sync; --all shows them", many(quiet, "spoke", "spokes"))));
+    }
+    if lines.iter().any(|line| line.state == "conflict") {
+        output.note(output.paint(Tint::Dim, "next: cathedral conflicts"));
     }
 }

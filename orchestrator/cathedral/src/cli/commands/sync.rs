@@ -188,14 +188,14 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, met: &Met, output: &O
         RunResult::Cancelled => (output.symbol("✖", "xx"), Tint::Bad, "cancelled"),
     };
     let snapshot = summary.snapshot.as_ref().map(|s| format!(", snapshot {}", short(s))).unwrap_or_default();
-    output.note(format!("{} run {run}: {words}{snapshot}", output.paint(tint, symbol)));
+    output.note_sentence(&format!("{} run {run}: {words}{snapshot}", output.paint(tint, symbol)));
     if !table.is_empty() && result != RunResult::NothingToDo && !output.quiet {
         table.print(output);
     }
     for spoke in &summary.spokes {
         for warning in spoke.warnings.iter().take(5) {
             let mark = output.paint(Tint::Warn, output.symbol("▲", "!!"));
-            output.note(format!("  {mark} {}: {}", spoke.name, safe(warning)));
+            output.note_sentence(&format!("  {mark} {}: {}", spoke.name, safe(warning)));
         }
         if spoke.warnings.len() > 5 {
             output.note(format!("    and {} more; cathedral run show {run}", spoke.warnings.len() - 5));

@@ -51,7 +51,11 @@ async fn new(scope: Role, label: &str, expires: Option<Timestamp>, global: &Glob
             (text, token.id)
         }
     };
-    output.data("token", &json!({ "id": id, "scope": scope, "token": text, "expires_at": expires.map(Timestamp::to_rfc3339) }), &[]);
+    output.data(
+        "token",
+        &json!({ "id": id, "scope": scope, "token": text, "expires_at": expires.map(Timestamp::to_rfc3339) }),
+        &[],
+    );
     output.say(&text);
     output.note(format!("token {} may do what {} may; it is shown only now", safe(&id), scope.as_str()));
     output.note(format!("curl -H \"authorization: Bearer $TOKEN\" http://{}/api/v1/status", listen(&site)));
@@ -155,14 +159,21 @@ pub async fn hook(what: HookCommand, global: &Global, output: &Output) -> Ended 
             let web = &site.config.cathedral_ecosystem.web;
             let base = web.public_url.as_ref().map_or_else(|| format!("http://{}", listen(&site)), |url| url.text());
             let url = format!("{}/hooks/github", base.trim_end_matches('/'));
-            let has_secret =
-                site.config.cathedral_ecosystem.incoming_webhooks.github.as_ref().is_some_and(|g| !g.secrets.is_empty());
+            let has_secret = site
+                .config
+                .cathedral_ecosystem
+                .incoming_webhooks
+                .github
+                .as_ref()
+                .is_some_and(|g| !g.secrets.is_empty());
             output.data("hook-receive-url", &json!({ "github": url, "has_secret": has_secret }), &[]);
             output.say(&url);
             if has_secret {
                 output.note("content type application/json; the secret is in the file that incoming_webhooks names");
             } else {
-                output.warn("no secret is configured, so every delivery is refused: add incoming_webhooks.github.secrets");
+                output.warn(
+                    "no secret is configured, so every delivery is refused: add incoming_webhooks.github.secrets",
+                );
             }
             Ok(0)
         }

@@ -101,7 +101,7 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
 fn tell(report: &Report, warnings: &[String], output: &Output) {
     if report.problems.is_empty() {
         let good = output.paint(Tint::Good, output.symbol("●", "ok"));
-        output.note(format!(
+        output.note_sentence(&format!(
             "{good} {} intact: {}, {}, {} read",
             many(report.snapshots.len() as u64, "snapshot", "snapshots"),
             many(report.checked.packs, "pack", "packs"),
@@ -110,7 +110,10 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
         ));
         if let Some(store) = report.content_store.as_ref().filter(|s| s.contents > 0) {
             let contents = many(store.contents, "content", "contents");
-            output.note(format!("{good} the hub's own content store is intact: {contents}, {}", size(store.bytes)));
+            output.note_sentence(&format!(
+                "{good} the hub's own content store is intact: {contents}, {}",
+                size(store.bytes)
+            ));
         }
     }
     repositories::tell(&report.git, output);
@@ -118,7 +121,7 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
         output.warn(format!("{} {}", output.symbol("▲", "!!"), safe(warning)));
     }
     for problem in &report.problems {
-        output.say(format!(
+        output.sentence(&format!(
             "{} {} at {}: {} ({})",
             output.paint(Tint::Bad, output.symbol("✖", "xx")),
             safe(&problem.object),

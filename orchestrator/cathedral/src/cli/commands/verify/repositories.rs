@@ -89,7 +89,7 @@ pub fn tell(looked: &[Looked], output: &Output) {
     let sound = looked.iter().filter(|l| l.result == "sound").count() as u64;
     let id = cathedral_model::ids::SnapshotId::parse(&first.snapshot).map(|id| short(&id)).unwrap_or_default();
     if sound > 0 {
-        output.note(format!(
+        output.note_sentence(&format!(
             "{} {} of snapshot {id} made anew: git fsck finds all of it (older snapshots: bytes and roots only)",
             output.paint(Tint::Good, output.symbol("●", "ok")),
             many(sound, "repository", "repositories"),
@@ -97,7 +97,7 @@ pub fn tell(looked: &[Looked], output: &Output) {
     }
     for one in looked.iter().filter(|l| l.result == "not_checked") {
         let mark = output.paint(Tint::Warn, output.symbol("▲", "!!"));
-        output.say(format!("{mark} git fsck of {} was not done: {}", one.spoke, safe(&one.why)));
+        output.sentence(&format!("{mark} git fsck of {} was not done: {}", one.spoke, safe(&one.why)));
     }
 }
 
