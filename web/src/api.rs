@@ -17,7 +17,7 @@ use crate::state::State;
 
 mod access;
 mod config;
-mod conflicts;
+pub(crate) mod conflicts;
 pub mod doc;
 mod events;
 mod integrity;

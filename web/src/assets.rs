@@ -13,8 +13,11 @@ use crate::problem::Problem;
 use crate::routes::{Access, Routes};
 
 /// The files: name, media type, content. A new one is added here and nowhere else.
-const FILES: [(&str, &str, &[u8]); 1] =
-    [("cathedral.css", "text/css; charset=utf-8", include_bytes!("../assets/cathedral.css"))];
+const FILES: [(&str, &str, &[u8]); 3] = [
+    ("cathedral.css", "text/css; charset=utf-8", include_bytes!("../assets/cathedral.css")),
+    ("live.js", "text/javascript; charset=utf-8", include_bytes!("../assets/live.js")),
+    ("icon.svg", "image/svg+xml", include_bytes!("../assets/icon.svg")),
+];
 
 /// One file as pages refer to it.
 #[derive(Debug)]
