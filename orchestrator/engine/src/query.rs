@@ -1,6 +1,6 @@
-//! The read side: what pages, the API and `status` say, computed from recorded facts.
+//! The read side: what pages and the API say, computed from recorded facts.
 //!
-//! One function makes the verdict for all of them, so that a page, a script and a monitor can never
+//! One function makes the verdict for pages and API, so that a page, a script and a monitor can never
 //! disagree. Nothing is called safe that was not looked at: what is unknown, late or unread counts as such.
 
 use std::collections::{BTreeMap, BTreeSet};
