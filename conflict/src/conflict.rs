@@ -263,7 +263,7 @@ pub enum Reason {
         key: String,
     },
     /// Both sides changed the same lines.
-    #[error("both sides changed the same lines at {hunks} places")]
+    #[error("both sides changed the same lines{}", if *hunks > 1 { format!(" at {hunks} places") } else { String::new() })]
     Overlap {
         /// How many places.
         hunks: usize,

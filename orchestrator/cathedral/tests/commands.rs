@@ -35,6 +35,7 @@ fn a_wrong_command_line_says_what_why_and_what_next() {
         (&["conflicts", "show"], "is missing"),
         (&["conflicts", "show", "x"], "whole number"),
         (&["conflicts", "resolve", "1", "--take", "hubb"], "did you mean hub?"),
+        (&["sync", "--only", "sinc"], "cathedral sync --help"),
         (&["runs", "--limit", "0"], "1..=1000"),
         (&["status", "--json", "--plain"], "together"),
     ];
@@ -138,6 +139,9 @@ fn the_journal_of_a_restore_names_its_parts_and_times_are_readable() {
     world.cathedral(&["sync"]).expect(11);
     world.cathedral(&["snapshot", "create"]).expect(0);
     world.cathedral(&["restore", "latest", "--to", "../back"]).expect(0);
+    // What was copied elsewhere is no change that a snapshot lacks.
+    let status = world.cathedral(&["status", "--json"]).expect(0).json();
+    assert_eq!(status["data"]["not_in_a_snapshot"], serde_json::Value::Null, "{status:#}");
     for what in ["show", "log"] {
         let ran = world.cathedral(&["run", what, "last"]).expect(0);
         let names = |name: &str| ran.out.lines().any(|line| line.split_whitespace().any(|word| word == name));

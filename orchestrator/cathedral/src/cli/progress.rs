@@ -49,7 +49,7 @@ impl Bar {
 
 fn style(total: u64) -> ProgressStyle {
     let template =
-        if total > 0 { "  {prefix:<9} {pos}/{len} {wide_msg} {per_sec} eta {eta}" } else { "  {prefix:<9} {wide_msg}" };
+        if total > 0 { "  {prefix:<9} {pos}/{len} {wide_msg} eta {eta}" } else { "  {prefix:<9} {wide_msg}" };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

@@ -31,9 +31,22 @@ fn context(error: &clap::Error, kind: ContextKind) -> Vec<String> {
 
 /// The command that was typed, such as `cathedral conflicts show`, from the line that says how to use it.
 fn command(text: &str) -> String {
-    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).unwrap_or("cathedral");
+    let Some(usage) = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")) else { return typed() };
     let words = usage.split(' ').take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// The same from the words themselves, for errors that do not say how a command is used.
+fn typed() -> String {
+    let mut found = super::examples::command();
+    let mut path = "cathedral".to_owned();
+    for word in std::env::args_os().skip(1) {
+        if let Some(below) = found.find_subcommand(&word).cloned() {
+            path = format!("{path} {}", below.get_name());
+            found = below;
+        }
+    }
+    path
 }
 
 fn failure(error: &clap::Error) -> Failure {

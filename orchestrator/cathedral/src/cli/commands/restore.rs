@@ -389,7 +389,7 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     let place = absolute(global, Path::new(path))?;
     let name = DestinationName::new("given").map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
     let destination: Arc<dyn Destination> = Arc::new(LocalDestination::new(name, place));
-    let vault = LocalVault::open_with_key(vec![destination], key_file)?;
+    let vault = LocalVault::open_with_key(vec![destination], &super::at(global, key_file))?;
     from_vault(vault, &args, to, global, output).await
 }
 

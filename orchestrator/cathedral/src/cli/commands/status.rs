@@ -3,7 +3,7 @@
 use cathedral_model::ids::SpokeName;
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::ports::Vault;
-use cathedral_model::run::RunResult;
+use cathedral_model::run::{RunResult, Work};
 
 use super::super::args::Global;
 use super::super::output::{Tint, many, safe};
@@ -47,6 +47,8 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
         Ok(list) => (list, None),
         Err(failure) => (vec![], Some(failure)),
     };
+    // A restore changes nothing that is not in a snapshot, and says nothing about the two sides.
+    let syncs = || runs.iter().filter(|r| !matches!(r.request.work, Work::Restore(_)));
     let mut lines = vec![];
     for spoke in ecosystem.spokes.iter().filter(|s| only.as_ref().is_none_or(|o| s.name.as_str() == o)) {
         let (memory, open) = match &store {
@@ -56,7 +58,7 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
             ),
             None => Default::default(),
         };
-        let last = runs.iter().find_map(|r| {
+        let last = syncs().find_map(|r| {
             let found = r.summary.spokes.iter().find(|s| s.name == spoke.name)?;
             Some((r.changed_at, found.clone()))
         });
@@ -95,7 +97,7 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
         None => sentence(held.is_some(), conflicts, failing, fresh),
     };
     // A sync's snapshot is taken before its changes: until the next one they are only in place.
-    let uncovered = runs.iter().find(|r| r.summary.spokes.iter().any(|s| s.changes_in + s.changes_out > 0));
+    let uncovered = syncs().find(|r| r.summary.spokes.iter().any(|s| s.changes_in + s.changes_out > 0));
     let uncovered =
         uncovered.filter(|r| held.is_none_or(|s| r.summary.snapshot.as_ref() == Some(&s.meta.id))).map(|r| r.run);
     let data = serde_json::json!({
