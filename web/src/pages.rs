@@ -18,13 +18,22 @@ pub mod conflicts;
 mod diff;
 pub mod ecosystem;
 pub mod error;
+pub mod events;
+pub mod integrity;
 pub mod overview;
 mod part;
+pub mod people;
 pub mod plan;
+pub mod restore;
 pub mod run;
 pub mod runs;
+pub mod schedules;
+pub mod settings;
 pub mod sign_in;
+pub mod snapshot;
+pub mod snapshots;
 pub mod spoke;
+pub mod status;
 mod svg;
 pub mod welcome;
 
@@ -40,7 +49,16 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = run::routes(routes);
     let routes = plan::routes(routes);
     let routes = conflicts::routes(routes);
-    conflict::routes(routes)
+    let routes = conflict::routes(routes);
+    let routes = snapshots::routes(routes);
+    let routes = snapshot::routes(routes);
+    let routes = restore::routes(routes);
+    let routes = integrity::routes(routes);
+    let routes = schedules::routes(routes);
+    let routes = events::routes(routes);
+    let routes = settings::routes(routes);
+    let routes = people::routes(routes);
+    status::routes(routes)
 }
 
 /// A place in the navigation.
@@ -55,12 +73,16 @@ pub struct MenuItem {
 }
 
 /// Section, heading of the group that begins with it, name, address, icon.
-const MENU: [(&str, &str, &str, &str, &str); 5] = [
+const MENU: [(&str, &str, &str, &str, &str); 9] = [
     ("overview", "", "Overview", "/", "home"),
     ("ecosystem", "", "Ecosystem", "/ecosystem", "eco"),
     ("runs", "", "Runs", "/runs", "runs"),
     ("conflicts", "", "Conflicts", "/conflicts", "conflict"),
     ("snapshots", "", "Snapshots", "/snapshots", "box"),
+    ("integrity", "Trust", "Integrity", "/integrity", "shield"),
+    ("schedules", "", "Schedules", "/schedules", "clock"),
+    ("events", "", "Events", "/events", "list"),
+    ("settings", "Admin", "Settings", "/settings", "set"),
 ];
 
 /// What the frame around every page needs; templates extend `base.html` and have it as `frame`.
@@ -171,7 +193,7 @@ impl Frame {
             let count = if section == "conflicts" { self.waiting } else { 0 };
             MenuItem { group, name, href, icon, current: section == self.section, count }
         };
-        MENU.into_iter().map(item).collect()
+        MENU.into_iter().filter(|(section, ..)| *section != "settings" || self.role != "viewer").map(item).collect()
     }
 
     /// The five places at the bottom of a small screen.
