@@ -90,7 +90,7 @@ pub fn in_words(rule: &Rule) -> String {
 /// A length of time in its largest whole unit.
 fn length(ms: u64) -> String {
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)] {
-        if ms >= size && ms % size == 0 {
+        if ms >= size && ms.is_multiple_of(size) {
             return format!("{} {unit}", ms / size);
         }
     }
