@@ -41,9 +41,9 @@ pub struct State {
     pub pins: std::collections::BTreeSet<(SpokeName, String, u64)>,
     pub versions: u64,
     pub delivered: Vec<String>,
-    /// What writes were made up to when a hub last looked at a spoke.
-    pub looked: BTreeMap<(usize, SpokeName), u64>,
-    /// What restores have displaced, of what stood there when they last looked.
+    /// What a hub saw of a spoke first, for [`Bug::StaleLook`].
+    pub seen: BTreeMap<(usize, SpokeName), Pair>,
+    /// What restores have displaced, of what stood there when they began to write.
     pub displaced: Vec<Displaced>,
     /// Broken promises, with their names.
     pub violations: Vec<String>,

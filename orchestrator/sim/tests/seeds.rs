@@ -101,7 +101,8 @@ fn caught(bug: Bug, names: &[&str]) {
 fn planted_bugs_are_caught() {
     caught(Bug::SkipPin, &["no pin"]);
     caught(Bug::SkipSnapshot, &["is in no snapshot"]);
-    caught(Bug::SkipSnapshot, &["displaced"]);
+    caught(Bug::SkipRestoreSnapshot, &["displaced"]);
+    caught(Bug::StaleLook, &["displaced"]);
     caught(Bug::DropRecord, &["acknowledged means recorded"]);
     caught(Bug::BlindPush, &["no pin", "is in no snapshot"]);
     caught(Bug::AnnounceEarly, &["announced before commit"]);

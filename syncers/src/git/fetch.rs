@@ -112,7 +112,7 @@ impl Fetch<'_> {
         let fetched = if names.len() > PACK_REFS_ABOVE {
             self.many(names, listing, &mut arrived.values)
         } else {
-            self.into_quarantine(names)
+            self.fetch_aside(names)
         };
         match fetched {
             Ok(()) => Ok(()),
@@ -143,7 +143,7 @@ impl Fetch<'_> {
         self.store.update(&changes)
     }
 
-    fn into_quarantine(&self, names: &[String]) -> Result<(), GitError> {
+    fn fetch_aside(&self, names: &[String]) -> Result<(), GitError> {
         self.clear_leftovers(names)?;
         let specs = names.iter().map(|name| format!("+{name}:{}\n", self.quarantine_at(name)));
         self.fetch(specs.collect(), "--no-write-fetch-head")
@@ -163,7 +163,7 @@ impl Fetch<'_> {
                 None => moved.push(name.clone()),
             }
         }
-        if moved.is_empty() { Ok(()) } else { self.into_quarantine(&moved) }
+        if moved.is_empty() { Ok(()) } else { self.fetch_aside(&moved) }
     }
 
     fn fetch(&self, refspecs: String, note: &str) -> Result<(), GitError> {

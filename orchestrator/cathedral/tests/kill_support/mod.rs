@@ -115,6 +115,11 @@ impl Trial {
         assert_eq!(changed, kind.is_sync() || kind == Kind::RestoreInPlace, "{kind:?}");
         let lost = trial.before.lost(&calm, &trial.kept(&calm));
         assert!(lost.is_empty(), "an undisturbed run lost {lost:#?}");
+        if kind == Kind::RestoreInPlace {
+            let older: Vec<PathBuf> = snapshots(&trial.base).iter().map(|id| trial.offline(&calm, id)).collect();
+            let missed = trial.before.lost(&calm, &older);
+            assert!(!missed.is_empty(), "without its own snapshot the restore must displace what nothing holds");
+        }
         trial
     }
 
@@ -200,6 +205,7 @@ impl Trial {
         let world = self.base.copy(&folder);
         self.life(&world, case.killed);
         self.look_after_kill(&world);
+        let between = self.write_between(&world, case.killed);
         if case.twice {
             self.life(&world, case.killed);
             self.look_after_kill(&world);
@@ -209,7 +215,27 @@ impl Trial {
         let done = self.kind == Kind::RestoreTo && again.code == 7 && runs(&world) > self.runs_before;
         assert!(again.code == self.code || done, "the command again: {}\n{}", again.out, again.err);
         self.look_at_end(&world);
+        if let Some(between) = between {
+            let lost = between.lost(&world, &self.in_snapshots(&world));
+            assert!(lost.is_empty(), "written between the lives, displaced, and in no snapshot: {lost:#?}");
+        }
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Somebody writes between a kill and the command that goes on, and what stands there then is returned.
+    /// None where a part is recorded as restored: what is written to that part stays, which is another end.
+    fn write_between(&self, world: &World, killed: Killed) -> Option<Versions> {
+        let Killed::AtPoint(n) = killed else { return None };
+        let is_begun = self.points[..n].iter().any(|p| p.ends_with(":restored"));
+        if self.kind != Kind::RestoreInPlace || is_begun {
+            return None;
+        }
+        for (tree, db) in [(world.app_files(), world.app_db()), (world.hub_files(), world.hub_db())] {
+            fs::write(tree.join("between.txt"), format!("between, only in {}\n", tree.display())).unwrap();
+            let note = format!("between, only in {}", db.display());
+            crate::support::world::sql(&db, &format!("insert into entry values (951, 3, 1, '{note}')"));
+        }
+        Some(Versions::of(world))
     }
 
     /// Runs another command while the first one stands right before it changes a side.
@@ -273,15 +299,19 @@ impl Trial {
         }
         let mut kept = self.kept_by_state(world);
         if self.kind.is_sync() && now != self.before_sides {
-            kept.push(self.offline(world));
+            kept.push(self.offline(world, "latest"));
+        }
+        if self.kind == Kind::RestoreInPlace && now != self.before_sides {
+            // What is kept aside does not count: a snapshot comes before the first write.
+            kept = snapshots(world).iter().map(|id| self.offline(world, id)).collect();
         }
         let lost = self.before.lost(world, &kept);
         assert!(lost.is_empty(), "lost after the kill: {lost:#?}");
     }
 
-    /// The newest snapshot, restored with the vault's copy and the key only.
-    fn offline(&self, world: &World) -> PathBuf {
-        let to = world.root.join("offline");
+    /// A snapshot, restored with the vault's copy and the key only.
+    fn offline(&self, world: &World, snapshot: &str) -> PathBuf {
+        let to = world.root.join("offline").join(snapshot);
         let _ = fs::remove_dir_all(&to);
         let (key, to_text) = (world.state().join("keys/hub.key"), to.display().to_string());
         let ran = Ran::of(
@@ -289,7 +319,7 @@ impl Trial {
                 &world.root,
                 &[
                     "restore",
-                    "latest",
+                    snapshot,
                     "--offline",
                     "--from",
                     "file:vault-copy",
@@ -315,13 +345,7 @@ impl Trial {
         let leaves = leaves(world);
         let ids: BTreeSet<&str> = leaves.iter().map(|(_, id)| id.as_str()).collect();
         assert_eq!(ids.len(), leaves.len(), "a leaf twice: {leaves:#?}");
-        let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
-        let snapshots: BTreeSet<String> = list["data"]["snapshots"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|s| format!("snapshot:{}", s["id"].as_str().unwrap()))
-            .collect();
+        let snapshots: BTreeSet<String> = snapshots(world).iter().map(|id| format!("snapshot:{id}")).collect();
         let sealed: BTreeSet<String> =
             leaves.iter().filter(|(kind, _)| kind == "snapshot").map(|(_, id)| id.clone()).collect();
         assert_eq!(snapshots, sealed, "snapshots and their leaves; {}", verified.out);
@@ -333,9 +357,8 @@ impl Trial {
         (0..times).for_each(|_| expected.extend_from_slice(&self.leaves));
         let mut found = leaf_kinds(&leaves);
         if self.kind == Kind::RestoreInPlace {
-            // What stands there is snapshotted at least once a run, and again when it has changed since.
-            let snapshots = |kinds: &[String]| kinds.iter().filter(|k| *k == "snapshot").count();
-            assert!(snapshots(&found) >= snapshots(&self.leaves_before) + more, "snapshots after {more} runs");
+            // How many snapshots there are depends on how often something had changed. What must hold is
+            // that what was displaced is in one of them: see `kept`.
             found.retain(|kind| kind != "snapshot");
             expected.retain(|kind| kind != "snapshot");
         }
@@ -345,22 +368,29 @@ impl Trial {
     }
 
     /// Folders in which earlier versions are looked for after the command has ended: for a sync all
-    /// snapshots, restored.
+    /// snapshots, restored, beside what is put aside. What a restore in place displaced must be in a snapshot.
     fn kept(&self, world: &World) -> Vec<PathBuf> {
+        if self.kind == Kind::RestoreInPlace {
+            return self.in_snapshots(world);
+        }
         let mut kept = self.kept_by_state(world);
         if self.kind.is_sync() {
-            let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
-            // One was taken by the first sync, before the changes.
-            let older = usize::from(self.kind == Kind::Sync);
-            for snapshot in list["data"]["snapshots"].as_array().unwrap().iter().skip(older) {
-                let to = world.root.join("kept").join(snapshot["id"].as_str().unwrap());
-                let ran =
-                    world.cathedral(&["restore", snapshot["id"].as_str().unwrap(), "--to", &to.display().to_string()]);
-                ran.expect(0);
-                kept.push(to);
-            }
+            kept.extend(self.in_snapshots(world));
         }
         kept
+    }
+
+    /// All snapshots, restored, but the one that the first sync took before the changes.
+    fn in_snapshots(&self, world: &World) -> Vec<PathBuf> {
+        let older = usize::from(self.kind != Kind::First);
+        let restored = snapshots(world).into_iter().skip(older).map(|id| {
+            let to = world.root.join("kept").join(&id);
+            if !to.exists() {
+                world.cathedral(&["restore", &id, "--to", &to.display().to_string()]).expect(0);
+            }
+            to
+        });
+        restored.collect()
     }
 
     /// What a restore in place has put aside.
@@ -371,6 +401,13 @@ impl Trial {
         out.extend([world.hub_files(), world.app_files()].iter().flat_map(|tree| aside(tree)));
         out
     }
+}
+
+/// The ids of all snapshots, oldest first.
+fn snapshots(world: &World) -> Vec<String> {
+    let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+    let list = list["data"]["snapshots"].as_array().unwrap();
+    list.iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// What the file syncer keeps beside a tree.

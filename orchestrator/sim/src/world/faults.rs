@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use std::sync::Arc;
 
+use cathedral_engine::BEFORE_RESTORE;
 use cathedral_model::event::{Event, EventFilter, Message, NewEvent};
 use cathedral_model::ids::{ConflictId, Cursor, Digest, Fence, LeafIndex, NodeId, RunId, SnapshotId, SpokeName};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
@@ -30,6 +31,10 @@ pub enum Bug {
     SkipPin,
     /// Snapshots are reported but not kept.
     SkipSnapshot,
+    /// The same, but only for those taken before a restore in place.
+    SkipRestoreSnapshot,
+    /// Once a spoke has been looked at, every further look shows the same.
+    StaleLook,
     /// The store acknowledges a record it did not write.
     DropRecord,
     /// Writes do not look at what they replace.
@@ -292,7 +297,13 @@ impl SnapshotWriter for FaultyWriter {
 
     async fn commit(&self) -> Result<SnapshotInfo, PortError> {
         let info = through!(self, "commit", (), self.inner.commit())?;
-        if self.shared.bug == Bug::SkipSnapshot {
+        let is_lost = match self.shared.bug {
+            Bug::SkipSnapshot => true,
+            // People restore from a snapshot only, so that the others must stay for this one to be missed.
+            Bug::SkipRestoreSnapshot => info.meta.cause.starts_with(BEFORE_RESTORE),
+            _ => false,
+        };
+        if is_lost {
             self.shared.vault.forget(&info.meta.id);
         }
         Ok(info)

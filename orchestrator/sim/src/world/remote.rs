@@ -230,11 +230,11 @@ impl RemoteSyncer {
 impl Syncer for RemoteSyncer {
     async fn observe(&self, spoke: &Spoke) -> Result<Observation, PortError> {
         self.shared.gate(self.hub, format!("observe {}", spoke.name)).await?;
-        let mut state_now = lock(&self.shared.state);
-        let versions = state_now.versions;
-        state_now.looked.insert((self.hub, spoke.name.clone()), versions);
-        drop(state_now);
-        let pair = self.pair(&spoke.name);
+        let mut pair = self.pair(&spoke.name);
+        if self.shared.bug == Bug::StaleLook {
+            let seen = &mut lock(&self.shared.state).seen;
+            pair = seen.entry((self.hub, spoke.name.clone())).or_insert(pair).clone();
+        }
         Ok(Observation { hub: state(&pair.hub), spoke: state(&pair.spoke), warnings: vec![] })
     }
 
@@ -342,6 +342,7 @@ impl Syncer for RemoteSyncer {
         fence: Fence,
     ) -> Result<Imported, PortError> {
         let Place::Live(side) = place else { return Err(PortError::permanent("the world has no other places")) };
+        let begun = lock(&self.shared.state).versions;
         let mut wanted = Map::new();
         source.entries(&mut |entry, content| {
             let mut text = String::new();
@@ -353,16 +354,15 @@ impl Syncer for RemoteSyncer {
         })?;
         self.shared.gate(self.hub, format!("import {} {side:?} under {fence}", spoke.name)).await?;
         let mut guard = lock(&self.shared.state);
-        let State { pairs, pins, hub_writes, looked, displaced, .. } = &mut *guard;
+        let State { pairs, pins, hub_writes, displaced, .. } = &mut *guard;
         let pair = pairs.entry(spoke.name.clone()).or_default();
         if fence < pair.fence {
             return Err(PortError::Fenced(spoke.name.to_string()));
         }
-        let looked = looked.get(&(self.hub, spoke.name.clone())).copied().unwrap_or_default();
         for (key, version) in pair.side(*side) {
             pins.insert((spoke.name.clone(), key.clone(), *version));
-            // What somebody writes between the last look and this write is in what the syncer keeps only.
-            if *version <= looked && wanted.get(key) != Some(version) {
+            // What somebody writes while it is being written over is in what the syncer keeps only.
+            if *version <= begun && wanted.get(key) != Some(version) {
                 let (spoke, key) = (spoke.name.clone(), key.clone());
                 displaced.push(super::Displaced { run, spoke, key, version: *version });
             }
