@@ -117,8 +117,7 @@ impl Trial {
         assert!(lost.is_empty(), "an undisturbed run lost {lost:#?}");
         if kind == Kind::RestoreInPlace {
             let older: Vec<PathBuf> = snapshots(&trial.base).iter().map(|id| trial.offline(&calm, id)).collect();
-            let missed = trial.before.lost(&calm, &older);
-            assert!(!missed.is_empty(), "without its own snapshot the restore must displace what nothing holds");
+            is_displaced(&trial.before.lost(&calm, &older));
         }
         trial
     }
@@ -215,16 +214,20 @@ impl Trial {
         let done = self.kind == Kind::RestoreTo && again.code == 7 && runs(&world) > self.runs_before;
         assert!(again.code == self.code || done, "the command again: {}\n{}", again.out, again.err);
         self.look_at_end(&world);
-        if let Some(between) = between {
-            let lost = between.lost(&world, &self.in_snapshots(&world));
+        if let Some((between, older)) = between {
+            let kept = self.in_snapshots(&world);
+            let lost = between.lost(&world, &kept);
             assert!(lost.is_empty(), "written between the lives, displaced, and in no snapshot: {lost:#?}");
+            let held = |path: &PathBuf| older.iter().any(|id| path.ends_with(id));
+            is_displaced(&between.lost(&world, &kept.into_iter().filter(held).collect::<Vec<_>>()));
         }
         fs::remove_dir_all(&folder).unwrap();
     }
 
-    /// Somebody writes between a kill and the command that goes on, and what stands there then is returned.
-    /// None where a part is recorded as restored: what is written to that part stays, which is another end.
-    fn write_between(&self, world: &World, killed: Killed) -> Option<Versions> {
+    /// Somebody writes between a kill and the command that goes on: returns what stands there then, and the
+    /// snapshots that cannot hold it. None where a part is recorded as restored: what is written to that part
+    /// stays, which is another end.
+    fn write_between(&self, world: &World, killed: Killed) -> Option<(Versions, Vec<String>)> {
         let Killed::AtPoint(n) = killed else { return None };
         let is_begun = self.points[..n].iter().any(|p| p.ends_with(":restored"));
         if self.kind != Kind::RestoreInPlace || is_begun {
@@ -235,7 +238,7 @@ impl Trial {
             let note = format!("between, only in {}", db.display());
             crate::support::world::sql(&db, &format!("insert into entry values (951, 3, 1, '{note}')"));
         }
-        Some(Versions::of(world))
+        Some((Versions::of(world), snapshots(world)))
     }
 
     /// Runs another command while the first one stands right before it changes a side.
@@ -401,6 +404,13 @@ impl Trial {
         out.extend([world.hub_files(), world.app_files()].iter().flat_map(|tree| aside(tree)));
         out
     }
+}
+
+/// Rows and files are nowhere but in the snapshots that were left out: else their loss would not be seen.
+#[track_caller]
+fn is_displaced(lost: &[String]) {
+    let is_in = |kind: &str| lost.iter().any(|line| line.starts_with(kind));
+    assert!(is_in("row ") && is_in("file "), "the restore displaces nothing that only its own snapshots hold");
 }
 
 /// The ids of all snapshots, oldest first.
