@@ -3,7 +3,7 @@
 //! One function makes the verdict for pages and API, so that a page, a script and a monitor can never
 //! disagree. Nothing is called safe that was not looked at: what is unknown, late or unread counts as such.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cathedral_model::ecosystem::{DataSync, Ecosystem, SpokeKind};
@@ -250,11 +250,6 @@ pub(crate) fn is_bad(result: &str) -> bool {
 /// Whether a run row ended well enough to count as a good look at what it touched.
 pub(crate) fn ended_well(row: &RunRow) -> bool {
     row.state == "finished" && !matches!(row.summary.result, None | Some(RunResult::Failed | RunResult::Cancelled))
-}
-
-/// The spokes a snapshot holds.
-pub(crate) fn held(snapshot: &SnapshotInfo) -> BTreeSet<&SpokeName> {
-    snapshot.parts.iter().map(|part| &part.key.spoke).collect()
 }
 
 #[cfg(test)]

@@ -58,6 +58,8 @@ struct Page {
     state_class: &'static str,
     can_undo: bool,
     can_answer: bool,
+    /// Field by field: not when a side has removed the whole.
+    can_choose: bool,
     needed: &'static str,
     open: Vec<Item>,
     fields: Vec<FieldRow>,
@@ -237,6 +239,21 @@ fn field_row((index, f): (usize, &FieldDispute)) -> FieldRow {
     }
 }
 
+/// The values that a row has when one side is taken as a whole.
+fn row_of(record: &ConflictRecord, side_name: &str) -> Vec<Html> {
+    if side(record, side_name).is_none() {
+        return vec![];
+    }
+    let value = |f: &FieldDispute| match side_name {
+        "hub" => Some(f.hub.clone()),
+        "spoke" => Some(f.spoke.clone()),
+        "base" => Some(f.base.clone()),
+        _ => None,
+    };
+    let line = |(at, f): (usize, &FieldDispute)| Some(code(at + 1, if value(f)? == f.base { "" } else { "m" }, &format!("{} = {}", f.field, value(f)?)));
+    record.draft.fields.iter().enumerate().filter_map(line).collect()
+}
+
 /// What can be said of a result before it is put in place.
 fn check(place: &str, text: &Text) -> Html {
     let Some(whole) = text.text() else {
@@ -275,7 +292,8 @@ async fn show(
     let base = load(&state, draft.base.as_ref(), SHOWN).await;
     let hub = load(&state, draft.hub.as_ref(), SHOWN).await;
     let spoke = load(&state, draft.spoke.as_ref(), SHOWN).await;
-    let is_text = hub.text().is_some() || spoke.text().is_some();
+    // The content of a row is the syncer's own form: its fields tell more.
+    let is_text = !has_fields && (hub.text().is_some() || spoke.text().is_some());
     let fallback = if draft.suggested.is_some() { "suggested" } else { "hub" };
     let take = match wanted.take.as_str() {
         given @ ("hub" | "spoke" | "base" | "suggested") if given == "hub" || given == "spoke" || side(&record, given).is_some() => given,
@@ -318,11 +336,12 @@ async fn show(
         state_class,
         can_undo: record.state == ConflictState::Settled && who.may(Action::AnswerConflict),
         can_answer: is_open && who.may(Action::AnswerConflict),
+        can_choose: is_open && who.may(Action::AnswerConflict) && draft.hub.is_some() && draft.spoke.is_some(),
         needed: if is_open && !who.may(Action::AnswerConflict) { "operator" } else { "" },
         open: view.facts.conflicts.iter().take(LISTED).map(|r| item(now, r, Some(id))).collect(),
-        undecided: fields.iter().filter(|f| f.chosen.is_empty()).count(),
+        undecided: if draft.hub.is_some() && draft.spoke.is_some() { fields.iter().filter(|f| f.chosen.is_empty()).count() } else { 0 },
         fields,
-        panes: if has_fields && !is_text {
+        panes: if has_fields {
             vec![]
         } else {
             vec![
@@ -341,8 +360,9 @@ async fn show(
             "base" => "what was before",
             _ => "the hub's",
         },
-        result_state: check(&draft.place, &result),
+        result_state: if has_fields && side(&record, shown).is_some() { part::mark("idle", "Constraints are checked when it is written") } else { check(&draft.place, &result) },
         result: match &result {
+            _ if has_fields => row_of(&record, shown),
             Text::Short(text) => vec![code(1, "", text)],
             other => other.text().map(|text| marked(base.text(), text)).unwrap_or_default(),
         },

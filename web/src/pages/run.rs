@@ -128,7 +128,8 @@ async fn show(
     let now = state.now();
     let is_over = row.state == "finished";
     let sync = matches!(row.request.work, Work::Sync(_)).then(|| fold(&journal));
-    let begun = journal.first().map_or(row.queued_at, |record| record.at);
+    let began = sync.as_ref().and_then(|run| run.times.values().map(|(from, _)| *from).min());
+    let begun = journal.first().map_or(row.queued_at, |record| began.map_or(record.at, |began| began.min(record.at)));
     let last = if is_over { journal.last().map_or(row.changed_at, |record| record.at) } else { now };
     let usual = view.verdict.running.iter().find(|r| r.run == row.run).and_then(|r| r.usual_ms);
 

@@ -90,7 +90,7 @@ async fn show(State(state): State<Shared>, Who(who): Who, Path(name): Path<Strin
         kind: format!("{} · {}", part::kind_word(spoke.kind), part::flow_word(spoke.data_sync)),
         role: part::name(&spoke.role),
         note: part::name(&capital(&spoke.note)),
-        note_class: if spoke.note.is_empty() { "" } else if spoke.health.mark() == "bad" { "bad" } else { "warn" },
+        note_class: if spoke.note.is_empty() || spoke.note.starts_with("cathedral ") { "" } else if spoke.health.mark() == "bad" { "bad" } else { "warn" },
         can_sync: who.may(Action::Sync),
         can_schedule: who.may(Action::Schedule),
         sides: vec![

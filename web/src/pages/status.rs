@@ -142,7 +142,14 @@ async fn search(State(state): State<Shared>, Who(who): Who, Query(wanted): Query
                 more: part::ago(now, i.meta.at),
             }).collect());
         }
-        group("Pages", PAGES.into_iter().filter(|(name, _, words)| has(name) || has(words)).map(|(name, link, _)| Hit {
+        group("Pages", PAGES.into_iter().filter(|(name, link, words)| {
+            let is_open = match *link {
+                "/settings" => who.may(Action::ReadSettings),
+                "/settings/access" => who.may(Action::ManageAccess),
+                _ => true,
+            };
+            is_open && (has(name) || has(words))
+        }).map(|(name, link, _)| Hit {
             icon: "list",
             link: link.into(),
             name: part::name(name),

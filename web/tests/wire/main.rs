@@ -8,4 +8,5 @@ mod hooks;
 mod hub;
 mod limits;
 mod live;
+mod pages;
 mod sign_in;

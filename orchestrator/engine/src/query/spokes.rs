@@ -1,29 +1,64 @@
 //! How each spoke stands.
 
+use std::collections::{HashMap, HashSet};
+
 use cathedral_model::ecosystem::Spoke;
-use cathedral_model::ids::ConflictId;
+use cathedral_model::ids::{ConflictId, SpokeName};
 use cathedral_model::ports::store::RunRow;
 use cathedral_model::run::{SpokeSummary, Work};
+use cathedral_model::snapshot::SnapshotInfo;
 use cathedral_model::time::Timestamp;
 
-use super::{Attempt, Facts, Health, SpokeView, ended_well, held, is_bad};
+use super::{Attempt, Facts, Health, SpokeView, ended_well, is_bad};
+
+/// The facts by spoke, so that a thousand spokes cost one look at each fact and not a thousand.
+#[derive(Default)]
+struct BySpoke<'a> {
+    /// Newest first.
+    touched: HashMap<&'a SpokeName, Vec<(&'a RunRow, &'a SpokeSummary)>>,
+    conflicts: HashMap<&'a SpokeName, Vec<ConflictId>>,
+    /// The newest snapshot that holds it.
+    held: HashMap<&'a SpokeName, &'a SnapshotInfo>,
+}
+
+impl<'a> BySpoke<'a> {
+    fn of(facts: &'a Facts) -> Self {
+        let mut out = Self::default();
+        for row in facts.runs.iter().filter(|row| matches!(row.request.work, Work::Sync(_))) {
+            for summary in &row.summary.spokes {
+                out.touched.entry(&summary.name).or_default().push((row, summary));
+            }
+        }
+        for conflict in &facts.conflicts {
+            out.conflicts.entry(&conflict.spoke).or_default().push(conflict.id);
+        }
+        let mut missing: HashSet<&SpokeName> = facts.ecosystem.spokes.iter().map(|spoke| &spoke.name).collect();
+        for info in facts.snapshots.iter().flat_map(|list| list.iter().rev()) {
+            if missing.is_empty() {
+                break;
+            }
+            for part in &info.parts {
+                if missing.remove(&part.key.spoke) {
+                    out.held.insert(&part.key.spoke, info);
+                }
+            }
+        }
+        out
+    }
+}
 
 /// Returns all spokes, those that need attention first, else in the order of the configuration.
 #[must_use]
 pub fn spoke_views(facts: &Facts) -> Vec<SpokeView> {
-    let mut views: Vec<SpokeView> = facts.ecosystem.spokes.iter().map(|spoke| view(facts, spoke)).collect();
+    let by_spoke = BySpoke::of(facts);
+    let mut views: Vec<SpokeView> = facts.ecosystem.spokes.iter().map(|spoke| view(facts, &by_spoke, spoke)).collect();
     views.sort_by_key(|view| std::cmp::Reverse(view.health));
     views
 }
 
-fn view(facts: &Facts, spoke: &Spoke) -> SpokeView {
+fn view(facts: &Facts, by_spoke: &BySpoke<'_>, spoke: &Spoke) -> SpokeView {
     let name = &spoke.name;
-    let touched: Vec<(&RunRow, &SpokeSummary)> = facts
-        .runs
-        .iter()
-        .filter(|row| matches!(row.request.work, Work::Sync(_)))
-        .filter_map(|row| Some((row, row.summary.spokes.iter().find(|s| &s.name == name)?)))
-        .collect();
+    let touched: &[(&RunRow, &SpokeSummary)] = by_spoke.touched.get(name).map_or(&[], Vec::as_slice);
     let attempt =
         |(row, s): &(&RunRow, &SpokeSummary)| Attempt { run: row.run, at: row.changed_at, result: s.result.clone() };
     let last = touched.iter().find(|(row, _)| row.state == "finished");
@@ -31,13 +66,10 @@ fn view(facts: &Facts, spoke: &Spoke) -> SpokeView {
     let is_running = touched.iter().any(|(row, _)| row.state == "running");
     let quiet_at = facts.watching.quiet_at.get(name).copied();
     let good_at = success.map(|(row, _)| row.changed_at).max(quiet_at);
-    let conflicts: Vec<ConflictId> = facts.conflicts.iter().filter(|c| &c.spoke == name).map(|c| c.id).collect();
+    let conflicts: Vec<ConflictId> = by_spoke.conflicts.get(name).cloned().unwrap_or_default();
     let allowed_ms = facts.objectives.rpo_ms;
     let lag_ms = good_at.map(|at| facts.now.ms_since(at));
-    let snapshot = facts.snapshots.as_ref().ok().and_then(|list| {
-        let newest = list.iter().rev().find(|s| held(s).contains(name))?;
-        Some((newest.meta.id.clone(), newest.meta.at))
-    });
+    let snapshot = by_spoke.held.get(name).map(|newest| (newest.meta.id.clone(), newest.meta.at));
     let left_out: Vec<String> = last.map(|(_, s)| s.warnings.clone()).unwrap_or_default();
     let (health, state, note) =
         stand(facts, spoke, last.copied(), success.is_some(), is_running, &conflicts, &left_out, lag_ms);
