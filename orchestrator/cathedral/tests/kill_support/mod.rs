@@ -306,7 +306,7 @@ impl Trial {
         }
         if self.kind == Kind::RestoreInPlace && now != self.before_sides {
             // What is kept aside does not count: a snapshot comes before the first write.
-            kept = snapshots(world).iter().map(|id| self.offline(world, id)).collect();
+            kept = self.own_snapshots(world).iter().map(|id| self.offline(world, id)).collect();
         }
         let lost = self.before.lost(world, &kept);
         assert!(lost.is_empty(), "lost after the kill: {lost:#?}");
@@ -383,10 +383,15 @@ impl Trial {
         kept
     }
 
-    /// All snapshots, restored, but the one that the first sync took before the changes.
+    /// The snapshots that were taken since the command was run first.
+    fn own_snapshots(&self, world: &World) -> Vec<String> {
+        let older = self.leaves_before.iter().filter(|kind| *kind == "snapshot").count();
+        snapshots(world).split_off(older)
+    }
+
+    /// These, restored.
     fn in_snapshots(&self, world: &World) -> Vec<PathBuf> {
-        let older = usize::from(self.kind != Kind::First);
-        let restored = snapshots(world).into_iter().skip(older).map(|id| {
+        let restored = self.own_snapshots(world).into_iter().map(|id| {
             let to = world.root.join("kept").join(&id);
             if !to.exists() {
                 world.cathedral(&["restore", &id, "--to", &to.display().to_string()]).expect(0);
