@@ -189,10 +189,11 @@ impl Frame {
     /// The navigation.
     #[must_use]
     pub fn menu(&self) -> Vec<MenuItem> {
-        let item = |(section, group, name, href, icon): (&str, &'static str, &'static str, &'static str, &'static str)| {
-            let count = if section == "conflicts" { self.waiting } else { 0 };
-            MenuItem { group, name, href, icon, current: section == self.section, count }
-        };
+        let item =
+            |(section, group, name, href, icon): (&str, &'static str, &'static str, &'static str, &'static str)| {
+                let count = if section == "conflicts" { self.waiting } else { 0 };
+                MenuItem { group, name, href, icon, current: section == self.section, count }
+            };
         MENU.into_iter().filter(|(section, ..)| *section != "settings" || self.role != "viewer").map(item).collect()
     }
 
@@ -200,6 +201,12 @@ impl Frame {
     #[must_use]
     pub fn short_menu(&self) -> Vec<MenuItem> {
         self.menu().into_iter().take(5).collect()
+    }
+
+    /// The places that a small screen has at the end of the page.
+    #[must_use]
+    pub fn more_menu(&self) -> Vec<MenuItem> {
+        self.menu().into_iter().skip(5).collect()
     }
 }
 

@@ -196,7 +196,14 @@ fn marked(base: Option<&str>, text: &str) -> Vec<Html> {
     out
 }
 
-fn pane(title: &'static str, name: &'static str, id: i64, value: Option<&SideValue>, text: &Text, base: Option<&str>) -> Pane {
+fn pane(
+    title: &'static str,
+    name: &'static str,
+    id: i64,
+    value: Option<&SideValue>,
+    text: &Text,
+    base: Option<&str>,
+) -> Pane {
     let lines = text.text().map(|text| marked(base, text)).unwrap_or_default();
     let note = match text {
         Text::Nothing => "nothing is there".to_owned(),
@@ -213,7 +220,11 @@ fn pane(title: &'static str, name: &'static str, id: i64, value: Option<&SideVal
         lines,
         is_there: value.is_some(),
         note,
-        link: if value.is_some_and(|v| v.content.is_some()) { format!("/conflicts/{id}/content/{name}") } else { String::new() },
+        link: if value.is_some_and(|v| v.content.is_some()) {
+            format!("/conflicts/{id}/content/{name}")
+        } else {
+            String::new()
+        },
     }
 }
 
@@ -250,7 +261,9 @@ fn row_of(record: &ConflictRecord, side_name: &str) -> Vec<Html> {
         "base" => Some(f.base.clone()),
         _ => None,
     };
-    let line = |(at, f): (usize, &FieldDispute)| Some(code(at + 1, if value(f)? == f.base { "" } else { "m" }, &format!("{} = {}", f.field, value(f)?)));
+    let line = |(at, f): (usize, &FieldDispute)| {
+        Some(code(at + 1, if value(f)? == f.base { "" } else { "m" }, &format!("{} = {}", f.field, value(f)?)))
+    };
     record.draft.fields.iter().enumerate().filter_map(line).collect()
 }
 
@@ -296,13 +309,21 @@ async fn show(
     let is_text = !has_fields && (hub.text().is_some() || spoke.text().is_some());
     let fallback = if draft.suggested.is_some() { "suggested" } else { "hub" };
     let take = match wanted.take.as_str() {
-        given @ ("hub" | "spoke" | "base" | "suggested") if given == "hub" || given == "spoke" || side(&record, given).is_some() => given,
+        given @ ("hub" | "spoke" | "base" | "suggested")
+            if given == "hub" || given == "spoke" || side(&record, given).is_some() =>
+        {
+            given
+        }
         "edit" if is_text => "edit",
         _ => fallback,
     };
     let shown = if take == "edit" { fallback } else { take };
     let result = load(&state, side(&record, shown), if take == "edit" { EDITABLE } else { SHOWN }).await;
-    let tab = |name: &str, key: &str| Tab { name: name.into(), href: format!("/conflicts/{id}?take={key}#result"), current: take == key };
+    let tab = |name: &str, key: &str| Tab {
+        name: name.into(),
+        href: format!("/conflicts/{id}?take={key}#result"),
+        current: take == key,
+    };
     let mut tabs = vec![];
     if draft.suggested.is_some() {
         tabs.push(tab("Suggested", "suggested"));
@@ -339,7 +360,11 @@ async fn show(
         can_choose: is_open && who.may(Action::AnswerConflict) && draft.hub.is_some() && draft.spoke.is_some(),
         needed: if is_open && !who.may(Action::AnswerConflict) { "operator" } else { "" },
         open: view.facts.conflicts.iter().take(LISTED).map(|r| item(now, r, Some(id))).collect(),
-        undecided: if draft.hub.is_some() && draft.spoke.is_some() { fields.iter().filter(|f| f.chosen.is_empty()).count() } else { 0 },
+        undecided: if draft.hub.is_some() && draft.spoke.is_some() {
+            fields.iter().filter(|f| f.chosen.is_empty()).count()
+        } else {
+            0
+        },
         fields,
         panes: if has_fields {
             vec![]
@@ -360,7 +385,11 @@ async fn show(
             "base" => "what was before",
             _ => "the hub's",
         },
-        result_state: if has_fields && side(&record, shown).is_some() { part::mark("idle", "Constraints are checked when it is written") } else { check(&draft.place, &result) },
+        result_state: if has_fields && side(&record, shown).is_some() {
+            part::mark("idle", "Constraints are checked when it is written")
+        } else {
+            check(&draft.place, &result)
+        },
         result: match &result {
             _ if has_fields => row_of(&record, shown),
             Text::Short(text) => vec![code(1, "", text)],
@@ -378,11 +407,20 @@ async fn show(
 fn note(record: &ConflictRecord) -> (String, &'static str) {
     let by = record.actor.as_deref().unwrap_or("somebody");
     match record.state {
-        ConflictState::Open if record.versions > 0 => ("A side has changed since this conflict was opened; this is how it stands now.".into(), "warn"),
+        ConflictState::Open if record.versions > 0 => {
+            ("A side has changed since this conflict was opened; this is how it stands now.".into(), "warn")
+        }
         ConflictState::Open => (String::new(), ""),
-        ConflictState::Answered => (format!("{by} has answered: {}. The next run of {} carries it out.", answer_words(record), record.spoke), "run"),
-        ConflictState::Settled => (format!("Settled. {by} {}, and both sides hold the result.", answer_words(record)), "ok"),
-        ConflictState::AgreedOutside => ("The sides became equal without an answer. Nothing is left to decide.".into(), "ok"),
+        ConflictState::Answered => (
+            format!("{by} has answered: {}. The next run of {} carries it out.", answer_words(record), record.spoke),
+            "run",
+        ),
+        ConflictState::Settled => {
+            (format!("Settled. {by} {}, and both sides hold the result.", answer_words(record)), "ok")
+        }
+        ConflictState::AgreedOutside => {
+            ("The sides became equal without an answer. Nothing is left to decide.".into(), "ok")
+        }
     }
 }
 
@@ -404,12 +442,18 @@ fn chosen(record: &ConflictRecord, fields: &Fields) -> Result<Answer, Problem> {
     let mut out = BTreeMap::new();
     for (index, dispute) in record.draft.fields.iter().enumerate() {
         let value = match field(fields, &format!("f{index}")) {
-            "" => return Err(Problem::bad_request("undecided", format!("{} is not decided", dispute.field)).hint("go back and choose a value")),
+            "" => {
+                return Err(Problem::bad_request("undecided", format!("{} is not decided", dispute.field))
+                    .hint("go back and choose a value"));
+            }
             "=" => {
                 let typed = field(fields, &format!("v{index}"));
                 // A value that begins with `@` would be read as a side.
                 if typed.starts_with('@') {
-                    return Err(Problem::bad_request("value", format!("a value of {} cannot begin with @ here", dispute.field)));
+                    return Err(Problem::bad_request(
+                        "value",
+                        format!("a value of {} cannot begin with @ here", dispute.field),
+                    ));
                 }
                 typed.to_owned()
             }
@@ -428,7 +472,8 @@ async fn answer(
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
     let record = known(&state, id).await?;
-    let versions = field(&fields, "versions").parse().map_err(|_| Problem::bad_request("versions", "the form is not whole"))?;
+    let versions =
+        field(&fields, "versions").parse().map_err(|_| Problem::bad_request("versions", "the form is not whole"))?;
     let wanted = match field(&fields, "take") {
         "hub" => Answer::Take(Choice::Hub),
         "spoke" => Answer::Take(Choice::Spoke),
@@ -454,13 +499,22 @@ async fn undo(State(state): State<Shared>, Who(who): Who, Path(id): Path<i64>) -
     decide(&state, &who, id, &Answer::Undo, None).await
 }
 
-async fn decide(state: &Shared, who: &Identity, id: i64, wanted: &Answer, versions: Option<u32>) -> Result<Response, Problem> {
+async fn decide(
+    state: &Shared,
+    who: &Identity,
+    id: i64,
+    wanted: &Answer,
+    versions: Option<u32>,
+) -> Result<Response, Problem> {
     let record = known(state, id).await?;
     let asks_undo = matches!(wanted, Answer::Undo);
     if !asks_undo && !matches!(record.state, ConflictState::Open | ConflictState::Answered) {
         let by = record.actor.as_deref().unwrap_or("somebody");
-        return Err(Problem::conflict("answered", format!("{by} has settled this meanwhile: {}", answer_words(&record)))
-            .hint(format!("look at conflict {id} again; a settled answer can be undone")));
+        return Err(Problem::conflict(
+            "answered",
+            format!("{by} has settled this meanwhile: {}", answer_words(&record)),
+        )
+        .hint(format!("look at conflict {id} again; a settled answer can be undone")));
     }
     crate::api::conflicts::carry_out(state, who, id, wanted, versions).await?;
     Ok(see(&format!("/conflicts/{id}")))

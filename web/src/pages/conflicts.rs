@@ -66,7 +66,9 @@ pub(crate) fn answer_words(record: &ConflictRecord) -> String {
         Some(Answer::Take(Choice::Spoke)) => "took the spoke's".into(),
         Some(Answer::Take(Choice::Base)) => "went back to what was before".into(),
         Some(Answer::Take(Choice::Suggested)) => "took the suggestion".into(),
-        Some(Answer::Fields(fields)) => format!("chose {} by hand", part::count(fields.len() as u64, "field", "fields")),
+        Some(Answer::Fields(fields)) => {
+            format!("chose {} by hand", part::count(fields.len() as u64, "field", "fields"))
+        }
         Some(Answer::Content(_)) => "wrote a result by hand".into(),
         Some(Answer::Undo) => "undid the answer".into(),
         None => "settled".into(),
@@ -86,7 +88,11 @@ pub(crate) fn item(now: Timestamp, record: &ConflictRecord, current: Option<i64>
         spoke: record.spoke.to_string(),
         place: part::cut(&record.draft.place),
         words: words(record),
-        at: if record.state == ConflictState::Open { part::since(now, record.opened_at) } else { part::clock(now, record.changed_at) },
+        at: if record.state == ConflictState::Open {
+            part::since(now, record.opened_at)
+        } else {
+            part::clock(now, record.changed_at)
+        },
     }
 }
 
@@ -104,14 +110,22 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<W
     let all = state.store.conflicts(spoke.as_ref(), &[]).await?;
     let is_open = |r: &&ConflictRecord| matches!(r.state, ConflictState::Open | ConflictState::Answered);
     let before = wanted.before.unwrap_or(i64::MAX);
-    let settled: Vec<&ConflictRecord> = all.iter().rev().filter(|r| !is_open(r) && r.id.0 < before).take(ROWS).collect();
+    let settled: Vec<&ConflictRecord> =
+        all.iter().rev().filter(|r| !is_open(r) && r.id.0 < before).take(ROWS).collect();
     let open: Vec<&ConflictRecord> = all.iter().filter(is_open).collect();
     let page = Page {
-        frame: Frame::of(&state, Some(&who), "conflicts").with(&view).at(&[], "Conflicts").live("conflict,run", false).api("/api/v1/conflicts?all=true"),
+        frame: Frame::of(&state, Some(&who), "conflicts")
+            .with(&view)
+            .at(&[], "Conflicts")
+            .live("conflict,run", false)
+            .api("/api/v1/conflicts?all=true"),
         open_count: open.len(),
         open: open.into_iter().take(2 * ROWS).map(|r| item(now, r, None)).collect(),
         settled_count: all.iter().filter(|r| !is_open(r)).count(),
-        next: settled.last().filter(|_| settled.len() >= ROWS).map_or(String::new(), |r| format!("/conflicts?spoke={}&before={}", part::encode(&wanted.spoke), r.id)),
+        next: settled
+            .last()
+            .filter(|_| settled.len() >= ROWS)
+            .map_or(String::new(), |r| format!("/conflicts?spoke={}&before={}", part::encode(&wanted.spoke), r.id)),
         settled: settled.into_iter().map(|r| item(now, r, None)).collect(),
         spoke: wanted.spoke,
     };

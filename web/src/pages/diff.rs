@@ -67,7 +67,9 @@ mod tests {
             for new in texts {
                 let found = lines(old, new);
                 let take = |wanted: fn(&Line<'_>) -> bool| -> Vec<&str> {
-                    let text = |line: &Line<'static>| match *line { Line::Same(t) | Line::Removed(t) | Line::Added(t) => t };
+                    let text = |line: &Line<'static>| match *line {
+                        Line::Same(t) | Line::Removed(t) | Line::Added(t) => t,
+                    };
                     found.iter().filter(|line| wanted(line)).map(text).collect()
                 };
                 assert_eq!(take(|l| !matches!(l, Line::Added(_))), old.lines().collect::<Vec<_>>());

@@ -22,10 +22,11 @@ const ROWS: u32 = 100;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
     let read = Access::Needs(Action::Read);
-    routes
-        .get("/events", read, show)
-        .get("/deliveries", read, deliveries)
-        .post("/deliveries/{number}/retry", Access::Needs(Action::Schedule), retry)
+    routes.get("/events", read, show).get("/deliveries", read, deliveries).post(
+        "/deliveries/{number}/retry",
+        Access::Needs(Action::Schedule),
+        retry,
+    )
 }
 
 #[derive(Template)]
@@ -62,9 +63,19 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<W
     let filter = EventFilter { types: kind.map(|k| vec![format!("{k}.")]).unwrap_or_default(), spoke, run };
     let events = state.store.events_before(wanted.before.map(Cursor), &filter, ROWS).await?;
     let page = Page {
-        frame: Frame::of(&state, Some(&who), "events").with(&view).at(&[], "Events").live(kind.unwrap_or(""), false).api("/api/v1/events"),
+        frame: Frame::of(&state, Some(&who), "events")
+            .with(&view)
+            .at(&[], "Events")
+            .live(kind.unwrap_or(""), false)
+            .api("/api/v1/events"),
         next: events.last().filter(|_| events.len() >= ROWS as usize).map_or(String::new(), |e| {
-            format!("/events?type={}&spoke={}&run={}&before={}", encode(&wanted.r#type), encode(&wanted.spoke), encode(&wanted.run), e.cursor)
+            format!(
+                "/events?type={}&spoke={}&run={}&before={}",
+                encode(&wanted.r#type),
+                encode(&wanted.spoke),
+                encode(&wanted.run),
+                e.cursor
+            )
         }),
         events: events.iter().map(|e| event_row(now, e)).collect(),
         kinds: KINDS.into_iter().map(|k| (k, Some(k) == kind)).collect(),
@@ -113,7 +124,11 @@ struct Which {
     before: Option<i64>,
 }
 
-async fn deliveries(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<Which>) -> Result<Response, Problem> {
+async fn deliveries(
+    State(state): State<Shared>,
+    Who(who): Who,
+    Query(wanted): Query<Which>,
+) -> Result<Response, Problem> {
     let view = state.view().await?;
     let now = state.now();
     let incoming = wanted.show == "in";
@@ -123,7 +138,9 @@ async fn deliveries(State(state): State<Shared>, Who(who): Who, Query(wanted): Q
             last = Some(row.number);
             let (state, runs) = match row.outcome {
                 None => (part::mark("run", "Waits"), vec![]),
-                Some(Outcome::Runs { runs }) => (part::mark("ok", "Asked for a run"), runs.iter().map(|r| r.0).collect()),
+                Some(Outcome::Runs { runs }) => {
+                    (part::mark("ok", "Asked for a run"), runs.iter().map(|r| r.0).collect())
+                }
                 Some(Outcome::Echo) => (part::mark("idle", "Our own change"), vec![]),
                 Some(Outcome::NoSpoke) => (part::mark("warn", "No such spoke"), vec![]),
                 Some(Outcome::NothingToDo) => (part::mark("idle", "Nothing to do"), vec![]),
@@ -161,9 +178,15 @@ async fn deliveries(State(state): State<Shared>, Who(who): Who, Query(wanted): Q
     let full = sent.len().max(came.len()) >= ROWS as usize;
     let api = if incoming { "/api/v1/webhooks" } else { "/api/v1/deliveries" };
     let page = Deliveries {
-        frame: Frame::of(&state, Some(&who), "events").with(&view).at(&[("Events", "/events")], "Deliveries").live("", false).api(api),
+        frame: Frame::of(&state, Some(&who), "events")
+            .with(&view)
+            .at(&[("Events", "/events")], "Deliveries")
+            .live("", false)
+            .api(api),
         can_retry: who.may(Action::Schedule),
-        next: last.filter(|_| full).map_or(String::new(), |n| format!("/deliveries?show={}&before={n}", if incoming { "in" } else { "out" })),
+        next: last
+            .filter(|_| full)
+            .map_or(String::new(), |n| format!("/deliveries?show={}&before={n}", if incoming { "in" } else { "out" })),
         incoming,
         sent,
         came,

@@ -96,9 +96,14 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<W
         }
     };
     let hash: String = wanted.hash.trim().to_ascii_lowercase().chars().take(128).collect();
-    let (answer, answer_class, answer_link) = if hash.is_empty() { Default::default() } else { look(&state, &hash).await };
+    let (answer, answer_class, answer_link) =
+        if hash.is_empty() { Default::default() } else { look(&state, &hash).await };
     let page = Page {
-        frame: Frame::of(&state, Some(&who), "integrity").with(&view).at(&[], "Integrity").live("run,snapshot", false).api("/api/v1/log/head"),
+        frame: Frame::of(&state, Some(&who), "integrity")
+            .with(&view)
+            .at(&[], "Integrity")
+            .live("run,snapshot", false)
+            .api("/api/v1/log/head"),
         can_sync: who.may(Action::Sync),
         problem,
         origin: head.as_ref().map(|h| h.origin.clone()).unwrap_or_default(),
@@ -106,14 +111,20 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<W
         root: head.as_ref().map(|h| h.root.clone()).unwrap_or_default(),
         note: head.as_ref().map(|h| h.note.clone()).unwrap_or_default(),
         signatures: head.iter().flat_map(|h| &h.signatures).map(|s| part::cut(s)).collect(),
-        next: leaves.last().filter(|l| l.index.0 > 0).map_or(String::new(), |l| format!("/integrity?before={}", l.index)),
-        leaves: leaves.iter().map(|l| LeafRow {
-            index: l.index.0,
-            kind: kind(l),
-            subject: part::cut(&subject(l)),
-            at: time(l).map_or_else(part::none, |at| part::clock(now, at)),
-            hash: l.hash.chars().take(16).collect(),
-        }).collect(),
+        next: leaves
+            .last()
+            .filter(|l| l.index.0 > 0)
+            .map_or(String::new(), |l| format!("/integrity?before={}", l.index)),
+        leaves: leaves
+            .iter()
+            .map(|l| LeafRow {
+                index: l.index.0,
+                kind: kind(l),
+                subject: part::cut(&subject(l)),
+                at: time(l).map_or_else(part::none, |at| part::clock(now, at)),
+                hash: l.hash.chars().take(16).collect(),
+            })
+            .collect(),
         hash,
         answer,
         answer_class,
@@ -132,7 +143,11 @@ async fn look(state: &Shared, hash: &str) -> (String, &'static str, String) {
             let roots = [info.root.to_string(), info.manifest_sha256.clone(), info.manifest_blake3.clone()];
             let parts = info.parts.iter().map(|p| p.root.to_string());
             if roots.into_iter().chain(parts).any(|known| known.starts_with(hash)) {
-                return (format!("It belongs to snapshot {}.", info.meta.id), "ok", format!("/snapshots/{}", info.meta.id));
+                return (
+                    format!("It belongs to snapshot {}.", info.meta.id),
+                    "ok",
+                    format!("/snapshots/{}", info.meta.id),
+                );
             }
         }
     }
@@ -177,7 +192,9 @@ async fn leaf(State(state): State<Shared>, Who(who): Who, Path(index): Path<i64>
         Err(error) => (vec![], format!("The proof cannot be made: {error}."), "bad", String::new()),
     };
     let page = LeafPage {
-        frame: Frame::of(&state, Some(&who), "integrity").with(&view).at(&[("Integrity", "/integrity")], &format!("Leaf {index}")),
+        frame: Frame::of(&state, Some(&who), "integrity")
+            .with(&view)
+            .at(&[("Integrity", "/integrity")], &format!("Leaf {index}")),
         index,
         kind: kind(&leaf),
         subject: part::name(&subject(&leaf)),
@@ -233,7 +250,12 @@ fn path(pack: &[u8], leaf: &str) -> (Vec<Step>, String, &'static str, String) {
     let read = member(pack, "leaf.tlog-proof").and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(parse);
     let mut start = [0; 32];
     let (Some((index, hashes, size, root)), Ok(())) = (read, hex::decode_to_slice(leaf, &mut start)) else {
-        return (vec![], "The proof cannot be read here; the pack can be checked offline.".into(), "warn", String::new());
+        return (
+            vec![],
+            "The proof cannot be read here; the pack can be checked offline.".into(),
+            "warn",
+            String::new(),
+        );
     };
     let (mut at, mut last, mut hash) = (index, size.saturating_sub(1), start);
     let mut steps = vec![];
@@ -256,7 +278,12 @@ fn path(pack: &[u8], leaf: &str) -> (Vec<Step>, String, &'static str, String) {
         let words = format!("Computed here: the path ends at the signed root of {size} leaves.");
         (steps, words, "ok", part::number(size))
     } else {
-        (steps, "The path does not end at the signed root: the log or the proof has been changed.".into(), "bad", part::number(size))
+        (
+            steps,
+            "The path does not end at the signed root: the log or the proof has been changed.".into(),
+            "bad",
+            part::number(size),
+        )
     }
 }
 
@@ -308,7 +335,10 @@ mod tests {
             for at in 0..size {
                 let hashes: Vec<String> = proof(&leaves, at.into()).iter().map(|h| STANDARD.encode(h) + "\n").collect();
                 let signed = STANDARD.encode(root(&leaves));
-                let text = format!("c2sp.org/tlog-proof@v1\nindex {at}\n{}\norigin\n{size}\n{signed}\n\n- sig\n", hashes.concat());
+                let text = format!(
+                    "c2sp.org/tlog-proof@v1\nindex {at}\n{}\norigin\n{size}\n{signed}\n\n- sig\n",
+                    hashes.concat()
+                );
                 let (_, words, class, _) = path(&pack(&text), &hex::encode(leaf_hash(at)));
                 assert_eq!(class, "ok", "{at} of {size}: {words}");
                 let (_, _, class, _) = path(&pack(&text), &hex::encode(leaf_hash(99)));

@@ -166,7 +166,8 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<W
     ];
     let chosen: Vec<&SpokeView> = verdict.spokes.iter().filter(wants).collect();
     let busy = !verdict.running.is_empty();
-    let frame = Frame::of(&state, Some(&who), "overview").with(&view).at(&[], "Overview").live("", busy).api("/api/v1/status");
+    let frame =
+        Frame::of(&state, Some(&who), "overview").with(&view).at(&[], "Overview").live("", busy).api("/api/v1/status");
     let hub = frame.hub.clone();
     let page = Page {
         can_sync: who.may(Action::Sync),
@@ -177,15 +178,26 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<W
         facts: facts_of(&view),
         pills: pills(verdict),
         map: svg::map(verdict, &hub, None),
-        needs: verdict.needs.iter().take(NEEDS).map(|need| NeedRow {
-            class: need.health.mark(),
-            icon: if need.health == Health::Conflict { "conflict" } else if need.health.mark() == "bad" { "m-bad" } else { "m-warn" },
-            what: askama::filters::Safe(format!("<bdi>{}</bdi>", esc(&need.what))),
-            why: capital(&need.why),
-            link: need.link.clone(),
-            command: need.command.clone(),
-            since: need.since.map_or_else(part::none, |at| part::since(now, at)),
-        }).collect(),
+        needs: verdict
+            .needs
+            .iter()
+            .take(NEEDS)
+            .map(|need| NeedRow {
+                class: need.health.mark(),
+                icon: if need.health == Health::Conflict {
+                    "conflict"
+                } else if need.health.mark() == "bad" {
+                    "m-bad"
+                } else {
+                    "m-warn"
+                },
+                what: askama::filters::Safe(format!("<bdi>{}</bdi>", esc(&need.what))),
+                why: capital(&need.why),
+                link: need.link.clone(),
+                command: need.command.clone(),
+                since: need.since.map_or_else(part::none, |at| part::since(now, at)),
+            })
+            .collect(),
         more_needs: verdict.needs.len().saturating_sub(NEEDS),
         running: running(&view),
         upcoming: upcoming(&view),
@@ -243,8 +255,13 @@ fn facts_of(view: &View) -> Vec<Fact> {
         value: verdict.newest_snapshot.as_ref().map_or_else(|| text("none"), |(_, at)| part::ago(now, *at)),
         of: String::new(),
         sub: match (&verdict.newest_snapshot, verdict.not_in_a_snapshot) {
-            (_, Some(run)) => askama::filters::Safe(format!("<span class=\"warn\">not in it yet: <a class=\"link\" href=\"/runs/{run}\">run {run}</a></span>")),
-            (Some((id, _)), None) => askama::filters::Safe(format!("<a class=\"link mono\" href=\"/snapshots/{id}\">{}</a>", part::short(id.as_str()))),
+            (_, Some(run)) => askama::filters::Safe(format!(
+                "<span class=\"warn\">not in it yet: <a class=\"link\" href=\"/runs/{run}\">run {run}</a></span>"
+            )),
+            (Some((id, _)), None) => askama::filters::Safe(format!(
+                "<a class=\"link mono\" href=\"/snapshots/{id}\">{}</a>",
+                part::short(id.as_str())
+            )),
             (None, None) => text("the first sync takes one"),
         },
     };
@@ -258,7 +275,9 @@ fn facts_of(view: &View) -> Vec<Fact> {
                 "<span class=\"bad\">failed</span> in <a class=\"link\" href=\"/runs/{run}\">run {run}</a>, {} ago",
                 age(now.ms_since(*at))
             )),
-            None if verdict.verified_at.is_some() => askama::filters::Safe("<span class=\"ok\">no fault found</span>".into()),
+            None if verdict.verified_at.is_some() => {
+                askama::filters::Safe("<span class=\"ok\">no fault found</span>".into())
+            }
             None => text("a copy counts once it was read back"),
         },
     };
@@ -269,11 +288,16 @@ fn facts_of(view: &View) -> Vec<Fact> {
         of: String::new(),
         sub: verdict.sealed.map_or_else(
             || text("the log is empty"),
-            |(leaf, _)| askama::filters::Safe(format!("<a class=\"link\" href=\"/integrity/leaf/{leaf}\">leaf {leaf} of the log</a>")),
+            |(leaf, _)| {
+                askama::filters::Safe(format!(
+                    "<a class=\"link\" href=\"/integrity/leaf/{leaf}\">leaf {leaf} of the log</a>"
+                ))
+            },
         ),
     };
     let held = verdict.destinations.iter().filter(|d| d.health == Health::Ok).count();
-    let missing: Vec<&str> = verdict.destinations.iter().filter(|d| d.health != Health::Ok).map(|d| d.name.as_str()).collect();
+    let missing: Vec<&str> =
+        verdict.destinations.iter().filter(|d| d.health != Health::Ok).map(|d| d.name.as_str()).collect();
     let copies = Fact {
         label: "Places with the newest",
         short: "",
@@ -358,7 +382,8 @@ pub(crate) fn rows(view: &View, spokes: &[&SpokeView], most: usize) -> Vec<Spoke
                 _ if s.health != Health::Conflict => capital(s.state),
                 n => count(n as u64, "conflict", "conflicts"),
             };
-            let bytes = sizes.map(|info| info.parts.iter().filter(|p| p.key.spoke == s.name).map(|p| p.bytes).max().unwrap_or(0));
+            let bytes = sizes
+                .map(|info| info.parts.iter().filter(|p| p.key.spoke == s.name).map(|p| p.bytes).max().unwrap_or(0));
             let position = if s.spoke_position.is_empty() { &s.hub_position } else { &s.spoke_position };
             SpokeRow {
                 link: format!("/spokes/{}", part::encode(s.name.as_str())),
@@ -368,18 +393,22 @@ pub(crate) fn rows(view: &View, spokes: &[&SpokeView], most: usize) -> Vec<Spoke
                 note: s.note.chars().take(300).collect(),
                 lag: s.lag_ms.map_or_else(
                     || askama::filters::Safe("—".into()),
-                    |lag| askama::filters::Safe(format!(
-                        "{}{}",
-                        age(lag),
-                        s.allowed_ms.map_or(String::new(), |of| format!(" <span class=\"faint\">of {}</span>", age(of)))
-                    )),
+                    |lag| {
+                        askama::filters::Safe(format!(
+                            "{}{}",
+                            age(lag),
+                            s.allowed_ms
+                                .map_or(String::new(), |of| format!(" <span class=\"faint\">of {}</span>", age(of)))
+                        ))
+                    },
                 ),
                 spark: svg::spark(&svg::changes(&day, &s.name), s.health.mark()),
                 kind: format!("{} · {}", part::kind_word(s.kind), part::flow_word(s.data_sync)),
                 position: part::name(position),
-                last: s.last_success.as_ref().map_or_else(|| askama::filters::Safe("never".into()), |a| {
-                    askama::filters::Safe(format!("<a href=\"/runs/{}\">{}</a>", a.run, part::since(now, a.at)))
-                }),
+                last: s.last_success.as_ref().map_or_else(
+                    || askama::filters::Safe("never".into()),
+                    |a| askama::filters::Safe(format!("<a href=\"/runs/{}\">{}</a>", a.run, part::since(now, a.at))),
+                ),
                 size: bytes.map_or("—".into(), part::size),
             }
         })
@@ -413,7 +442,9 @@ fn destinations(view: &View) -> Vec<Destination> {
         name: part::name(&d.name),
         cells: recent
             .iter()
-            .map(|info| held_sign(info.destinations.iter().find(|h| h.name.as_str() == d.name).map(|h| h.state.as_str())))
+            .map(|info| {
+                held_sign(info.destinations.iter().find(|h| h.name.as_str() == d.name).map(|h| h.state.as_str()))
+            })
             .collect(),
         note: format!("{} of {}", part::number(d.held), part::number(d.of)),
         class: if d.health == Health::Ok { "muted" } else { "bad" },

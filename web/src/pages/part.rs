@@ -64,7 +64,10 @@ pub fn mark(class: &str, word: &str) -> Html {
 /// Only the icon of a state, with its word for those who do not see it.
 pub fn sign(class: &str, word: &str) -> Html {
     let word = esc(word);
-    Safe(format!("<span class=\"{class}\" title=\"{word}\">{}</span><span class=\"vh\">{word}</span>", icon(&format!("m-{class}"))))
+    Safe(format!(
+        "<span class=\"{class}\" title=\"{word}\">{}</span><span class=\"vh\">{word}</span>",
+        icon(&format!("m-{class}"))
+    ))
 }
 
 pub fn health(health: Health, word: &str) -> Html {
@@ -89,7 +92,11 @@ pub fn result(result: &str) -> Html {
 /// How long ago, kept current by the script.
 pub fn ago(now: Timestamp, at: Timestamp) -> Html {
     let iso = at.to_rfc3339();
-    Safe(format!("<time datetime=\"{iso}\" data-ago=\" ago\" title=\"{}\">{} ago</time>", full(at), age(now.ms_since(at))))
+    Safe(format!(
+        "<time datetime=\"{iso}\" data-ago=\" ago\" title=\"{}\">{} ago</time>",
+        full(at),
+        age(now.ms_since(at))
+    ))
 }
 
 /// As [`ago`] without the word.
@@ -229,14 +236,17 @@ pub fn event_words(event: &cathedral_model::event::Event) -> (String, &'static s
     let class = match kind {
         k if k.ends_with(".failed") => "bad",
         "conflict.opened" | "schedule.missed" => "warn",
+        "run.finished" if !text("result").is_empty() => result_class(&text("result")),
         k if k.ends_with(".started") => "run",
         k if k.starts_with("config.") || k.starts_with("delivery.") => "idle",
         _ => "ok",
     };
     let link = match (event.event.run, kind) {
-        (_, k) if k.starts_with("conflict.") => {
-            data.get("conflict").or_else(|| data.get("id")).and_then(serde_json::Value::as_i64).map(|id| format!("/conflicts/{id}"))
-        }
+        (_, k) if k.starts_with("conflict.") => data
+            .get("conflict")
+            .or_else(|| data.get("id"))
+            .and_then(serde_json::Value::as_i64)
+            .map(|id| format!("/conflicts/{id}")),
         (Some(run), _) => Some(format!("/runs/{run}")),
         _ => None,
     };

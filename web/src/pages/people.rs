@@ -67,41 +67,51 @@ async fn page(state: &Shared, who: &Identity, secret: String, secret_words: Stri
     let tokens = state.ports.accounts.tokens().await?;
     let never = || askama::filters::Safe("never".to_owned());
     let page = Page {
-        frame: Frame::of(state, Some(who), "settings").with(&view).at(&[("Settings", "/settings")], "People and tokens").api("/api/v1/tokens"),
+        frame: Frame::of(state, Some(who), "settings")
+            .with(&view)
+            .at(&[("Settings", "/settings")], "People and tokens")
+            .api("/api/v1/tokens"),
         secret,
         secret_words,
-        people: people.iter().map(|p| PersonRow {
-            name: p.name.clone(),
-            role: p.role.as_str(),
-            state: match (p.disabled, &p.password) {
-                (true, _) => part::mark("idle", "Disabled"),
-                (false, None) => part::mark("warn", "Has not set a password yet"),
-                (false, Some(_)) => part::mark("ok", "Can sign in"),
-            },
-            since: part::clock(now, p.created_at),
-            is_self: p.name == who.name,
-            disabled: p.disabled,
-        }).collect(),
-        tokens: tokens.iter().take(200).map(|t| {
-            let is_over = t.expires_at.is_some_and(|at| at <= now);
-            TokenRow {
-                id: t.id.clone(),
-                label: part::name(&t.label),
-                scope: t.scope.as_str(),
-                by: part::name(&t.created_by),
-                made: part::clock(now, t.created_at),
-                used: t.used_at.map_or_else(never, |at| part::ago(now, at)),
-                ends: t.expires_at.map_or_else(never, |at| part::clock(now, at)),
-                state: if t.revoked_at.is_some() {
-                    part::mark("idle", "Revoked")
-                } else if is_over {
-                    part::mark("idle", "Expired")
-                } else {
-                    part::mark("ok", "Valid")
+        people: people
+            .iter()
+            .map(|p| PersonRow {
+                name: p.name.clone(),
+                role: p.role.as_str(),
+                state: match (p.disabled, &p.password) {
+                    (true, _) => part::mark("idle", "Disabled"),
+                    (false, None) => part::mark("warn", "Has not set a password yet"),
+                    (false, Some(_)) => part::mark("ok", "Can sign in"),
                 },
-                is_live: t.revoked_at.is_none() && !is_over,
-            }
-        }).collect(),
+                since: part::clock(now, p.created_at),
+                is_self: p.name == who.name,
+                disabled: p.disabled,
+            })
+            .collect(),
+        tokens: tokens
+            .iter()
+            .take(200)
+            .map(|t| {
+                let is_over = t.expires_at.is_some_and(|at| at <= now);
+                TokenRow {
+                    id: t.id.clone(),
+                    label: part::name(&t.label),
+                    scope: t.scope.as_str(),
+                    by: part::name(&t.created_by),
+                    made: part::clock(now, t.created_at),
+                    used: t.used_at.map_or_else(never, |at| part::ago(now, at)),
+                    ends: t.expires_at.map_or_else(never, |at| part::clock(now, at)),
+                    state: if t.revoked_at.is_some() {
+                        part::mark("idle", "Revoked")
+                    } else if is_over {
+                        part::mark("idle", "Expired")
+                    } else {
+                        part::mark("ok", "Valid")
+                    },
+                    is_live: t.revoked_at.is_none() && !is_over,
+                }
+            })
+            .collect(),
         roles: Role::ALL.iter().map(|r| r.as_str()).collect(),
     };
     Ok(html(&page))
@@ -132,7 +142,11 @@ fn role(fields: &Fields, name: &str) -> Result<Role, Problem> {
     Role::parse(field(fields, name)).ok_or_else(|| Problem::bad_request("role", "that is no role"))
 }
 
-async fn new_token(State(state): State<Shared>, Who(who): Who, Form(fields): Form<Fields>) -> Result<Response, Problem> {
+async fn new_token(
+    State(state): State<Shared>,
+    Who(who): Who,
+    Form(fields): Form<Fields>,
+) -> Result<Response, Problem> {
     who.require_fresh(&state)?;
     let label = field(&fields, "label").trim();
     if label.is_empty() || label.chars().count() > 100 || label.chars().any(char::is_control) {
@@ -142,7 +156,8 @@ async fn new_token(State(state): State<Shared>, Who(who): Who, Form(fields): For
     let expires = match field(&fields, "days") {
         "" => None,
         days => {
-            let days: u64 = days.parse().map_err(|_| Problem::bad_request("days", "for how long is a number of days"))?;
+            let days: u64 =
+                days.parse().map_err(|_| Problem::bad_request("days", "for how long is a number of days"))?;
             Some(state.now().plus_ms(days.clamp(1, 3_650) * 86_400_000))
         }
     };
@@ -150,7 +165,8 @@ async fn new_token(State(state): State<Shared>, Who(who): Who, Form(fields): For
     let (text, token) = token::mint(scope, label, &who.name, expires, state.now(), &entropy);
     seal(&state, &who, "token.new", &token.id, json!({ "scope": scope, "label": label })).await?;
     state.ports.accounts.add_token(&token).await?;
-    page(&state, &who, text, format!("Token {} ({}). It is shown this once: copy it now.", token.id, scope.as_str())).await
+    page(&state, &who, text, format!("Token {} ({}). It is shown this once: copy it now.", token.id, scope.as_str()))
+        .await
 }
 
 async fn revoke(State(state): State<Shared>, Who(who): Who, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -165,7 +181,11 @@ async fn link(state: &Shared, person: &str) -> Result<String, Problem> {
     Ok(format!("{}{path}", state.hub.public_url().unwrap_or_default()))
 }
 
-async fn new_person(State(state): State<Shared>, Who(who): Who, Form(fields): Form<Fields>) -> Result<Response, Problem> {
+async fn new_person(
+    State(state): State<Shared>,
+    Who(who): Who,
+    Form(fields): Form<Fields>,
+) -> Result<Response, Problem> {
     who.require_fresh(&state)?;
     let name = field(&fields, "name").trim().to_lowercase();
     if !is_person_name(&name) {
@@ -179,7 +199,13 @@ async fn new_person(State(state): State<Shared>, Who(who): Who, Form(fields): Fo
     seal(&state, &who, "person.new", &person.name, json!({ "role": person.role })).await?;
     state.ports.accounts.put_person(&person, now).await?;
     let link = link(&state, &person.name).await?;
-    page(&state, &who, link, format!("The link with which {} sets a password. It works once: hand it over now.", person.name)).await
+    page(
+        &state,
+        &who,
+        link,
+        format!("The link with which {} sets a password. It works once: hand it over now.", person.name),
+    )
+    .await
 }
 
 async fn known(state: &Shared, name: &str) -> Result<Person, Problem> {
@@ -201,7 +227,8 @@ async fn change(
     person.disabled = field(&fields, "disabled") == "yes";
     state.ports.accounts.put_person(&person, state.now()).await?;
     state.access_changed();
-    seal(&state, &who, "person.change", &person.name, json!({ "role": person.role, "disabled": person.disabled })).await?;
+    seal(&state, &who, "person.change", &person.name, json!({ "role": person.role, "disabled": person.disabled }))
+        .await?;
     Ok(see("/settings/access"))
 }
 

@@ -25,10 +25,11 @@ const SHOWN: usize = 200;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
     let sync = Access::Needs(Action::Sync);
-    routes
-        .post("/plans", sync, make)
-        .get("/plans/{plan}", Access::Needs(Action::Read), show)
-        .post("/plans/{plan}/run", sync, carry_out)
+    routes.post("/plans", sync, make).get("/plans/{plan}", Access::Needs(Action::Read), show).post(
+        "/plans/{plan}/run",
+        sync,
+        carry_out,
+    )
 }
 
 #[derive(Template)]
@@ -99,7 +100,8 @@ async fn make(State(state): State<Shared>, Form(fields): Form<Fields>) -> Result
 }
 
 async fn saved(state: &Shared, prefix: &str) -> Result<(Digest, BTreeMap<SpokeName, Digest>), Problem> {
-    let none = || Problem::not_found("there is no such plan").hint("\"plan now\" on a spoke or on the page of runs makes one");
+    let none =
+        || Problem::not_found("there is no such plan").hint("\"plan now\" on a spoke or on the page of runs makes one");
     if !(6..=64).contains(&prefix.len()) || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(none());
     }
@@ -158,7 +160,13 @@ fn card(preview: &Preview) -> SpokeCard {
     let row = |a: &cathedral_model::plan::Action| Row {
         at: a.side.as_str(),
         action: a.action.replace('_', " "),
-        class: if a.action.contains("delete") { "bad" } else if a.action == "create" { "ok" } else { "" },
+        class: if a.action.contains("delete") {
+            "bad"
+        } else if a.action == "create" {
+            "ok"
+        } else {
+            ""
+        },
         target: part::cut(&a.target),
         from: part::name(&a.from),
         to: part::name(&a.to),
@@ -170,11 +178,16 @@ fn card(preview: &Preview) -> SpokeCard {
         words: format!("{} to the hub, {} to the spoke", count(into, "change", "changes"), part::number(out)),
         error: preview.failed.as_ref().map(ToString::to_string).unwrap_or_default(),
         warnings: preview.observation.iter().flat_map(|o| &o.warnings).take(20).cloned().collect(),
-        guards: plan.map_or_else(Vec::new, |p| p.guards.iter().map(|g| (g.name.replace('_', " "), g.why.clone())).collect()),
+        guards: plan
+            .map_or_else(Vec::new, |p| p.guards.iter().map(|g| (g.name.replace('_', " "), g.why.clone())).collect()),
         actions: actions.iter().take(SHOWN).map(row).collect(),
         more: actions.len().saturating_sub(SHOWN),
         conflicts: plan.map_or_else(Vec::new, |p| {
-            p.conflicts.iter().take(SHOWN).map(|c| (c.conflict_kind.clone(), part::cut(&c.place), c.because.clone())).collect()
+            p.conflicts
+                .iter()
+                .take(SHOWN)
+                .map(|c| (c.conflict_kind.clone(), part::cut(&c.place), c.because.clone()))
+                .collect()
         }),
     }
 }

@@ -24,7 +24,11 @@ use crate::routes::{Access, Routes, see};
 use crate::state::Shared;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    routes.get("/restore", Access::Needs(Action::Read), show).post("/restore", Access::Needs(Action::RestoreToNewPlace), restore)
+    routes.get("/restore", Access::Needs(Action::Read), show).post(
+        "/restore",
+        Access::Needs(Action::RestoreToNewPlace),
+        restore,
+    )
 }
 
 #[derive(Template)]
@@ -123,13 +127,21 @@ fn folder_name(part: &PartInfo) -> String {
 fn place(to: &str, ecosystem: &Ecosystem) -> Result<PathBuf, String> {
     let path = PathBuf::from(to);
     let is_plain = path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
-    if !path.is_absolute() || !is_plain || to.chars().any(char::is_control) || to.len() > 1_000 || path.parent().is_none() {
+    if !path.is_absolute()
+        || !is_plain
+        || to.chars().any(char::is_control)
+        || to.len() > 1_000
+        || path.parent().is_none()
+    {
         return Err("name a folder by its whole path, for example /srv/restored".into());
     }
     for spoke in &ecosystem.spokes {
         let SpokeDetail::Files(files) = &spoke.detail else { continue };
         if path.starts_with(&files.hub) || path.starts_with(&files.spoke) {
-            return Err(format!("it lies inside the file tree {}: the next sync would carry it to the other side", spoke.name));
+            return Err(format!(
+                "it lies inside the file tree {}: the next sync would carry it to the other side",
+                spoke.name
+            ));
         }
     }
     Ok(path)
@@ -193,7 +205,8 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
     }
     let info = if wanted.snapshot.is_empty() { None } else { Some(known(&state, &wanted.snapshot).await?) };
     let parts: &[PartInfo] = info.as_ref().map_or(&[], |i| &i.parts);
-    let hub_root = |p: &PartInfo| parts.iter().find(|q| q.key.spoke == p.key.spoke && q.key.side == Side::Hub).map(|q| q.root);
+    let hub_root =
+        |p: &PartInfo| parts.iter().find(|q| q.key.spoke == p.key.spoke && q.key.side == Side::Hub).map(|q| q.root);
     let preset = |p: &PartInfo| is_there(p) && (p.key.side == Side::Hub || hub_root(p) != Some(p.root));
     let choices = parts.iter().map(|p| {
         let name = part_name(&p.key);
@@ -220,7 +233,13 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
     if let (Some(info), true) = (&info, step >= 3) {
         let engine = state.engine();
         let checked = match request(info, &wanted, engine.ecosystem()) {
-            Ok(request) => match request.parts.first().and_then(|p| p.to.as_ref()).and_then(|to| to.parent()).map(FsPath::to_path_buf) {
+            Ok(request) => match request
+                .parts
+                .first()
+                .and_then(|p| p.to.as_ref())
+                .and_then(|to| to.parent())
+                .map(FsPath::to_path_buf)
+            {
                 Some(to) => match tokio::task::spawn_blocking(move || empty(&to)).await {
                     Ok(Ok(())) => Ok(request),
                     Ok(Err(why)) => Err(why),
@@ -242,12 +261,22 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
         step,
         steps: vec![("What", 1), ("Where to", 2), ("Dry run", 3), ("Confirm", 4)],
         short: part::short(&wanted.snapshot),
-        snapshots: list.iter().rev().take(200).map(|i| {
-            let id = i.meta.id.to_string();
-            let words = format!("{}, {} ({})", part::full(i.meta.at), i.meta.cause.chars().take(60).collect::<String>(), part::short(&id));
-            let selected = id == wanted.snapshot;
-            (id, words, selected)
-        }).collect(),
+        snapshots: list
+            .iter()
+            .rev()
+            .take(200)
+            .map(|i| {
+                let id = i.meta.id.to_string();
+                let words = format!(
+                    "{}, {} ({})",
+                    part::full(i.meta.at),
+                    i.meta.cause.chars().take(60).collect::<String>(),
+                    part::short(&id)
+                );
+                let selected = id == wanted.snapshot;
+                (id, words, selected)
+            })
+            .collect(),
         parts: choices,
         in_place: wanted.mode == "in_place",
         may_new: who.may(Action::RestoreToNewPlace),
@@ -264,13 +293,24 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
             |r| {
                 let spent = r.summary.phases.iter().map(|p| p.ms).sum::<u64>();
                 let read: u64 = r.summary.restored.iter().map(|r| r.bytes).sum();
-                if read == 0 { format!("the last one took {}", part::took(spent)) } else {
+                if read == 0 {
+                    format!("the last one took {}", part::took(spent))
+                } else {
                     let guess = u128::from(spent) * u128::from(bytes) / u128::from(read);
-                    format!("about {}; the last one took {} for {}", part::took(u64::try_from(guess).unwrap_or(u64::MAX)), part::took(spent), size(read))
+                    format!(
+                        "about {}; the last one took {} for {}",
+                        part::took(u64::try_from(guess).unwrap_or(u64::MAX)),
+                        part::took(spent),
+                        size(read)
+                    )
                 }
             },
         ),
-        back: wanted.address(match step { 4 => "dry", 3 => "where", _ => "what" }),
+        back: wanted.address(match step {
+            4 => "dry",
+            3 => "where",
+            _ => "what",
+        }),
         onward: wanted.address("confirm"),
         sign_in: format!("/sign-in?next={}", encode(&wanted.address("confirm"))),
         at: info.as_ref().map_or_else(part::none, |i| part::ago(now, i.meta.at)),
@@ -313,23 +353,34 @@ async fn restore(State(state): State<Shared>, Who(who): Who, Form(fields): Form<
         }
         who.require_fresh(&state)?;
         if field(&fields, "name") != engine.ecosystem().name {
-            return Err(Problem::bad_request("not_confirmed", "the name of the ecosystem was not typed; nothing was changed")
-                .hint("go back and type it as it is shown"));
+            return Err(Problem::bad_request(
+                "not_confirmed",
+                "the name of the ecosystem was not typed; nothing was changed",
+            )
+            .hint("go back and type it as it is shown"));
         }
     }
     let request = request(&info, &wanted, engine.ecosystem()).map_err(|why| Problem::bad_request("restore", why))?;
     // The same restore, sent twice (a double click, the back button), is the same run.
     let running = state.store.runs(None, 200).await?;
-    let same = running.iter().find(|row| row.state != "finished" && matches!(&row.request.work, Work::Restore(r) if *r == request));
+    let same = running
+        .iter()
+        .find(|row| row.state != "finished" && matches!(&row.request.work, Work::Restore(r) if *r == request));
     if let Some(row) = same {
         return Ok(see(&format!("/runs/{}", row.run)));
     }
-    if let Some(to) = request.parts.first().and_then(|p| p.to.as_ref()).and_then(|to| to.parent()).map(FsPath::to_path_buf) {
+    if let Some(to) =
+        request.parts.first().and_then(|p| p.to.as_ref()).and_then(|to| to.parent()).map(FsPath::to_path_buf)
+    {
         let checked = tokio::task::spawn_blocking(move || empty(&to)).await;
-        checked.map_err(|e| e.to_string()).and_then(|found| found).map_err(|why| Problem::conflict("not_empty", why))?;
+        checked
+            .map_err(|e| e.to_string())
+            .and_then(|found| found)
+            .map_err(|why| Problem::conflict("not_empty", why))?;
     }
     let cause = format!("restore of {} by {}", part::short(info.meta.id.as_str()), who.name);
-    let run = engine.submit(&Request { priority: Priority::Incident, cause, work: Work::Restore(request) }).await?.run();
+    let run =
+        engine.submit(&Request { priority: Priority::Incident, cause, work: Work::Restore(request) }).await?.run();
     state.bell.ring();
     Ok(see(&format!("/runs/{run}")))
 }

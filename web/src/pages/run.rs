@@ -65,7 +65,8 @@ struct PhaseCell {
     current: bool,
     took: String,
     words: String,
-    percent: u8,
+    /// How far it is; none while nobody can say.
+    percent: Option<u64>,
 }
 
 struct Lane {
@@ -167,25 +168,35 @@ async fn show(
         facts: facts(&row, now),
         error: row.summary.error.clone().unwrap_or_default(),
         note: capital(&row.summary.note),
-        spokes: row.summary.spokes.iter().map(|s| SpokeLine {
-            link: format!("/spokes/{}", part::encode(s.name.as_str())),
-            name: s.name.to_string(),
-            kind: s.kind.as_str(),
-            result: part::result(&s.result),
-            changes_in: part::number(s.changes_in),
-            changes_out: part::number(s.changes_out),
-            conflicts: s.conflicts,
-            note: s.note.clone(),
-            warnings: s.warnings.iter().take(20).cloned().collect(),
-        }).collect(),
-        restored: row.summary.restored.iter().map(|r| RestoredLine {
-            name: if r.side.as_str() == "hub" { r.spoke.to_string() } else { format!("{}@spoke", r.spoke) },
-            path: part::cut(&r.path),
-            files: part::number(r.files),
-            bytes: part::size(r.bytes),
-            proven: if r.verified { part::mark("ok", "Proven equal") } else { part::mark("warn", "Not proven") },
-            kept: part::cut(r.kept.as_deref().unwrap_or("nothing stood there")),
-        }).collect(),
+        spokes: row
+            .summary
+            .spokes
+            .iter()
+            .map(|s| SpokeLine {
+                link: format!("/spokes/{}", part::encode(s.name.as_str())),
+                name: s.name.to_string(),
+                kind: s.kind.as_str(),
+                result: part::result(&s.result),
+                changes_in: part::number(s.changes_in),
+                changes_out: part::number(s.changes_out),
+                conflicts: s.conflicts,
+                note: s.note.clone(),
+                warnings: s.warnings.iter().take(20).cloned().collect(),
+            })
+            .collect(),
+        restored: row
+            .summary
+            .restored
+            .iter()
+            .map(|r| RestoredLine {
+                name: if r.side.as_str() == "hub" { r.spoke.to_string() } else { format!("{}@spoke", r.spoke) },
+                path: part::cut(&r.path),
+                files: part::number(r.files),
+                bytes: part::size(r.bytes),
+                proven: if r.verified { part::mark("ok", "Proven equal") } else { part::mark("warn", "Not proven") },
+                kept: part::cut(r.kept.as_deref().unwrap_or("nothing stood there")),
+            })
+            .collect(),
         is_following: !is_over,
         lines: all.into_iter().skip(first - 1).take(LINES).collect(),
         before: if first > 1 { page_at(first.saturating_sub(LINES).max(1)) } else { String::new() },
@@ -226,9 +237,11 @@ fn phases(row: &RunRow, sync: Option<&SyncRun>, is_over: bool) -> Vec<PhaseCell>
                     let due = run.spokes.values().filter(|s| s.planned.is_some()).count();
                     if due == 0 { "no change to carry".into() } else { format!("{done} of {due} spokes changed") }
                 }
-                ("verify", Some(run)) => {
-                    count(run.spokes.values().filter(|s| s.verified.is_some()).count() as u64, "spoke read back", "spokes read back")
-                }
+                ("verify", Some(run)) => count(
+                    run.spokes.values().filter(|s| s.verified.is_some()).count() as u64,
+                    "spoke read back",
+                    "spokes read back",
+                ),
                 ("notify", Some(run)) => {
                     run.leaf.map_or_else(|| "not yet".into(), |leaf| format!("leaf {leaf} of the log"))
                 }
@@ -242,7 +255,15 @@ fn phases(row: &RunRow, sync: Option<&SyncRun>, is_over: bool) -> Vec<PhaseCell>
                 current: is_current,
                 took: found.filter(|p| p.ms > 0).map(|p| took(p.ms)).unwrap_or_default(),
                 words: if skipped { "not needed".into() } else { words },
-                percent: if is_current { 50 } else { u8::from(found.is_some()) * 100 },
+                percent: match (is_current, name.as_str(), sync) {
+                    (false, ..) => Some(if found.is_some() { 100 } else { 0 }),
+                    (true, "sync", Some(run)) => {
+                        let due = run.spokes.values().filter(|s| s.planned.is_some()).count() as u64;
+                        let done = run.spokes.values().filter(|s| s.applied.is_some()).count() as u64;
+                        (done * 100).checked_div(due)
+                    }
+                    (true, ..) => None,
+                },
             }
         })
         .collect()
@@ -255,7 +276,12 @@ fn snapshot_words(run: &SyncRun) -> String {
         S::Begun(id) => format!("{} is being taken", part::short(id.as_str())),
         S::Taken(taken) | S::Sealed(taken, _) => {
             let held = taken.destinations.iter().filter(|d| d.state == "held").count();
-            format!("{} new of {}, in {held} of {} places", part::size(taken.bytes.new), part::size(taken.bytes.logical), taken.destinations.len())
+            format!(
+                "{} new of {}, in {held} of {} places",
+                part::size(taken.bytes.new),
+                part::size(taken.bytes.logical),
+                taken.destinations.len()
+            )
         }
         S::Failed(fault) => fault.message.clone(),
     }
@@ -269,7 +295,11 @@ fn lanes(run: &SyncRun, journal: &[Journaled], begun: Timestamp, span: u64) -> V
     let mut out = vec![];
     for phase in [Phase::Validate, Phase::Snapshot] {
         if let Some((from, to)) = run.times.get(&phase) {
-            out.push(Lane { name: part::name(phase.as_str()), picture: bar(*from, *to, "ok"), took: took(to.ms_since(*from)) });
+            out.push(Lane {
+                name: part::name(phase.as_str()),
+                picture: bar(*from, *to, "ok"),
+                took: took(to.ms_since(*from)),
+            });
         }
     }
     let synced_from = run.times.get(&Phase::Sync).map(|(from, _)| *from);
@@ -290,7 +320,11 @@ fn lanes(run: &SyncRun, journal: &[Journaled], begun: Timestamp, span: u64) -> V
         } else {
             "ok"
         };
-        out.push(Lane { name: part::name(name.as_str()), picture: bar(from, *last, class), took: took(last.ms_since(from)) });
+        out.push(Lane {
+            name: part::name(name.as_str()),
+            picture: bar(from, *last, class),
+            took: took(last.ms_since(from)),
+        });
     }
     out
 }
@@ -302,17 +336,29 @@ fn facts(row: &RunRow, now: Timestamp) -> Vec<(&'static str, Html)> {
         ("Urgency", text(capital(&format!("{:?}", row.request.priority).to_lowercase()))),
     ];
     if let Some(id) = &row.summary.snapshot {
-        out.push(("Snapshot", askama::filters::Safe(format!("<a class=\"link mono\" href=\"/snapshots/{id}\">{}</a>", part::short(id.as_str())))));
+        out.push((
+            "Snapshot",
+            askama::filters::Safe(format!(
+                "<a class=\"link mono\" href=\"/snapshots/{id}\">{}</a>",
+                part::short(id.as_str())
+            )),
+        ));
     }
     if let Some(leaf) = row.summary.leaf {
-        out.push(("Log leaf", askama::filters::Safe(format!("<a class=\"link\" href=\"/integrity/leaf/{leaf}\">{leaf}</a>"))));
+        out.push((
+            "Log leaf",
+            askama::filters::Safe(format!("<a class=\"link\" href=\"/integrity/leaf/{leaf}\">{leaf}</a>")),
+        ));
     }
     let conflicts: u64 = row.summary.spokes.iter().map(|s| s.conflicts).sum();
-    out.push(("Conflicts", if conflicts > 0 {
-        askama::filters::Safe(format!("<a class=\"link warn\" href=\"/conflicts\">{conflicts}</a>"))
-    } else {
-        text("0".into())
-    }));
+    out.push((
+        "Conflicts",
+        if conflicts > 0 {
+            askama::filters::Safe(format!("<a class=\"link warn\" href=\"/conflicts\">{conflicts}</a>"))
+        } else {
+            text("0".into())
+        },
+    ));
     if row.state == "finished" {
         out.push(("Exit code", text(row.summary.code.to_string())));
     }

@@ -59,7 +59,9 @@ struct Wanted {
 /// The word of a run's state or end.
 pub(crate) fn word(row: &RunRow) -> String {
     match (row.state.as_str(), row.summary.result) {
-        ("finished", Some(result)) => serde_json::to_value(result).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+        ("finished", Some(result)) => {
+            serde_json::to_value(result).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+        }
         ("queued", _) => "waits".into(),
         (state, _) => state.to_owned(),
     }
@@ -72,7 +74,8 @@ pub(crate) fn line(now: Timestamp, row: &RunRow) -> RunLine {
     let conflicts: u64 = s.spokes.iter().map(|s| s.conflicts).sum();
     let mut note = s.error.clone().unwrap_or_else(|| s.note.clone());
     if note.is_empty() {
-        note = s.spokes.iter().find(|s| !s.note.is_empty()).map(|s| format!("{}: {}", s.name, s.note)).unwrap_or_default();
+        note =
+            s.spokes.iter().find(|s| !s.note.is_empty()).map(|s| format!("{}: {}", s.name, s.note)).unwrap_or_default();
     }
     if note.is_empty() && conflicts > 0 {
         note = count(conflicts, "conflict", "conflicts");
@@ -85,7 +88,11 @@ pub(crate) fn line(now: Timestamp, row: &RunRow) -> RunLine {
         cause: part::cut(&row.request.cause),
         at: part::clock(now, row.queued_at),
         took: if row.state == "finished" { part::took(spent) } else { String::new() },
-        changes: if into + out > 0 { format!("{} in · {} out", part::number(into), part::number(out)) } else { "—".into() },
+        changes: if into + out > 0 {
+            format!("{} in · {} out", part::number(into), part::number(out))
+        } else {
+            "—".into()
+        },
         note: part::cut(&note),
     }
 }
@@ -132,7 +139,13 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<W
     let page = Page {
         frame: Frame::of(&state, Some(&who), "runs").with(&view).at(&[], "Runs").live("run", busy).api("/api/v1/runs"),
         can_sync: who.may(Action::Sync),
-        tabs: vec![tab("All", ""), tab("With changes", "changed"), tab("Failed", "failed"), tab("Restores", "restore"), tab("Upkeep", "upkeep")],
+        tabs: vec![
+            tab("All", ""),
+            tab("With changes", "changed"),
+            tab("Failed", "failed"),
+            tab("Restores", "restore"),
+            tab("Upkeep", "upkeep"),
+        ],
         runs,
         next: before.filter(|_| !ended).map_or(String::new(), |before| format!("/runs?before={before}{more}")),
     };

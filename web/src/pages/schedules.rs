@@ -58,10 +58,16 @@ async fn show(State(state): State<Shared>, Who(who): Who) -> Result<Response, Pr
     let now = state.now();
     let all = state.ports.schedules.schedules().await?;
     let page = Page {
-        frame: Frame::of(&state, Some(&who), "schedules").with(&view).at(&[], "Schedules").live("schedule,run", false).api("/api/v1/schedules"),
+        frame: Frame::of(&state, Some(&who), "schedules")
+            .with(&view)
+            .at(&[], "Schedules")
+            .live("schedule,run", false)
+            .api("/api/v1/schedules"),
         can_change: who.may(Action::Schedule),
         rows: all.iter().map(|s| row(&state, now, s)).collect(),
-        axis: (0..=4_u64).map(|i| now.plus_ms(i * DAY_MS / 4).to_rfc3339().get(11..16).unwrap_or_default().to_owned()).collect(),
+        axis: (0..=4_u64)
+            .map(|i| now.plus_ms(i * DAY_MS / 4).to_rfc3339().get(11..16).unwrap_or_default().to_owned())
+            .collect(),
     };
     Ok(html(&page))
 }
@@ -80,7 +86,8 @@ fn row(state: &Shared, now: Timestamp, s: &ScheduleState) -> Row {
         at = state.hub.next_due(&s.schedule, due).filter(|next| *next > due);
     }
     let class = if rests.is_some() { "idle" } else { "run" };
-    let bars: Vec<(f64, f64, &str)> = ticks.iter().map(|due| (due.ms_since(now) as f64 * 100.0 / DAY_MS as f64, 0.6, class)).collect();
+    let bars: Vec<(f64, f64, &str)> =
+        ticks.iter().map(|due| (due.ms_since(now) as f64 * 100.0 / DAY_MS as f64, 0.6, class)).collect();
     let paused = rests.map_or(String::new(), |p| {
         let until = p.until.map_or("until somebody resumes it".into(), |at| format!("until {}", part::full(at)));
         let reason = if p.reason.is_empty() { String::new() } else { format!(": {}", p.reason) };
@@ -98,7 +105,10 @@ fn row(state: &Shared, now: Timestamp, s: &ScheduleState) -> Row {
         },
         next: s.next_due.map_or_else(|| askama::filters::Safe("never".into()), |at| part::clock(now, at)),
         last: match (s.last_run, s.last_fired_at) {
-            (Some(run), Some(at)) => askama::filters::Safe(format!("<a class=\"link\" href=\"/runs/{run}\">run {run}</a>, {}", part::ago(now, at))),
+            (Some(run), Some(at)) => askama::filters::Safe(format!(
+                "<a class=\"link\" href=\"/runs/{run}\">run {run}</a>, {}",
+                part::ago(now, at)
+            )),
             (_, Some(at)) => part::ago(now, at),
             _ => askama::filters::Safe("not yet".into()),
         },
@@ -134,7 +144,8 @@ async fn pause(
     let until = match field(&fields, "hours") {
         "" => None,
         hours => {
-            let hours: u64 = hours.parse().map_err(|_| Problem::bad_request("hours", "for how long is a number of hours"))?;
+            let hours: u64 =
+                hours.parse().map_err(|_| Problem::bad_request("hours", "for how long is a number of hours"))?;
             Some(now.plus_ms(hours.clamp(1, 24 * 366) * 3_600_000))
         }
     };
@@ -144,7 +155,11 @@ async fn pause(
     Ok(see(back(&fields)))
 }
 
-async fn resume(State(state): State<Shared>, Path(name): Path<String>, Form(fields): Form<Fields>) -> Result<Response, Problem> {
+async fn resume(
+    State(state): State<Shared>,
+    Path(name): Path<String>,
+    Form(fields): Form<Fields>,
+) -> Result<Response, Problem> {
     let (found, now) = (known(&state, &name).await?, state.now());
     let next = state.hub.next_due(&found.schedule, now);
     state.ports.schedules.pause(&name, None, next, now).await?;

@@ -85,7 +85,10 @@ fn is_valid(problems: &[cathedral_model::config::Problem]) -> bool {
 }
 
 fn numbered(text: &str) -> Vec<Html> {
-    text.lines().enumerate().map(|(n, line)| askama::filters::Safe(format!("<span data-n=\"{}\">{}</span>", n + 1, esc(line)))).collect()
+    text.lines()
+        .enumerate()
+        .map(|(n, line)| askama::filters::Safe(format!("<span data-n=\"{}\">{}</span>", n + 1, esc(line))))
+        .collect()
 }
 
 /// A comparison with what is equal and far from a difference left out.
@@ -116,7 +119,10 @@ fn difference(old: &str, new: &str) -> Vec<Html> {
             is_gap = false;
         }
         let number = if class == "d" { String::new() } else { number.to_string() };
-        out.push(askama::filters::Safe(format!("<span class=\"{class}\" data-n=\"{number}\">{sign} {}</span>", esc(text))));
+        out.push(askama::filters::Safe(format!(
+            "<span class=\"{class}\" data-n=\"{number}\">{sign} {}</span>",
+            esc(text)
+        )));
     }
     out
 }
@@ -129,20 +135,32 @@ async fn show(State(state): State<Shared>, Who(who): Who) -> Result<Response, Pr
     let versions = state.ports.versions.config_versions(VERSIONS).await?;
     let newest = versions.first().map(|v| v.number);
     let page = Page {
-        frame: Frame::of(&state, Some(&who), "settings").with(&view).at(&[], "Settings").live("config", false).api("/api/v1/config"),
+        frame: Frame::of(&state, Some(&who), "settings")
+            .with(&view)
+            .at(&[], "Settings")
+            .live("config", false)
+            .api("/api/v1/config"),
         can_change: who.may(Action::ChangeSettings),
         can_manage: who.may(Action::ManageAccess),
         lines: numbered(&text),
         is_valid: is_valid(&problems),
         problems: findings(&problems),
-        versions: versions.iter().map(|v| VersionRow {
-            number: v.number,
-            at: part::clock(now, v.accepted_at),
-            cause: part::cut(&v.cause),
-            digest: v.digest.to_string().chars().take(12).collect(),
-            current: Some(v.number) == newest,
-        }).collect(),
-        destinations: view.verdict.destinations.iter().map(|d| (part::name(&d.name), part::health(d.health, &d.state))).collect(),
+        versions: versions
+            .iter()
+            .map(|v| VersionRow {
+                number: v.number,
+                at: part::clock(now, v.accepted_at),
+                cause: part::cut(&v.cause),
+                digest: v.digest.to_string().chars().take(12).collect(),
+                current: Some(v.number) == newest,
+            })
+            .collect(),
+        destinations: view
+            .verdict
+            .destinations
+            .iter()
+            .map(|d| (part::name(&d.name), part::health(d.health, &d.state)))
+            .collect(),
     };
     Ok(html(&page))
 }
@@ -161,12 +179,21 @@ struct Edit {
     problem: String,
 }
 
-async fn form(state: &Shared, who: &Identity, text: String, is_checked: bool, base: &str, problem: String) -> Result<Edit, Problem> {
+async fn form(
+    state: &Shared,
+    who: &Identity,
+    text: String,
+    is_checked: bool,
+    base: &str,
+    problem: String,
+) -> Result<Edit, Problem> {
     let view = state.view().await?;
     let old = state.hub.config_text().await?;
     let problems = if is_checked { state.hub.validate(&text) } else { vec![] };
     Ok(Edit {
-        frame: Frame::of(state, Some(who), "settings").with(&view).at(&[("Settings", "/settings")], "Change the configuration"),
+        frame: Frame::of(state, Some(who), "settings")
+            .with(&view)
+            .at(&[("Settings", "/settings")], "Change the configuration"),
         is_same: old == text,
         is_valid: is_valid(&problems),
         problems: findings(&problems),
@@ -192,7 +219,9 @@ async fn put(State(state): State<Shared>, Who(who): Who, Form(fields): Form<Fiel
     let text = field(&fields, "text").replace("\r\n", "\n");
     let base = field(&fields, "base");
     let now = digest(&state.hub.config_text().await?);
-    let moved = if base == now { String::new() } else {
+    let moved = if base == now {
+        String::new()
+    } else {
         "The configuration was changed meanwhile: the difference below is against how it is now.".to_owned()
     };
     if field(&fields, "step") != "apply" || !moved.is_empty() || !is_valid(&state.hub.validate(&text)) {
@@ -214,7 +243,9 @@ async fn reload(State(state): State<Shared>) -> Result<Response, Problem> {
 
 async fn known(state: &Shared, number: i64) -> Result<ConfigVersion, Problem> {
     let all = state.ports.versions.config_versions(1_000).await?;
-    all.into_iter().find(|v| v.number == number).ok_or_else(|| Problem::not_found(format!("there is no version {number}")))
+    all.into_iter()
+        .find(|v| v.number == number)
+        .ok_or_else(|| Problem::not_found(format!("there is no version {number}")))
 }
 
 #[derive(Template)]
@@ -233,7 +264,9 @@ async fn version(State(state): State<Shared>, Who(who): Who, Path(number): Path<
     let view = state.view().await?;
     let now = state.hub.config_text().await?;
     let page = Version {
-        frame: Frame::of(&state, Some(&who), "settings").with(&view).at(&[("Settings", "/settings")], &format!("Version {number}")),
+        frame: Frame::of(&state, Some(&who), "settings")
+            .with(&view)
+            .at(&[("Settings", "/settings")], &format!("Version {number}")),
         number,
         at: part::ago(state.now(), found.accepted_at),
         cause: part::name(&found.cause),

@@ -47,7 +47,10 @@ pub(crate) fn part_name(key: &PartKey) -> String {
 }
 
 pub(crate) fn part_of<'a>(info: &'a SnapshotInfo, name: &str) -> Result<&'a PartInfo, Problem> {
-    info.parts.iter().find(|p| part_name(&p.key) == name).ok_or_else(|| Problem::not_found("the snapshot has no such part"))
+    info.parts
+        .iter()
+        .find(|p| part_name(&p.key) == name)
+        .ok_or_else(|| Problem::not_found("the snapshot has no such part"))
 }
 
 pub(crate) async fn known(state: &Shared, id: &str) -> Result<SnapshotInfo, Problem> {
@@ -108,17 +111,25 @@ async fn show(State(state): State<Shared>, Who(who): Who, Path(id): Path<String>
             ("New", size(info.bytes.new)),
             ("Stored", size(info.bytes.stored)),
         ],
-        places: info.destinations.iter().map(|d| (part::name(d.name.as_str()), held_sign(Some(&d.state)), d.state.clone())).collect(),
-        parts: info.parts.iter().map(|p| PartRow {
-            name: part_name(&p.key),
-            icon: p.kind.as_str(),
-            link: format!("/snapshots/{id}/browse?part={}", encode(&part_name(&p.key))),
-            items: items(p),
-            size: size(p.bytes),
-            position: part::name(&p.position),
-            root: p.root.to_string().chars().take(12).collect(),
-            consistency: p.consistency.clone(),
-        }).collect(),
+        places: info
+            .destinations
+            .iter()
+            .map(|d| (part::name(d.name.as_str()), held_sign(Some(&d.state)), d.state.clone()))
+            .collect(),
+        parts: info
+            .parts
+            .iter()
+            .map(|p| PartRow {
+                name: part_name(&p.key),
+                icon: p.kind.as_str(),
+                link: format!("/snapshots/{id}/browse?part={}", encode(&part_name(&p.key))),
+                items: items(p),
+                size: size(p.bytes),
+                position: part::name(&p.position),
+                root: p.root.to_string().chars().take(12).collect(),
+                consistency: p.consistency.clone(),
+            })
+            .collect(),
         skipped: skipped.take(100).collect(),
         compare: info.parent.as_ref().map_or(String::new(), |parent| format!("/compare?a={parent}&b={id}")),
         frame: Frame::of(&state, Some(&who), "snapshots")
@@ -241,7 +252,11 @@ async fn look(
     Ok(html(&page))
 }
 
-async fn file(State(state): State<Shared>, Path(id): Path<String>, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
+async fn file(
+    State(state): State<Shared>,
+    Path(id): Path<String>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
     let info = known(&state, &id).await?;
     let chosen = part_of(&info, &wanted.part)?.clone();
     let source = state.vault().open(&info.meta.id, &chosen.key).await?;
@@ -254,7 +269,8 @@ async fn file(State(state): State<Shared>, Path(id): Path<String>, Query(wanted)
         return Err(Problem::bad_request("too_large", format!("it has more than {}", size(MOST as u64))).hint(command));
     }
     let last = wanted.path.rsplit('/').next().unwrap_or("file");
-    let mut name: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).take(100).collect();
+    let mut name: String =
+        last.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).take(100).collect();
     if name.trim_matches('.').is_empty() {
         name = "file".into();
     }
@@ -323,7 +339,11 @@ async fn compare(State(state): State<Shared>, Who(who): Who, Query(two): Query<T
                         count(rows.len() as u64, "difference", "differences")
                     },
                     more: rows.len().saturating_sub(DIFFERENCES),
-                    rows: rows.into_iter().take(DIFFERENCES).map(|(class, word, what, more)| (class, word, part::cut(&what), more)).collect(),
+                    rows: rows
+                        .into_iter()
+                        .take(DIFFERENCES)
+                        .map(|(class, word, what, more)| (class, word, part::cut(&what), more))
+                        .collect(),
                     name,
                 });
             }
@@ -333,7 +353,12 @@ async fn compare(State(state): State<Shared>, Who(who): Who, Query(two): Query<T
         }
     }
     let others = state.snapshots().await.map(|list| {
-        list.iter().rev().filter(|i| i.meta.id != b.meta.id).take(30).map(|i| (i.meta.id.to_string(), part::clock(now, i.meta.at))).collect()
+        list.iter()
+            .rev()
+            .filter(|i| i.meta.id != b.meta.id)
+            .take(30)
+            .map(|i| (i.meta.id.to_string(), part::clock(now, i.meta.at)))
+            .collect()
     });
     let page = Compare {
         frame: Frame::of(&state, Some(&who), "snapshots").with(&view).at(&[("Snapshots", "/snapshots")], "Compare"),

@@ -19,7 +19,18 @@ use crate::state::Shared;
 const DAY_US: i64 = 86_400_000_000;
 const ROWS: usize = 100;
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 pub(crate) fn routes(routes: Routes) -> Routes {
@@ -101,59 +112,88 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<W
     let day = parse(&wanted.day).unwrap_or_else(|| day_of(newest));
     let in_month = month(day);
     let of_day = |d: i64| list.iter().filter(move |info| day_of(info.meta.at) == d);
-    let places: Vec<String> = list.last().map_or_else(Vec::new, |i| i.destinations.iter().map(|d| d.name.to_string()).collect());
+    let places: Vec<String> =
+        list.last().map_or_else(Vec::new, |i| i.destinations.iter().map(|d| d.name.to_string()).collect());
     let first = in_month.first().copied().unwrap_or(day);
     let last = in_month.last().copied().unwrap_or(day);
     let mut rows: Vec<&SnapshotInfo> = of_day(day).collect();
     rows.reverse();
     let total_of_day = rows.len();
     let text = date(day);
-    let (year, number) = (text.get(..4).unwrap_or_default(), text.get(5..7).and_then(|m| m.parse::<usize>().ok()).unwrap_or(1));
+    let (year, number) =
+        (text.get(..4).unwrap_or_default(), text.get(5..7).and_then(|m| m.parse::<usize>().ok()).unwrap_or(1));
     let page = Page {
         can_sync: who.may(Action::Sync),
         problem,
         total: list.len(),
         month: format!("{} {year}", MONTHS[(number - 1).min(11)]),
-        earlier: if list.first().is_some_and(|i| day_of(i.meta.at) < first) { format!("/snapshots?day={}", date(first - 1)) } else { String::new() },
+        earlier: if list.first().is_some_and(|i| day_of(i.meta.at) < first) {
+            format!("/snapshots?day={}", date(first - 1))
+        } else {
+            String::new()
+        },
         later: if day_of(newest) > last { format!("/snapshots?day={}", date(last + 1)) } else { String::new() },
         // Day 0 was a Thursday.
         blanks: vec![(); usize::try_from((first + 3).rem_euclid(7)).unwrap_or(0)],
-        days: in_month.iter().map(|d| {
-            let taken: Vec<&SnapshotInfo> = of_day(*d).collect();
-            let whole = |i: &&SnapshotInfo| i.destinations.iter().all(|h| h.state == "held");
-            let class = match taken.len() {
-                0 => "n",
-                _ if !taken.iter().all(whole) => "w",
-                n if n > 10 => "l2",
-                _ => "l1",
-            };
-            Day {
-                number: date(*d).get(8..10).and_then(|t| t.parse().ok()).unwrap_or(0),
-                href: format!("/snapshots?day={}", date(*d)),
-                class,
-                current: *d == day,
-                title: format!("{}: {}", date(*d), count(taken.len() as u64, "snapshot", "snapshots")),
-            }
-        }).collect(),
+        days: in_month
+            .iter()
+            .map(|d| {
+                let taken: Vec<&SnapshotInfo> = of_day(*d).collect();
+                let whole = |i: &&SnapshotInfo| i.destinations.iter().all(|h| h.state == "held");
+                let class = match taken.len() {
+                    0 => "n",
+                    _ if !taken.iter().all(whole) => "w",
+                    n if n > 10 => "l2",
+                    _ => "l1",
+                };
+                Day {
+                    number: date(*d).get(8..10).and_then(|t| t.parse().ok()).unwrap_or(0),
+                    href: format!("/snapshots?day={}", date(*d)),
+                    class,
+                    current: *d == day,
+                    title: format!("{}: {}", date(*d), count(taken.len() as u64, "snapshot", "snapshots")),
+                }
+            })
+            .collect(),
         day: text,
         more: total_of_day.saturating_sub(wanted.from + ROWS),
-        rows: rows.into_iter().skip(wanted.from).take(ROWS).map(|info| Row {
-            link: format!("/snapshots/{}", info.meta.id),
-            restore: format!("/restore?snapshot={}", info.meta.id),
-            at: part::clock(now, info.meta.at),
-            id: part::short(info.meta.id.as_str()),
-            cause: part::cut(&info.meta.cause),
-            new: size(info.bytes.new),
-            cells: places.iter().map(|p| held_sign(info.destinations.iter().find(|h| h.name.as_str() == p.as_str()).map(|h| h.state.as_str()))).collect(),
-        }).collect(),
+        rows: rows
+            .into_iter()
+            .skip(wanted.from)
+            .take(ROWS)
+            .map(|info| Row {
+                link: format!("/snapshots/{}", info.meta.id),
+                restore: format!("/restore?snapshot={}", info.meta.id),
+                at: part::clock(now, info.meta.at),
+                id: part::short(info.meta.id.as_str()),
+                cause: part::cut(&info.meta.cause),
+                new: size(info.bytes.new),
+                cells: places
+                    .iter()
+                    .map(|p| {
+                        held_sign(
+                            info.destinations.iter().find(|h| h.name.as_str() == p.as_str()).map(|h| h.state.as_str()),
+                        )
+                    })
+                    .collect(),
+            })
+            .collect(),
         places: places.iter().map(|p| part::name(p)).collect(),
         facts: facts(&list, &view.verdict, now),
-        frame: Frame::of(&state, Some(&who), "snapshots").with(&view).at(&[], "Snapshots").live("snapshot,run", false).api("/api/v1/snapshots"),
+        frame: Frame::of(&state, Some(&who), "snapshots")
+            .with(&view)
+            .at(&[], "Snapshots")
+            .live("snapshot,run", false)
+            .api("/api/v1/snapshots"),
     };
     Ok(html(&page))
 }
 
-fn facts(list: &[SnapshotInfo], verdict: &cathedral_engine::query::Verdict, now: Timestamp) -> Vec<(&'static str, Html)> {
+fn facts(
+    list: &[SnapshotInfo],
+    verdict: &cathedral_engine::query::Verdict,
+    now: Timestamp,
+) -> Vec<(&'static str, Html)> {
     let text = |t: String| askama::filters::Safe(part::esc(&t));
     let stored: u64 = list.iter().map(|i| i.bytes.stored).sum();
     let kept: u64 = list.iter().map(|i| i.bytes.logical).sum();

@@ -73,9 +73,17 @@ async fn show(State(state): State<Shared>, Who(who): Who, Path(name): Path<Strin
         name: part::encode(&s.schedule.name),
         words: cathedral_engine::schedule::in_words(&s.schedule.rule),
         next: s.next_due.map_or_else(part::none, |at| part::clock(now, at)),
-        paused: s.pause.as_ref().filter(|p| p.until.is_none_or(|until: Timestamp| until > now)).map_or(String::new(), |p| {
-            format!("{} by {}{}", p.reason, p.actor, p.until.map_or(String::new(), |at| format!(", until {}", part::full(at))))
-        }),
+        paused: s.pause.as_ref().filter(|p| p.until.is_none_or(|until: Timestamp| until > now)).map_or(
+            String::new(),
+            |p| {
+                format!(
+                    "{} by {}{}",
+                    p.reason,
+                    p.actor,
+                    p.until.map_or(String::new(), |at| format!(", until {}", part::full(at)))
+                )
+            },
+        ),
     });
     let history: Vec<_> = facts.runs.iter().map(|row| (now.ms_since(row.changed_at), &row.summary)).collect();
     let busy = spoke.health == Health::Running;
@@ -90,7 +98,13 @@ async fn show(State(state): State<Shared>, Who(who): Who, Path(name): Path<Strin
         kind: format!("{} · {}", part::kind_word(spoke.kind), part::flow_word(spoke.data_sync)),
         role: part::name(&spoke.role),
         note: part::name(&capital(&spoke.note)),
-        note_class: if spoke.note.is_empty() || spoke.note.starts_with("cathedral ") { "" } else if spoke.health.mark() == "bad" { "bad" } else { "warn" },
+        note_class: if spoke.note.is_empty() || spoke.note.starts_with("cathedral ") {
+            ""
+        } else if spoke.health.mark() == "bad" {
+            "bad"
+        } else {
+            "warn"
+        },
         can_sync: who.may(Action::Sync),
         can_schedule: who.may(Action::Schedule),
         sides: vec![
@@ -98,22 +112,44 @@ async fn show(State(state): State<Shared>, Who(who): Who, Path(name): Path<Strin
             ("Spoke", part::name(&spoke.spoke_position), part::cut(&spoke_end)),
         ],
         facts: vec![
-            ("Last good look", spoke.good_at.map_or_else(|| askama::filters::Safe("never".into()), |at| part::ago(now, at))),
+            (
+                "Last good look",
+                spoke.good_at.map_or_else(|| askama::filters::Safe("never".into()), |at| part::ago(now, at)),
+            ),
             ("Allowed", askama::filters::Safe(spoke.allowed_ms.map_or("no objective set".into(), age))),
             ("Last attempt", attempt(&spoke.last_attempt)),
             ("Last success", attempt(&spoke.last_success)),
-            ("Newest snapshot", spoke.snapshot.as_ref().map_or_else(
-                || askama::filters::Safe("<span class=\"bad\">none</span>".into()),
-                |(id, at)| askama::filters::Safe(format!("<a class=\"link mono\" href=\"/snapshots/{id}\">{}</a>, {}", part::short(id.as_str()), part::ago(now, *at))),
-            )),
+            (
+                "Newest snapshot",
+                spoke.snapshot.as_ref().map_or_else(
+                    || askama::filters::Safe("<span class=\"bad\">none</span>".into()),
+                    |(id, at)| {
+                        askama::filters::Safe(format!(
+                            "<a class=\"link mono\" href=\"/snapshots/{id}\">{}</a>, {}",
+                            part::short(id.as_str()),
+                            part::ago(now, *at)
+                        ))
+                    },
+                ),
+            ),
             ("Conflict policy", askama::filters::Safe(esc(&format!("{:?}", declared.policy).to_lowercase()))),
         ],
         left_out: spoke.left_out.iter().take(50).cloned().collect(),
-        conflicts: facts.conflicts.iter().filter(|c| c.spoke == found).take(50).map(|c| {
-            (c.id.0, part::cut(&c.draft.place), part::since(now, c.opened_at))
-        }).collect(),
+        conflicts: facts
+            .conflicts
+            .iter()
+            .filter(|c| c.spoke == found)
+            .take(50)
+            .map(|c| (c.id.0, part::cut(&c.draft.place), part::since(now, c.opened_at)))
+            .collect(),
         schedule,
-        runs: facts.runs.iter().filter(|row| row.summary.spokes.iter().any(|s| s.name == found)).take(RUNS).map(|row| line(now, row)).collect(),
+        runs: facts
+            .runs
+            .iter()
+            .filter(|row| row.summary.spokes.iter().any(|s| s.name == found))
+            .take(RUNS)
+            .map(|row| line(now, row))
+            .collect(),
         spark: svg::spark(&svg::changes(&history, &found), spoke.health.mark()),
         snapshot: spoke.snapshot.as_ref().map(|(id, _)| id.to_string()).unwrap_or_default(),
         name,

@@ -38,15 +38,28 @@ async fn show(State(state): State<Shared>, Who(who): Who) -> Result<Response, Pr
     let view = state.view().await?;
     let (verdict, now) = (&view.verdict, view.facts.now);
     let page = Page {
-        frame: Frame::of(&state, Some(&who), "status").with(&view).at(&[], "Status").live("", !verdict.running.is_empty()).api("/api/v1/status"),
+        frame: Frame::of(&state, Some(&who), "status")
+            .with(&view)
+            .at(&[], "Status")
+            .live("", !verdict.running.is_empty())
+            .api("/api/v1/status"),
         sentence: verdict.sentence.clone(),
         detail: verdict.detail.clone(),
         seal: svg::seal(verdict),
         pills: pills(verdict),
         strip: svg::days(&verdict.days),
-        rows: verdict.spokes.iter().take(200).map(|s| {
-            (s.name.to_string(), part::health(s.health, s.state), s.good_at.map_or_else(part::none, |at| part::ago(now, at)))
-        }).collect(),
+        rows: verdict
+            .spokes
+            .iter()
+            .take(200)
+            .map(|s| {
+                (
+                    s.name.to_string(),
+                    part::health(s.health, s.state),
+                    s.good_at.map_or_else(part::none, |at| part::ago(now, at)),
+                )
+            })
+            .collect(),
     };
     Ok(html(&page))
 }
@@ -106,55 +119,103 @@ async fn search(State(state): State<Shared>, Who(who): Who, Query(wanted): Query
         }
     };
     if !low.is_empty() {
-        group("Spokes", view.verdict.spokes.iter().filter(|s| has(s.name.as_str()) || has(&s.role)).take(HITS).map(|s| Hit {
-            icon: s.kind.as_str(),
-            link: format!("/spokes/{}", encode(s.name.as_str())),
-            name: part::name(s.name.as_str()),
-            more: part::health(s.health, s.state),
-        }).collect());
+        group(
+            "Spokes",
+            view.verdict
+                .spokes
+                .iter()
+                .filter(|s| has(s.name.as_str()) || has(&s.role))
+                .take(HITS)
+                .map(|s| Hit {
+                    icon: s.kind.as_str(),
+                    link: format!("/spokes/{}", encode(s.name.as_str())),
+                    name: part::name(s.name.as_str()),
+                    more: part::health(s.health, s.state),
+                })
+                .collect(),
+        );
         let number = low.trim_start_matches("run").trim().parse::<i64>().ok();
-        let mut runs: Vec<_> = view.facts.runs.iter().filter(|r| Some(r.run.0) == number || has(&r.request.cause)).take(HITS).cloned().collect();
+        let mut runs: Vec<_> = view
+            .facts
+            .runs
+            .iter()
+            .filter(|r| Some(r.run.0) == number || has(&r.request.cause))
+            .take(HITS)
+            .cloned()
+            .collect();
         if let Some(number) = number
             && !runs.iter().any(|r| r.run.0 == number)
         {
             runs.extend(state.store.run(cathedral_model::ids::RunId(number)).await?);
         }
-        group("Runs", runs.iter().map(|r| Hit {
-            icon: "runs",
-            link: format!("/runs/{}", r.run),
-            name: part::name(&format!("Run {}: {}", r.run, part::work_word(&r.request.work))),
-            more: part::cut(&r.request.cause),
-        }).collect());
-        group("Conflicts", view.facts.conflicts.iter().filter(|c| has(&c.draft.place) || has(&c.draft.item)).take(HITS).map(|c| Hit {
-            icon: "conflict",
-            link: format!("/conflicts/{}", c.id),
-            name: part::cut(&c.draft.place),
-            more: part::name(c.spoke.as_str()),
-        }).collect());
+        group(
+            "Runs",
+            runs.iter()
+                .map(|r| Hit {
+                    icon: "runs",
+                    link: format!("/runs/{}", r.run),
+                    name: part::name(&format!("Run {}: {}", r.run, part::work_word(&r.request.work))),
+                    more: part::cut(&r.request.cause),
+                })
+                .collect(),
+        );
+        group(
+            "Conflicts",
+            view.facts
+                .conflicts
+                .iter()
+                .filter(|c| has(&c.draft.place) || has(&c.draft.item))
+                .take(HITS)
+                .map(|c| Hit {
+                    icon: "conflict",
+                    link: format!("/conflicts/{}", c.id),
+                    name: part::cut(&c.draft.place),
+                    more: part::name(c.spoke.as_str()),
+                })
+                .collect(),
+        );
         if let Ok(list) = &view.facts.snapshots {
             let fits = |i: &&cathedral_model::snapshot::SnapshotInfo| {
-                has(i.meta.id.as_str()) || has(&i.meta.cause) || i.meta.tags.iter().any(|t| has(t)) || (low.len() >= 8 && i.root.to_string().starts_with(&low))
+                has(i.meta.id.as_str())
+                    || has(&i.meta.cause)
+                    || i.meta.tags.iter().any(|t| has(t))
+                    || (low.len() >= 8 && i.root.to_string().starts_with(&low))
             };
-            group("Snapshots", list.iter().rev().filter(fits).take(HITS).map(|i| Hit {
-                icon: "box",
-                link: format!("/snapshots/{}", i.meta.id),
-                name: part::name(&part::short(i.meta.id.as_str())),
-                more: part::ago(now, i.meta.at),
-            }).collect());
+            group(
+                "Snapshots",
+                list.iter()
+                    .rev()
+                    .filter(fits)
+                    .take(HITS)
+                    .map(|i| Hit {
+                        icon: "box",
+                        link: format!("/snapshots/{}", i.meta.id),
+                        name: part::name(&part::short(i.meta.id.as_str())),
+                        more: part::ago(now, i.meta.at),
+                    })
+                    .collect(),
+            );
         }
-        group("Pages", PAGES.into_iter().filter(|(name, link, words)| {
-            let is_open = match *link {
-                "/settings" => who.may(Action::ReadSettings),
-                "/settings/access" => who.may(Action::ManageAccess),
-                _ => true,
-            };
-            is_open && (has(name) || has(words))
-        }).map(|(name, link, _)| Hit {
-            icon: "list",
-            link: link.into(),
-            name: part::name(name),
-            more: part::none(),
-        }).collect());
+        group(
+            "Pages",
+            PAGES
+                .into_iter()
+                .filter(|(name, link, words)| {
+                    let is_open = match *link {
+                        "/settings" => who.may(Action::ReadSettings),
+                        "/settings/access" => who.may(Action::ManageAccess),
+                        _ => true,
+                    };
+                    is_open && (has(name) || has(words))
+                })
+                .map(|(name, link, _)| Hit {
+                    icon: "list",
+                    link: link.into(),
+                    name: part::name(name),
+                    more: part::none(),
+                })
+                .collect(),
+        );
     }
     let page = Search { frame: Frame::of(&state, Some(&who), "search").with(&view).at(&[], "Search"), q, groups };
     Ok(html(&page))

@@ -83,7 +83,9 @@ pub fn seal(verdict: &Verdict) -> Html {
         of(&[Health::Paused]),
         of(&[Health::Bad, Health::Unknown]),
     );
-    let mut out = format!("<svg class=\"seal\" viewBox=\"-80 -80 160 160\" role=\"img\" aria-label=\"{words}\"><circle r=\"77\" class=\"rim\"/>");
+    let mut out = format!(
+        "<svg class=\"seal\" viewBox=\"-80 -80 160 160\" role=\"img\" aria-label=\"{words}\"><circle r=\"77\" class=\"rim\"/>"
+    );
     let step = 360.0 / nodes.len().max(1) as f64;
     // Narrower petals when there are many.
     let width = (step / 30.0).clamp(0.35, 1.6);
@@ -130,7 +132,10 @@ pub fn map(verdict: &Verdict, hub: &str, only: Option<&dyn Fn(&SpokeView) -> boo
         let class = node.health.mark();
         let line = if class == "ok" { "line" } else { class };
         let dash = if class == "idle" { " stroke-dasharray=\"3 4\"" } else { "" };
-        let _ = write!(out, "<line class=\"ln s-{line}\" x1=\"{ex:.0}\" y1=\"{ey:.0}\" x2=\"{hx:.0}\" y2=\"{hy:.0}\"{dash}/>");
+        let _ = write!(
+            out,
+            "<line class=\"ln s-{line}\" x1=\"{ex:.0}\" y1=\"{ey:.0}\" x2=\"{hx:.0}\" y2=\"{hy:.0}\"{dash}/>"
+        );
         let (tx, ty, anchor) = if angle.cos().abs() < 0.34 {
             (x, if angle.sin() < 0.0 { y - 21.0 } else { y + 29.0 }, "middle")
         } else if angle.cos() > 0.0 {
@@ -167,7 +172,8 @@ pub fn map(verdict: &Verdict, hub: &str, only: Option<&dyn Fn(&SpokeView) -> boo
             );
         }
     }
-    let hub: String = if hub.chars().count() > 9 { hub.chars().take(8).collect::<String>() + "…" } else { hub.to_owned() };
+    let hub: String =
+        if hub.chars().count() > 9 { hub.chars().take(8).collect::<String>() + "…" } else { hub.to_owned() };
     let _ = write!(
         out,
         "{above}<circle cx=\"{cx}\" cy=\"{cy}\" r=\"33\" class=\"hub\"/><text class=\"big\" x=\"{cx}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\
@@ -181,7 +187,8 @@ pub fn map(verdict: &Verdict, hub: &str, only: Option<&dyn Fn(&SpokeView) -> boo
 
 /// A strip of days: all good, some failed, all failed, nothing ran.
 pub fn days(days: &[(String, u32, u32)]) -> Html {
-    let (ran, failed) = days.iter().fold((0, 0), |(r, f), (_, runs, bad)| (r + u32::from(*runs > 0), f + u32::from(*bad > 0)));
+    let (ran, failed) =
+        days.iter().fold((0, 0), |(r, f), (_, runs, bad)| (r + u32::from(*runs > 0), f + u32::from(*bad > 0)));
     let mut out = format!(
         "<svg class=\"days\" viewBox=\"0 0 450 28\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"Last 90 days: runs on {ran} days, failures on {failed}\">"
     );
@@ -207,7 +214,8 @@ pub fn spark(values: &[u32], class: &str) -> Html {
     let most = values.iter().copied().max().unwrap_or(0).max(1);
     let step = 66.0 / (values.len().max(2) - 1) as f64;
     let y = |v: u32| 19.0 - 15.0 * f64::from(v) / f64::from(most);
-    let points: Vec<String> = values.iter().enumerate().map(|(i, v)| format!("{:.0},{:.0}", 2.0 + step * i as f64, y(*v))).collect();
+    let points: Vec<String> =
+        values.iter().enumerate().map(|(i, v)| format!("{:.0},{:.0}", 2.0 + step * i as f64, y(*v))).collect();
     let last = values.last().copied().unwrap_or(0);
     Safe(format!(
         "<svg width=\"72\" height=\"22\" viewBox=\"0 0 72 22\" aria-hidden=\"true\"><polyline class=\"spk\" points=\"{}\"/><circle class=\"f-{class}\" cx=\"68\" cy=\"{:.0}\" r=\"2.4\"/></svg>",

@@ -98,14 +98,24 @@ async fn full() -> Served {
         note: hostile(),
         warnings: vec![hostile()],
     };
-    let summary = RunSummary { result: Some(RunResult::Conflicts), spokes: vec![result], note: hostile(), ..RunSummary::default() };
+    let summary = RunSummary {
+        result: Some(RunResult::Conflicts),
+        spokes: vec![result],
+        note: hostile(),
+        ..RunSummary::default()
+    };
     let drafts = vec![draft(&served, "a.txt", false), draft(&served, "b", true)];
     let record = Record {
         seq: Seq(0),
         event: serde_json::json!({ "event": "odd", "why": hostile() }),
         summary,
         effects: vec![Effect::Conflicts { spoke: docs.clone(), kind: SpokeKind::Files, drafts, settled: vec![] }],
-        events: vec![NewEvent { kind: "run.finished".into(), run: Some(claim.run), spoke: Some(docs), data: serde_json::json!({ "error": hostile() }) }],
+        events: vec![NewEvent {
+            kind: "run.finished".into(),
+            run: Some(claim.run),
+            spoke: Some(docs),
+            data: serde_json::json!({ "error": hostile() }),
+        }],
         messages: vec![],
         finished: true,
     };
@@ -125,24 +135,58 @@ async fn full() -> Served {
 
 /// The pages that such a hub has, beside those without a gap in their path.
 const MORE: [&str; 22] = [
-    "/?show=attention", "/ecosystem?state=attention&kind=files", "/spokes/docs", "/runs/1", "/runs/1?only=warnings",
-    "/runs?show=failed", "/runs?before=1", "/conflicts/1", "/conflicts/2", "/conflicts/1?take=edit", "/conflicts/1?take=spoke",
-    "/conflicts?spoke=docs", "/snapshots?day=2026-02-28", "/restore?step=where", "/integrity?hash=00112233", "/events?type=run",
-    "/events?spoke=docs&run=1", "/deliveries?show=in", "/search?q=docs", "/search?q=%3Cscript%3E", "/status", "/runs?show=x%22%3E",
+    "/?show=attention",
+    "/ecosystem?state=attention&kind=files",
+    "/spokes/docs",
+    "/runs/1",
+    "/runs/1?only=warnings",
+    "/runs?show=failed",
+    "/runs?before=1",
+    "/conflicts/1",
+    "/conflicts/2",
+    "/conflicts/1?take=edit",
+    "/conflicts/1?take=spoke",
+    "/conflicts?spoke=docs",
+    "/snapshots?day=2026-02-28",
+    "/restore?step=where",
+    "/integrity?hash=00112233",
+    "/events?type=run",
+    "/events?spoke=docs&run=1",
+    "/deliveries?show=in",
+    "/search?q=docs",
+    "/search?q=%3Cscript%3E",
+    "/status",
+    "/runs?show=x%22%3E",
 ];
 
 fn without_gaps(served: &Served) -> BTreeSet<String> {
-    let is_page = |path: &str| !["/api/", "/hooks/", "/assets/", "/events/stream", "/metrics", "/healthz", "/readyz", "/welcome", "/compare"].iter().any(|s| path.starts_with(s));
+    let is_page = |path: &str| {
+        !["/api/", "/hooks/", "/assets/", "/events/stream", "/metrics", "/healthz", "/readyz", "/welcome", "/compare"]
+            .iter()
+            .any(|s| path.starts_with(s))
+    };
     table(&served.state)
         .iter()
-        .filter(|r| r.method == "GET" && !r.path.contains('{') && is_page(r.path) && matches!(r.access, Access::Needs(_)))
+        .filter(|r| {
+            r.method == "GET" && !r.path.contains('{') && is_page(r.path) && matches!(r.access, Access::Needs(_))
+        })
         .map(|r| r.path.to_owned())
         .collect()
 }
 
 /// What no page may have: the policy forbids it, or it is markup from outside.
 fn check(path: &str, body: &str) {
-    for bad in [" style=", "<style", "<script>", "onclick=", "onload=x \u{202e}\u{1f980}\"", "<i>role", "<b>spoke", "href=\"#\"", "javascript:"] {
+    for bad in [
+        " style=",
+        "<style",
+        "<script>",
+        "onclick=",
+        "onload=x \u{202e}\u{1f980}\"",
+        "<i>role",
+        "<b>spoke",
+        "href=\"#\"",
+        "javascript:",
+    ] {
         assert!(!body.contains(bad), "{path} has {bad}");
     }
     assert_eq!(body.matches("<h1").count(), 1, "{path} has one heading of the first rank");
@@ -174,7 +218,9 @@ async fn every_page_is_whole_for_every_role_and_hostile_names_stay_text() {
             }
             check(path, &page.body);
             let hrefs = page.body.split(" href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-            links.extend(hrefs.filter(|href| href.starts_with('/')).map(|href| href.replace("&amp;", "&").replace("&#38;", "&")));
+            links.extend(
+                hrefs.filter(|href| href.starts_with('/')).map(|href| href.replace("&amp;", "&").replace("&#38;", "&")),
+            );
         }
         for link in links {
             let link = link.split('#').next().unwrap();
@@ -224,10 +270,15 @@ async fn a_schedule_is_paused_with_a_reason_and_resumed() {
     let served = full().await;
     let token = served.token(Role::Operator).await;
     let headers = [("Authorization", token.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
-    let reply = served.send("POST", "/schedules/sync:docs/pause", &headers, "reason=move+of+house&hours=8&back=%2Fspokes%2Fdocs").await;
+    let reply = served
+        .send("POST", "/schedules/sync:docs/pause", &headers, "reason=move+of+house&hours=8&back=%2Fspokes%2Fdocs")
+        .await;
     assert_eq!((reply.status, reply.header("location")), (303, "/spokes/docs"), "{reply:?}");
     let pause = served.store.schedules().await.unwrap()[0].pause.clone().unwrap();
-    assert_eq!((pause.reason.as_str(), pause.until), ("move of house", Some(served.clock.now().plus_ms(8 * 3_600_000))));
+    assert_eq!(
+        (pause.reason.as_str(), pause.until),
+        ("move of house", Some(served.clock.now().plus_ms(8 * 3_600_000)))
+    );
     let reply = served.send("POST", "/schedules/sync:docs/resume", &headers, "back=%2F%2Fevil.example").await;
     assert_eq!((reply.status, reply.header("location")), (303, "/schedules"), "{reply:?}");
     assert!(served.store.schedules().await.unwrap()[0].pause.is_none());

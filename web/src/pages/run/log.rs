@@ -48,7 +48,9 @@ fn plain(record: &Journaled) -> Line {
             }
         }
     };
-    for key in ["/report/sentence", "/fault/message", "/restored/spoke", "/restored/path", "/taken/id", "/why", "/leaf", "/id"] {
+    for key in
+        ["/report/sentence", "/fault/message", "/restored/spoke", "/restored/path", "/taken/id", "/why", "/leaf", "/id"]
+    {
         find(key);
     }
     let class = if event.get("fault").is_some() { "hl" } else { "" };
@@ -65,7 +67,11 @@ fn sync(at: Timestamp, what: What, out: &mut Vec<Line>) {
                     Some(Seen::Observed(o)) => {
                         let is_new = declared.settled != Some(o.digests());
                         let state = if is_new { "changed" } else { "as it was left" };
-                        say(declared.name.as_str(), format!("{state}: hub {}, spoke {}", o.hub.position, o.spoke.position), "");
+                        say(
+                            declared.name.as_str(),
+                            format!("{state}: hub {}, spoke {}", o.hub.position, o.spoke.position),
+                            "",
+                        );
                         for warning in &o.warnings {
                             say(declared.name.as_str(), warning.clone(), "hl");
                         }
@@ -75,12 +81,20 @@ fn sync(at: Timestamp, what: What, out: &mut Vec<Line>) {
                 }
             }
         }
-        What::Stirred { spoke, .. } => say(spoke.as_str(), "has changed meanwhile; it goes through once more".into(), ""),
+        What::Stirred { spoke, .. } => {
+            say(spoke.as_str(), "has changed meanwhile; it goes through once more".into(), "")
+        }
         What::SnapshotBegun { id } => say("snapshot", format!("{id} begun"), ""),
         What::SnapshotTaken { taken } => {
-            let held: Vec<&str> = taken.destinations.iter().filter(|d| d.state == "held").map(|d| d.name.as_str()).collect();
-            let (new, all, stored) = (part::size(taken.bytes.new), part::size(taken.bytes.logical), part::size(taken.bytes.stored));
-            say("snapshot", format!("{} taken: {new} new of {all}, {stored} stored at {}", taken.id, held.join(", ")), "");
+            let held: Vec<&str> =
+                taken.destinations.iter().filter(|d| d.state == "held").map(|d| d.name.as_str()).collect();
+            let (new, all, stored) =
+                (part::size(taken.bytes.new), part::size(taken.bytes.logical), part::size(taken.bytes.stored));
+            say(
+                "snapshot",
+                format!("{} taken: {new} new of {all}, {stored} stored at {}", taken.id, held.join(", ")),
+                "",
+            );
             if taken.skipped > 0 {
                 say("snapshot", format!("{} could not be read into it", count(taken.skipped, "item", "items")), "hl");
             }
@@ -89,18 +103,31 @@ fn sync(at: Timestamp, what: What, out: &mut Vec<Line>) {
         What::SnapshotFailed { fault } => say("snapshot", fault.message, "hl"),
         What::Planned { spoke, planned } => {
             let (into, out) = (planned.changes_in, planned.changes_out);
-            say(spoke.as_str(), format!("planned: {into} to the hub, {out} to the spoke, {}", count(planned.conflicts, "conflict", "conflicts")), "");
+            say(
+                spoke.as_str(),
+                format!(
+                    "planned: {into} to the hub, {out} to the spoke, {}",
+                    count(planned.conflicts, "conflict", "conflicts")
+                ),
+                "",
+            );
             for guard in planned.guards {
                 say(spoke.as_str(), format!("stopped by {}: {}", guard.name, guard.why), "hl");
             }
         }
-        What::Moved { spoke } => say(spoke.as_str(), "is no longer what the snapshot holds; it is snapshotted again".into(), ""),
+        What::Moved { spoke } => {
+            say(spoke.as_str(), "is no longer what the snapshot holds; it is snapshotted again".into(), "")
+        }
         What::Pinned { spoke } => say(spoke.as_str(), "what will be replaced is kept".into(), ""),
         What::Applied { spoke, applied, conflicts } => {
             let words = format!("changed: {} to the hub, {} to the spoke", applied.changes_in, applied.changes_out);
             say(spoke.as_str(), words, "");
             if conflicts > 0 {
-                say(spoke.as_str(), format!("{} for a person", count(conflicts, "conflict waits", "conflicts wait")), "hl");
+                say(
+                    spoke.as_str(),
+                    format!("{} for a person", count(conflicts, "conflict waits", "conflicts wait")),
+                    "hl",
+                );
             }
             for skipped in applied.skipped {
                 say(spoke.as_str(), format!("left for the next run: {}: {}", skipped.target, skipped.why), "hl");
@@ -110,7 +137,9 @@ fn sync(at: Timestamp, what: What, out: &mut Vec<Line>) {
             let words = if agrees { "read back: as planned".to_owned() } else { format!("read back: differs. {note}") };
             say(spoke.as_str(), words, if agrees { "" } else { "hl" });
         }
-        What::Failed { spoke, phase, fault } => say(spoke.as_str(), format!("{}: {}", phase.as_str(), fault.message), "hl"),
+        What::Failed { spoke, phase, fault } => {
+            say(spoke.as_str(), format!("{}: {}", phase.as_str(), fault.message), "hl")
+        }
         What::Sealed { leaf } => say("log", format!("leaf {leaf}: the run is sealed"), ""),
         What::SealFailed { fault } => say("log", fault.message, "hl"),
         What::Announced => say("run", "ended".into(), ""),

@@ -52,7 +52,9 @@ pub fn list(mut source: Box<dyn Source>, under: &[u8]) -> Result<Found, PortErro
                     let (kind, more) = match &entry.kind {
                         EntryKind::Dir => (Kind::Dir, String::new()),
                         EntryKind::File { size } => (Kind::File(*size), format!("{:04o}", entry.mode)),
-                        EntryKind::Symlink { target } => (Kind::Other, format!("-> {}", String::from_utf8_lossy(target))),
+                        EntryKind::Symlink { target } => {
+                            (Kind::Other, format!("-> {}", String::from_utf8_lossy(target)))
+                        }
                     };
                     out.push(Entry { path: entry.path.clone(), kind, more });
                 }
@@ -67,7 +69,11 @@ pub fn list(mut source: Box<dyn Source>, under: &[u8]) -> Result<Found, PortErro
         }
         SpokeKind::Git => {
             let refs = source.git_refs()?;
-            let entry = |r: cathedral_model::ports::vault::GitRef| Entry { path: r.name.into_bytes(), kind: Kind::Other, more: r.oid };
+            let entry = |r: cathedral_model::ports::vault::GitRef| Entry {
+                path: r.name.into_bytes(),
+                kind: Kind::Other,
+                more: r.oid,
+            };
             Ok(Found::Entries(refs.refs.into_iter().map(entry).collect()))
         }
         SpokeKind::Database => {
@@ -158,13 +164,21 @@ pub fn read(mut source: Box<dyn Source>, path: &[u8], most: usize) -> Result<Opt
 }
 
 /// What differs between two parts of one spoke: class, word, what, detail.
-pub fn compare(from: Box<dyn Source>, to: Box<dyn Source>) -> Result<Vec<(&'static str, &'static str, String, String)>, PortError> {
+pub fn compare(
+    from: Box<dyn Source>,
+    to: Box<dyn Source>,
+) -> Result<Vec<(&'static str, &'static str, String, String)>, PortError> {
     let (old, new) = (facts(from)?, facts(to)?);
     let mut out = vec![];
     for (name, was) in &old {
         match new.get(name) {
             None => out.push(("bad", "removed", name.clone(), was.0.clone())),
-            Some(is) if is != was => out.push(("warn", "changed", name.clone(), if is.0 == was.0 { is.0.clone() } else { format!("{} → {}", was.0, is.0) })),
+            Some(is) if is != was => out.push((
+                "warn",
+                "changed",
+                name.clone(),
+                if is.0 == was.0 { is.0.clone() } else { format!("{} → {}", was.0, is.0) },
+            )),
             Some(_) => {}
         }
     }
