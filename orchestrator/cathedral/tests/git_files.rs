@@ -26,7 +26,8 @@ fn the_files_that_git_cannot_merge_are_told() {
     let branch = of_git.iter().find(|c| c["where"].as_str().unwrap().contains("branch both")).unwrap();
     assert_eq!(branch["files"][0]["path"], "branch.md");
     let shown = world.cathedral(&["conflicts", "show", &branch["id"].to_string()]).expect(0);
-    let line = shown.out.lines().find(|l| l.trim_start().starts_with("branch.md")).unwrap_or_else(|| panic!("{shown:?}"));
+    let line =
+        shown.out.lines().find(|l| l.trim_start().starts_with("branch.md")).unwrap_or_else(|| panic!("{shown:?}"));
     assert_eq!(line.matches("edited (").count(), 2, "{line}");
     assert!(shown.out.contains(branch["hub"]["shown"].as_str().unwrap()), "the commits are told as before: {shown:?}");
     // All files of a merge are decided at once.

@@ -5,6 +5,7 @@
 //! run. The hub's own writes are seen as well and give equal digests: no echo needs to be filtered.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use cathedral_model::ids::SpokeName;
 use cathedral_model::observation::Digests;
 use cathedral_model::ports::PortError;
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
-use notify::{RecursiveMode, Watcher as _};
+use notify::event::ModifyKind;
+use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -40,12 +42,12 @@ pub async fn run(
 ) {
     let ecosystem = current.engine().ecosystem().clone();
     let mut spokes: BTreeMap<SpokeName, Arc<Notify>> = BTreeMap::new();
-    let mut places: Vec<(PathBuf, SpokeName)> = vec![];
+    let mut places: Vec<(Place, SpokeName)> = vec![];
     let mut tasks = JoinSet::new();
     for spoke in ecosystem.spokes.into_iter().filter(|s| names.contains(&s.name)) {
         let dirty = Arc::new(Notify::new());
         spokes.insert(spoke.name.clone(), Arc::clone(&dirty));
-        places.extend(watched(&spoke).into_iter().map(|path| (path, spoke.name.clone())));
+        places.extend(watched(&spoke).into_iter().map(|place| (place, spoke.name.clone())));
         tasks.spawn(follow(Arc::clone(&current), spoke, dirty, Arc::clone(&wake_worker), stop.clone()));
     }
     // The watcher lives as long as this task.
@@ -54,20 +56,41 @@ pub async fn run(
     tasks.shutdown().await;
 }
 
-/// The folders whose changes tell of a change of the spoke.
-fn watched(spoke: &Spoke) -> Vec<PathBuf> {
+/// A folder whose changes tell of a change of a spoke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    folder: PathBuf,
+    what: Kept,
+}
+
+/// What is kept in a watched folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kept {
+    Tree,
+    /// The name of the database's file; other files stand beside it.
+    Database(OsString),
+    Refs,
+}
+
+fn watched(spoke: &Spoke) -> Vec<Place> {
     match &spoke.detail {
-        SpokeDetail::Files(files) => vec![files.hub.clone(), files.spoke.clone()],
-        // The database's own files and its write-ahead log stand side by side.
+        SpokeDetail::Files(files) => {
+            [&files.hub, &files.spoke].map(|folder| Place { folder: folder.clone(), what: Kept::Tree }).to_vec()
+        }
         SpokeDetail::Database(database) => {
-            [&database.hub, &database.spoke].iter().filter_map(|file| file.parent().map(Path::to_path_buf)).collect()
+            let place = |file: &PathBuf| {
+                let what = Kept::Database(file.file_name()?.to_owned());
+                Some(Place { folder: file.parent()?.to_path_buf(), what })
+            };
+            [&database.hub, &database.spoke].into_iter().filter_map(place).collect()
         }
         SpokeDetail::Git(git) => {
             let mut urls = vec![git.url.as_str()];
             if let GitIntegration::Mirror { mirrors } = &git.integration {
                 urls.extend(mirrors.iter().map(|m| m.url.as_str()));
             }
-            urls.into_iter().filter_map(git_folder).collect()
+            let place = |folder| Place { folder, what: Kept::Refs };
+            urls.into_iter().filter_map(git_folder).map(place).collect()
         }
     }
 }
@@ -90,21 +113,23 @@ fn git_folder(url: &str) -> Option<PathBuf> {
 
 /// Starts the watcher; a place that cannot be watched is looked at by the floor alone.
 fn start(
-    places: &[(PathBuf, SpokeName)],
+    places: &[(Place, SpokeName)],
     spokes: &BTreeMap<SpokeName, Arc<Notify>>,
 ) -> Option<notify::RecommendedWatcher> {
-    let by_place: Vec<(PathBuf, Arc<Notify>)> = places
+    let by_place: Vec<(Place, Arc<Notify>)> = places
         .iter()
-        .filter_map(|(path, name)| Some((path.canonicalize().ok()?, Arc::clone(spokes.get(name)?))))
+        .filter_map(|(place, name)| {
+            let folder = place.folder.canonicalize().ok()?;
+            Some((Place { folder, what: place.what.clone() }, Arc::clone(spokes.get(name)?)))
+        })
         .collect();
     let everyone: Vec<Arc<Notify>> = spokes.values().cloned().collect();
     let told = by_place.clone();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
         Ok(event) if event.need_rescan() => everyone.iter().for_each(|dirty| dirty.notify_one()),
-        Ok(event) if matches!(event.kind, notify::EventKind::Access(_)) => {}
         Ok(event) => {
             for (place, dirty) in &told {
-                if event.paths.iter().any(|path| path.starts_with(place) && is_telling(path, place)) {
+                if event.paths.iter().any(|path| place.is_told_of(path, &event.kind)) {
                     dirty.notify_one();
                 }
             }
@@ -121,21 +146,49 @@ fn start(
             return None;
         }
     };
+    // A folder is watched once, and as deep as the deepest of its places needs.
+    let mut depth: BTreeMap<&Path, RecursiveMode> = BTreeMap::new();
     for (place, _) in &by_place {
-        if let Err(error) = watcher.watch(place, RecursiveMode::Recursive) {
-            tracing::warn!(path = %place.display(), %error, "a folder cannot be watched; it is looked at every 30 s instead");
+        let mode = depth.entry(&place.folder).or_insert(RecursiveMode::NonRecursive);
+        if !matches!(place.what, Kept::Database(_)) {
+            *mode = RecursiveMode::Recursive;
+        }
+    }
+    for (folder, mode) in depth {
+        if let Err(error) = watcher.watch(folder, mode) {
+            tracing::warn!(path = %folder.display(), %error, "a folder cannot be watched; it is looked at every 30 s instead");
         }
     }
     Some(watcher)
 }
 
-/// Git writes objects and locks before it moves a ref: only the move tells.
-fn is_telling(path: &Path, place: &Path) -> bool {
-    let is_git = place.join("HEAD").is_file();
-    let lock = path.extension().is_some_and(|e| e == "lock");
-    let inside = path.strip_prefix(place).unwrap_or(path);
-    !is_git
-        || (!lock && (inside.starts_with("refs") || inside == Path::new("packed-refs") || inside == Path::new("HEAD")))
+impl Place {
+    /// Whether an event on a path can mean that the spoke has changed. A look must never ring its own
+    /// bell, or the hub would look without end.
+    fn is_told_of(&self, path: &Path, kind: &EventKind) -> bool {
+        if matches!(kind, EventKind::Access(_)) {
+            return false;
+        }
+        let Ok(inside) = path.strip_prefix(&self.folder) else { return false };
+        match &self.what {
+            Kept::Tree => true,
+            Kept::Database(name) => {
+                let mut log = name.clone();
+                log.push("-wal");
+                // Reading a database in WAL mode makes and removes the files beside it; only writing
+                // puts something into them.
+                let is_write = matches!(kind, EventKind::Modify(ModifyKind::Data(_)));
+                inside == Path::new(name) && !matches!(kind, EventKind::Modify(ModifyKind::Metadata(_)))
+                    || inside == Path::new(&log) && is_write
+            }
+            // Git writes objects and locks before it moves a ref: only the move tells.
+            Kept::Refs => {
+                let is_lock = path.extension().is_some_and(|e| e == "lock");
+                let is_ref = inside.starts_with("refs") || ["packed-refs", "HEAD"].map(Path::new).contains(&inside);
+                !is_lock && is_ref
+            }
+        }
+    }
 }
 
 /// One spoke: looks when told, when a run has ended, and at the floor.
@@ -216,4 +269,41 @@ async fn look(current: &Current, spoke: &Spoke, tried: &mut Option<(Digests, Ins
     };
     ports.store.enqueue(&request, HubEnv::clock()).await?;
     Ok(Look::Filed)
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, CreateKind, DataChange, MetadataKind, RemoveKind};
+
+    use super::*;
+
+    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    const MADE: EventKind = EventKind::Create(CreateKind::File);
+    const REMOVED: EventKind = EventKind::Remove(RemoveKind::File);
+    const TOUCHED: EventKind = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+
+    #[test]
+    fn a_look_does_not_ring_its_own_bell() {
+        let database = Place { folder: "/data".into(), what: Kept::Database("shop.db".into()) };
+        let told = |path: &str, kind: &EventKind| database.is_told_of(Path::new(path), kind);
+        // What reading does.
+        for kind in [&MADE, &REMOVED, &TOUCHED] {
+            assert!(!told("/data/shop.db-wal", kind) && !told("/data/shop.db-shm", kind), "{kind:?}");
+        }
+        assert!(!told("/data/shop.db-shm", &WRITTEN));
+        assert!(!told("/data/shop.db", &EventKind::Access(AccessKind::Any)));
+        assert!(!told("/data/other.db", &WRITTEN));
+        // What writing and replacing do.
+        assert!(told("/data/shop.db", &WRITTEN) && told("/data/shop.db-wal", &WRITTEN) && told("/data/shop.db", &MADE));
+    }
+
+    #[test]
+    fn only_the_move_of_a_ref_tells() {
+        let refs = Place { folder: "/r/.git".into(), what: Kept::Refs };
+        let told = |path: &str| refs.is_told_of(Path::new(path), &MADE);
+        assert!(told("/r/.git/refs/heads/main") && told("/r/.git/packed-refs") && told("/r/.git/HEAD"));
+        for quiet in ["/r/.git/refs/heads/main.lock", "/r/.git/objects/ab/cd", "/r/.git/index", "/r/other"] {
+            assert!(!told(quiet), "{quiet}");
+        }
+    }
 }
