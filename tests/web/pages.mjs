@@ -40,18 +40,26 @@ async function look(page, where) {
   tally.check(`${where}: axe`, found.length === 0, found.join('; '));
 }
 
+/** Lets the page run scripts, or not. Without them axe could not run: it runs after the page has loaded so. */
+async function scripts(page, on) {
+  if (page === pageScripted) return;
+  await plainly.send('Emulation.setScriptExecutionDisabled', { value: !on });
+}
+
 /** Looks at the page that is open, in all widths and themes. `again` opens it once more. */
 async function lookAll(page, name, again) {
   for (const [at, width] of widths.entries()) {
     await page.setViewportSize({ width, height: 900 });
     // A page may look at its width when it begins.
     if (at > 0 && again) await again();
+    await scripts(page, true);
     await page.evaluate(axe);
     for (const theme of themes) {
       await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
       await look(page, `${name} ${width} ${theme}`);
       if (shots) await page.screenshot({ path: `${shots}/${name.replace(/\W+/g, '-')}-${width}-${theme}.png`, fullPage: true });
     }
+    await scripts(page, false);
   }
 }
 
@@ -120,11 +128,12 @@ const browser = await chromium.launch({
     ...(process.getuid() === 0 ? ['--no-sandbox'] : [])],
 });
 const missing = new Set();
+const pagePlain = await (await browser.newContext()).newPage();
+const pageScripted = await (await browser.newContext()).newPage();
+const plainly = await pagePlain.context().newCDPSession(pagePlain);
 try {
-  const plain = await browser.newContext({ javaScriptEnabled: false });
-  const scripted = await browser.newContext();
-  const pagePlain = await plain.newPage();
-  const pageScripted = await scripted.newPage();
+  await scripts(pagePlain, false);
+  tally.check('scripts are off where they should be', (await pagePlain.goto(`data:text/html,<title>off</title><script>document.title='on'</script>`), await pagePlain.title()) === 'off');
   for (const page of [pagePlain, pageScripted]) page.setDefaultTimeout(15_000);
 
   await tally.part('the one-time link', () => walkWelcome({ page: pagePlain, address, welcome, tally, lookAll, Watch }));
