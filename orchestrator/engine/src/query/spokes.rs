@@ -1,6 +1,6 @@
 //! How each spoke stands.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use cathedral_model::ecosystem::Spoke;
 use cathedral_model::ids::{ConflictId, SpokeName};
@@ -15,10 +15,10 @@ use super::{Attempt, Facts, Health, SpokeView, ended_well, is_bad};
 #[derive(Default)]
 struct BySpoke<'a> {
     /// Newest first.
-    touched: HashMap<&'a SpokeName, Vec<(&'a RunRow, &'a SpokeSummary)>>,
-    conflicts: HashMap<&'a SpokeName, Vec<ConflictId>>,
+    touched: BTreeMap<&'a SpokeName, Vec<(&'a RunRow, &'a SpokeSummary)>>,
+    conflicts: BTreeMap<&'a SpokeName, Vec<ConflictId>>,
     /// The newest snapshot that holds it.
-    held: HashMap<&'a SpokeName, &'a SnapshotInfo>,
+    held: BTreeMap<&'a SpokeName, &'a SnapshotInfo>,
 }
 
 impl<'a> BySpoke<'a> {
@@ -32,7 +32,7 @@ impl<'a> BySpoke<'a> {
         for conflict in &facts.conflicts {
             out.conflicts.entry(&conflict.spoke).or_default().push(conflict.id);
         }
-        let mut missing: HashSet<&SpokeName> = facts.ecosystem.spokes.iter().map(|spoke| &spoke.name).collect();
+        let mut missing: BTreeSet<&SpokeName> = facts.ecosystem.spokes.iter().map(|spoke| &spoke.name).collect();
         for info in facts.snapshots.iter().flat_map(|list| list.iter().rev()) {
             if missing.is_empty() {
                 break;
