@@ -225,7 +225,10 @@ fn member<'a>(tar: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
     None
 }
 
-fn parse(text: &str) -> Option<(u64, Vec<[u8; 32]>, u64, [u8; 32])> {
+/// Index, path, size of the tree and its root.
+type Proof = (u64, Vec<[u8; 32]>, u64, [u8; 32]);
+
+fn parse(text: &str) -> Option<Proof> {
     let (head, note) = text.split_once("\n\n")?;
     let mut lines = head.lines().skip(1);
     let index = lines.next()?.strip_prefix("index ")?.parse().ok()?;
