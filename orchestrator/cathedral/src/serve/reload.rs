@@ -136,6 +136,10 @@ fn watcher(file: &Path, dirty: Arc<Notify>, filed: Arc<Notify>) -> Option<notify
     let (name, folder) = (file.file_name()?.to_owned(), file.parent()?);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
+        // Reading the file is an event too: it must not lead to reading it again.
+        if matches!(event.kind, notify::EventKind::Access(_)) {
+            return;
+        }
         let is = |wanted: &OsStr| event.paths.iter().any(|p| p.file_name() == Some(wanted));
         if is(&name) {
             dirty.notify_one();
