@@ -21,8 +21,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let read = Access::Needs(Action::Read);
     let leaf_doc = Doc::new("Everything to check a leaf without this hub").file();
     let snapshot_doc = Doc::new("Everything to check a snapshot without this hub").file();
+    let append_doc = Doc::new("Appends a leaf, for commands in the hub's own folder only");
     routes
-        .add(Method::POST, "/api/v1/log/leaves", Access::Needs(Action::ManageAccess), None, append)
+        .add(Method::POST, "/api/v1/log/leaves", Access::Needs(Action::ManageAccess), Some(append_doc), append)
         .add(Method::GET, "/api/v1/log/head", read, Some(Doc::new("The signed head of the log")), head)
         .add(
             Method::GET,
