@@ -106,5 +106,5 @@ export async function keyboardSignIn({ page, address, tally, lookAll, name, Watc
   await page.keyboard.type(password);
   await tabTo(page, 'button.primary, form[action="/sign-in"] button', tally, where);
   const inside = await pressed(page, 'Enter');
-  tally.check(`${where}: signs in and comes back`, inside.status() === 200 && page.url() === `${address}/?from=sign-in`, page.url());
+  tally.check(`${where}: signs in and comes back`, inside.status() === 200 && page.url() === `${address}/?from=sign-in`, `${inside.status()} ${page.url()} ${await page.getByRole('alert').allTextContents()}`);
 }

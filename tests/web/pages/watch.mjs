@@ -20,8 +20,8 @@ export class Watch {
         if (response.status() >= 400) this.failed.push(`${response.status()} ${response.url()}`);
       },
       requestfailed: (request) => {
-        // The stream of events never ends by itself; leaving the page ends it.
-        if (request.url().includes('/events/stream') && request.failure()?.errorText === 'net::ERR_ABORTED') return;
+        // Leaving a page ends its stream of events, and the icon that is still on its way.
+        if (/\/events\/stream|\/icon-/.test(request.url()) && request.failure()?.errorText === 'net::ERR_ABORTED') return;
         this.failed.push(`${request.failure()?.errorText} ${request.url()}`);
       },
     };
