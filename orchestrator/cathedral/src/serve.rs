@@ -153,7 +153,7 @@ async fn once(hub: &Hub, current: &Arc<Current>, output: &Output) -> Ended {
         worst = worst.max(summary.code);
         count += 1;
     }
-    output.data("up", &serde_json::json!({ "fired": tick.fired.len(), "runs": count, "code": worst }), &[]);
+    output.data("up-once", &serde_json::json!({ "fired": tick.fired.len(), "runs": count, "code": worst }), &[]);
     Ok(worst)
 }
 

@@ -153,3 +153,23 @@ fn the_journal_of_a_restore_names_its_parts_and_times_are_readable() {
     let runs = world.cathedral(&["runs", "--json"]).expect(0).json();
     assert!(runs["data"]["runs"][0]["queued_at"].as_str().unwrap().ends_with('Z'), "{runs:#}");
 }
+
+#[test]
+fn what_is_written_out_never_takes_the_place_of_a_file() {
+    let place = scratch();
+    let world = World::build(&place.path().join("world"));
+    world.cathedral(&["sync"]).expect(0);
+    let key = world.state().join("keys/hub.key");
+    let before = std::fs::read(&key).unwrap();
+    for args in [
+        &["proof", "snapshot", "latest", "--out", ".cathedral/keys/hub.key"][..],
+        &["proof", "leaf", "0", "--out", ".cathedral/keys/hub.key"],
+        &["plan", "--out", ".cathedral/keys/hub.key"],
+    ] {
+        let ran = refused(&world, args, 7);
+        assert!(ran.err.contains("is there already"), "{ran:?}");
+        assert_eq!(std::fs::read(&key).unwrap(), before, "{args:?}");
+    }
+    world.cathedral(&["proof", "snapshot", "latest", "--out", "../proof.tar"]).expect(0);
+    world.cathedral(&["proof", "--verify", "../proof.tar"]).expect(0);
+}

@@ -71,7 +71,9 @@ fn every_published_output_has_the_form_of_its_schema() {
     assert!(head["data"]["size"].as_u64().unwrap() >= 6);
     json(&world, "error", &["conflicts", "show", "999"], 4);
     json(&world, "conflict", &["conflicts", "resolve", &list[0]["id"].to_string(), "--take", "hub"], 0);
-    // Each published schema was met above.
+    json(&world, "schedules", &["schedule"], 0);
+    json(&world, "token", &["token", "new", "--scope", "viewer"], 0);
+    // Each published schema was met above; "up" is met in serve.rs.
     let names = Ran::of(command(&world.hub(), &["schema"]).output().unwrap()).expect(0).out;
     let met = BTreeSet::from([
         "sync",
@@ -84,6 +86,9 @@ fn every_published_output_has_the_form_of_its_schema() {
         "restore",
         "verify",
         "log-head",
+        "schedules",
+        "token",
+        "up",
         "error",
     ]);
     assert_eq!(names.lines().collect::<BTreeSet<_>>(), met, "a schema without a test");

@@ -169,6 +169,25 @@ pub fn find_snapshot<'a>(list: &'a [SnapshotInfo], text: &str) -> Result<&'a Sna
     }
 }
 
+/// Writes a file that is not there yet: what stands at a place that was named by mistake may be a key, a
+/// state database or somebody's work.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Failure::new(7, "C1701", format!("{} is there already", Output::safe_path(path)))
+                .why("a file is never written over by --out; nothing was changed")
+                .next("name another place, or remove the file first")
+        }
+        _ => Failure::write(path, &e),
+    })
+}
+
 /// The part of a snapshot id that people read and type.
 pub fn short(id: &SnapshotId) -> String {
     id.as_str().chars().take(16).collect()

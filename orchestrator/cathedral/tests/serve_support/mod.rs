@@ -47,7 +47,8 @@ impl Served {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("up said {line:?}: {e}"));
-        let data = told.get("data").unwrap_or(&told);
+        super::support::outputs::validate("up", &told);
+        let data = &told["data"];
         let address = data["address"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
         let welcome = data["welcome"].as_str().map(str::to_owned);
         Self { child, address, welcome }

@@ -110,7 +110,7 @@ pub async fn prove(what: ProofCommand, global: &Global, output: &Output) -> Ende
     let out = super::at(global, &out);
     let pack = reader.prove(index).map_err(PortError::from)?;
     let bytes = pack.to_bytes().map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
-    std::fs::write(&out, &bytes).map_err(|e| Failure::write(&out, &e))?;
+    super::write_new(&out, &bytes)?;
     output.data(
         "proof",
         &serde_json::json!({ "leaf": index, "file": out, "bytes": bytes.len(), "vkey": vkey(global)?.to_string() }),

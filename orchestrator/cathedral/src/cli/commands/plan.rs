@@ -65,7 +65,7 @@ pub async fn show(
     let data = serde_json::json!({ "plan": id, "spokes": spokes });
     if let Some(out) = out {
         let text = serde_json::to_string_pretty(&data).map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
-        std::fs::write(&out, text).map_err(|e| Failure::write(&out, &e))?;
+        super::write_new(&out, text.as_bytes())?;
     }
     output.data("plan", &data, &[]);
     for preview in &previews {
