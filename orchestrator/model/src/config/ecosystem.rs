@@ -48,7 +48,7 @@ section! {
         /// What may be lost at most, and how long a restore may take.
         objectives: Objectives [NOW] = Objectives::default() => "{ rpo: 15m, rto: 1h }";
         /// What the hub looks after by itself.
-        self_healing_systems: Healing [NOW] = Healing::default() => "{ watch_only: true }";
+        self_healing_systems: Healing [NOW] = Healing::default() => "{ healing_frequency: { daily: [backup_validation] } }";
         /// Who may tell the hub that something changed.
         incoming_webhooks: IncomingWebhooks [NOW] = IncomingWebhooks::default() => "{ github: { secrets: [\"${file:.cathedral/keys/webhook-github}\"] } }";
         /// Whom the hub tells what happened.
