@@ -335,7 +335,7 @@ impl Dispute {
     }
 
     fn resolve(&self, args: &[&str]) -> Ran {
-        self.world.cathedral(&[&["conflicts", "resolve", &self.id], args].concat())
+        self.world.cathedral(&[&["conflicts", "resolve", &self.id][..], args].concat())
     }
 
     fn undo(&self) -> Ran {
@@ -373,7 +373,7 @@ impl Dispute {
 fn a_base_that_was_not_kept_is_refused_before_it_is_recorded() {
     let dispute = Dispute::file("b.bin", ["base\0", "hub\0", "spoke\0"]);
     for more in [&["--no-sync"][..], &[]] {
-        let ran = dispute.resolve(&[&["--take", "base"], more].concat()).expect(7);
+        let ran = dispute.resolve(&[&["--take", "base"][..], more].concat()).expect(7);
         assert!(ran.err.contains("was not kept"), "{ran:?}");
         dispute.assert_waits();
     }
@@ -399,10 +399,11 @@ fn a_new_row_that_is_none_is_refused_before_it_is_recorded() {
 #[test]
 fn a_row_that_was_not_shown_is_not_overwritten() {
     let dispute = Dispute::row();
-    for (fresh, more) in [("FRESH", &[][..]), ("FRESHER", &["--no-sync"])] {
+    for (fresh, no_sync) in [("FRESH", false), ("FRESHER", true)] {
+        let more: &[&str] = if no_sync { &["--no-sync"] } else { &[] };
         sql(&dispute.world.app_db(), &format!("update note set v = '{fresh}';"));
         let before = dispute.rows();
-        dispute.resolve(&[&["--take", "hub"], more].concat()).expect(if more.is_empty() { 12 } else { 0 });
+        dispute.resolve(&[&["--take", "hub"][..], more].concat()).expect(if no_sync { 0 } else { 12 });
         dispute.world.cathedral(&["sync"]).expect(11);
         assert_eq!(dispute.rows(), before);
         dispute.assert_waits();
