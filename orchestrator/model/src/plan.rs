@@ -98,6 +98,9 @@ pub struct Directive {
     pub conflict: ConflictId,
     pub draft: ConflictDraft,
     pub answer: Answer,
+    /// The answer that [`Answer::Undo`] takes back, where it is still known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Answer>,
 }
 
 /// A protecting limit that a plan exceeds; it stops the spoke until a person confirms.

@@ -1,6 +1,6 @@
 //! Phase three: plan from what the snapshot holds, pin, apply, remember.
 
-use cathedral_model::ecosystem::ConflictPolicy;
+use cathedral_model::ecosystem::{ConflictPolicy, SpokeKind};
 use cathedral_model::event::NewEvent;
 use cathedral_model::ids::{NodeId, SpokeName};
 use cathedral_model::inbox::ConflictState;
@@ -8,7 +8,7 @@ use cathedral_model::observation::SpokeMemory;
 use cathedral_model::plan::{Answer, PlanContext, SpokePlan};
 use cathedral_model::ports::store::{Claim, Effect};
 use cathedral_model::ports::{Cause, PortError, env::Update};
-use cathedral_model::run::{Planned, SyncRun, What};
+use cathedral_model::run::{Phase, Planned, SyncRun, What};
 
 use super::{Outcomes, SyncPerformer};
 use crate::standing::tell;
@@ -118,10 +118,24 @@ impl SyncPerformer {
         let mut outcome = self
             .event(What::Applied { spoke: name.clone(), applied, conflicts: plan.conflicts.len() as u64 })
             .effect(Effect::Remember { spoke: name.clone(), memory });
-        for conflict in &reopened {
+        let mut unfit = vec![];
+        let mut settled: Vec<_> = plan.settles.iter().copied().filter(|c| !reopened.contains(c)).collect();
+        if spoke.kind() != SpokeKind::Git {
+            // An answer that this plan knew and does not carry out waits for nothing: a person is asked again.
+            let began = state.times.get(&Phase::Validate).map(|(began, _)| *began);
+            for record in ports.store.conflicts(Some(name), &[ConflictState::Answered]).await? {
+                let is_disputed = plan.conflicts.iter().any(|d| d.item == record.draft.item);
+                match record.answer {
+                    _ if plan.settles.contains(&record.id) || began.is_none_or(|t| record.changed_at > t) => {}
+                    Some(Answer::Undo) if !is_disputed => settled.push(record.id),
+                    _ if is_disputed => unfit.push(record.id),
+                    _ => {}
+                }
+            }
+        }
+        for conflict in reopened.iter().chain(&unfit) {
             outcome = outcome.effect(Effect::Reopen { conflict: *conflict });
         }
-        let mut settled: Vec<_> = plan.settles.iter().copied().filter(|c| !reopened.contains(c)).collect();
         if matches!(state.request.policy, Some(ConflictPolicy::Hub | ConflictPolicy::Spoke)) {
             // What the policy decided is settled, not agreed outside: it can be undone like an answer.
             let open = ports.store.conflicts(Some(name), &[ConflictState::Open]).await?;
