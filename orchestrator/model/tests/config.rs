@@ -90,7 +90,6 @@ fn the_full_form_is_read_completely_and_says_what_is_not_built() {
         "backup.destinations[1].url",
         "backup.recipients[0]",
         "integrity.anchors",
-        "self_healing_systems.limits",
         "notifications",
         "auth",
     ] {
