@@ -238,6 +238,55 @@ fn a_resolution_is_taken_back_and_the_conflict_is_open_again() {
 }
 
 #[test]
+fn an_undo_that_would_drop_newer_commits_is_refused() {
+    // Whether the newer commit has reached the other side or not, and from whichever side it comes.
+    for (at_hub, synced) in [(false, true), (false, false), (true, true), (true, false)] {
+        let (mut world, lib, spoke) = mirrored();
+        let store = world.store("lib");
+        store.put("main", "a.txt", "HUB\n");
+        lib.put("main", "a.txt", "SPOKE\n");
+        let (plan, _) = world.sync(&spoke);
+        let draft = plan.conflicts[0].clone();
+        world.answer(&spoke, &draft, Answer::Take(Choice::Hub));
+        let newer = if at_hub { &store } else { &lib }.put("main", "later.txt", "later\n");
+        if synced {
+            world.sync(&spoke);
+        }
+        let before = (store.tip("main"), lib.tip("main"));
+        let (plan, applied) = world.answer(&spoke, &draft, Answer::Undo);
+        assert_eq!((plan.conflicts.len(), plan.actions.len()), (0, 0), "{at_hub} {synced}: {plan:?}");
+        assert_eq!((store.tip("main"), lib.tip("main")), before, "{at_hub} {synced}");
+        assert_eq!((applied.skipped.len(), applied.skipped[0].target.as_str()), (1, "refs/heads/main"));
+        let why = &applied.skipped[0].why;
+        assert!(why.contains("main") && why.contains(&newer[..10]), "{why}");
+        // The next run knows nothing of it, and loses nothing.
+        world.sync(&spoke);
+        assert_eq!((store.tip("main"), lib.tip("main")), (newer.clone(), newer));
+        world.is_quiet(&spoke);
+    }
+}
+
+#[test]
+fn only_what_an_answer_made_is_taken_back() {
+    let (mut world, lib, spoke) = mirrored();
+    let store = world.store("lib");
+    store.put("main", "a.txt", "HUB\n");
+    lib.put("main", "a.txt", "SPOKE\n");
+    let (plan, _) = world.sync(&spoke);
+    let draft = plan.conflicts[0].clone();
+    // People merge by themselves: nothing of it is an answer's.
+    lib.git(&["fetch", "-q", &store.0.display().to_string(), "main:hub"]);
+    let tree = lib.git(&["rev-parse", "main^{tree}"]);
+    let merged = lib.git(&["commit-tree", &tree, "-p", "main", "-p", "hub", "-m", "by hand"]);
+    lib.git(&["update-ref", "refs/heads/main", &merged]);
+    let (plan, _) = world.answer(&spoke, &draft, Answer::Take(Choice::Hub));
+    assert_eq!(plan.settles.len(), 1);
+    let (_, applied) = world.answer(&spoke, &draft, Answer::Undo);
+    assert_eq!((store.tip("main"), lib.tip("main")), (merged.clone(), merged));
+    assert_eq!(applied.skipped.len(), 1);
+}
+
+#[test]
 fn rewinds_rewrites_and_unrelated_histories_wait_for_a_person() {
     let (mut world, lib, spoke) = mirrored();
     let first = lib.tip("main");

@@ -97,6 +97,8 @@ fn row(work: &Work<'_>, table: &TableDiff, key: &Key, change: &Change, check: &C
     };
     let because = if matches!(answer, Some(Answer::Take(_))) { "answered" } else { "the preferred side" };
     match (base, hub, spoke) {
+        // What both sides had was nothing.
+        (None, Some(_), Some(_)) if take == Some(Side::Base) => State::merged(None, because),
         (_, Some(h), Some(s)) => {
             let merged = cells(work.policy.mode, base.as_ref(), h, s, take);
             let kind = if base.is_some() { "update/update" } else { "insert/insert" };

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::eyes::{self, Lines};
-use support::world::{World, git, write};
+use support::world::{World, git, sql, write};
 use support::{Ran, cathedral, copy, plain, run, scratch};
 
 /// The demo after its second sync: five conflicts wait, of every kind.
@@ -290,4 +290,165 @@ fn a_removal_with_its_folder_is_undone() {
     }
     world.cathedral(&["conflicts", "resolve", &id, "--take", "spoke"]).expect(0);
     assert_eq!(fs::read_to_string(&hub).unwrap(), "two\n");
+}
+
+/// A world in which a file or a row is in dispute, and the looks at it that the tests below share.
+struct Dispute {
+    _place: tempfile::TempDir,
+    world: World,
+    id: String,
+}
+
+impl Dispute {
+    fn of(prepare: impl Fn(&World), change: impl Fn(&World)) -> Self {
+        let place = scratch();
+        let world = World::build(&place.path().join("world"));
+        prepare(&world);
+        world.cathedral(&["sync"]).expect(0);
+        change(&world);
+        world.cathedral(&["sync"]).expect(11);
+        let list = world.cathedral(&["conflicts", "--json"]).json();
+        let id = list["data"]["conflicts"][0]["id"].to_string();
+        Self { _place: place, world, id }
+    }
+
+    /// A file that both sides changed.
+    fn file(name: &'static str, texts: [&'static str; 3]) -> Self {
+        Self::of(
+            |world| write(&world.hub_files().join(name), texts[0]),
+            |world| {
+                write(&world.hub_files().join(name), texts[1]);
+                write(&world.app_files().join(name), texts[2]);
+            },
+        )
+    }
+
+    /// A row that both sides added.
+    fn row() -> Self {
+        Self::of(
+            |world| {
+                sql(
+                    &world.hub_db(),
+                    "create table note (id integer primary key, v text, w text); insert into note values (9, 'k', 'k');",
+                )
+            },
+            |world| {
+                sql(&world.hub_db(), "insert into note values (1, 'h', 'x');");
+                sql(&world.app_db(), "insert into note values (1, 's', 'x');");
+            },
+        )
+    }
+
+    fn resolve(&self, args: &[&str]) -> Ran {
+        self.world.cathedral(&[&["conflicts", "resolve", &self.id][..], args].concat())
+    }
+
+    fn undo(&self) -> Ran {
+        self.world.cathedral(&["conflicts", "undo", &self.id])
+    }
+
+    fn is(&self) -> String {
+        let shown = self.world.cathedral(&["conflicts", "show", &self.id, "--json"]).expect(0).json();
+        shown["data"]["conflict"]["state"].as_str().unwrap().to_owned()
+    }
+
+    fn rows(&self) -> [Vec<String>; 2] {
+        [self.world.hub_db(), self.world.app_db()].map(|db| {
+            let rows = eyes::rows(&db).into_iter();
+            rows.filter(|row| row.starts_with("note: ")).collect()
+        })
+    }
+
+    fn texts(&self, name: &str) -> [String; 2] {
+        [self.world.hub_files(), self.world.app_files()]
+            .map(|folder| fs::read_to_string(folder.join(name)).unwrap_or_else(|_| "nothing".into()))
+    }
+
+    /// The next sync asks the person again, and does nothing else.
+    #[track_caller]
+    fn assert_waits(&self) {
+        assert_eq!(self.is(), "open");
+        let document = self.world.cathedral(&["sync", "--json"]).expect(11).json();
+        assert!(document["data"]["snapshot"].is_null(), "{document:#}");
+        self.world.cathedral(&["conflicts"]).expect(11);
+    }
+}
+
+#[test]
+fn a_base_that_was_not_kept_is_refused_before_it_is_recorded() {
+    let dispute = Dispute::file("b.bin", ["base\0", "hub\0", "spoke\0"]);
+    for more in [&["--no-sync"][..], &[]] {
+        let ran = dispute.resolve(&[&["--take", "base"][..], more].concat()).expect(7);
+        assert!(ran.err.contains("was not kept"), "{ran:?}");
+        dispute.assert_waits();
+    }
+    assert_eq!(dispute.texts("b.bin"), ["hub\0", "spoke\0"]);
+    dispute.world.cathedral(&["restore", "latest", "codex", "--in-place", "--yes"]);
+    dispute.world.cathedral(&["sync"]);
+    assert_eq!(dispute.texts("b.bin"), ["hub\0", "spoke\0"]);
+}
+
+#[test]
+fn a_new_row_that_is_none_is_refused_before_it_is_recorded() {
+    let dispute = Dispute::row();
+    let before = dispute.rows();
+    let file = dispute.world.root.join("row.json");
+    for text in ["not JSON", "{\"nope\": 1}", "[]"] {
+        fs::write(&file, text).unwrap();
+        dispute.resolve(&["--file", &file.display().to_string()]).expect(2);
+        dispute.assert_waits();
+    }
+    assert_eq!(dispute.rows(), before);
+}
+
+#[test]
+fn a_row_that_was_not_shown_is_not_overwritten() {
+    let dispute = Dispute::row();
+    for (fresh, no_sync) in [("FRESH", false), ("FRESHER", true)] {
+        let more: &[&str] = if no_sync { &["--no-sync"] } else { &[] };
+        sql(&dispute.world.app_db(), &format!("update note set v = '{fresh}' where id = 1;"));
+        let before = dispute.rows();
+        dispute.resolve(&[&["--take", "hub"][..], more].concat()).expect(if no_sync { 0 } else { 12 });
+        dispute.world.cathedral(&["sync"]).expect(11);
+        assert_eq!(dispute.rows(), before);
+        dispute.assert_waits();
+    }
+    dispute.resolve(&["--take", "hub"]).expect(0);
+    let [hub, spoke] = dispute.rows();
+    assert_eq!((&hub, hub.len()), (&spoke, 2));
+}
+
+/// What both sides had of a row that both added is nothing.
+#[test]
+fn the_base_of_an_added_row_is_nothing() {
+    let dispute = Dispute::row();
+    let before = dispute.rows();
+    dispute.resolve(&["--take", "base"]).expect(0);
+    let [hub, spoke] = dispute.rows();
+    assert!(hub == spoke && hub.len() == 1 && hub[0].contains("Integer(9)"), "{hub:?} {spoke:?}");
+    dispute.world.cathedral(&["sync"]).expect(0);
+    dispute.undo().expect(0);
+    assert_eq!(dispute.rows(), before);
+    dispute.assert_waits();
+}
+
+#[test]
+fn later_edits_are_not_undone() {
+    let row = Dispute::row();
+    row.resolve(&["--take", "spoke"]).expect(0);
+    sql(&row.world.hub_db(), "update note set w = 'later' where id = 1;");
+    let later = row.rows();
+    row.undo().expect(7);
+    assert_eq!((row.rows(), row.is().as_str()), (later.clone(), "settled"));
+    row.world.cathedral(&["sync"]).expect(0);
+    row.undo().expect(7);
+    assert_eq!((row.rows(), row.is().as_str()), ([later[0].clone(), later[0].clone()], "settled"));
+    let file = Dispute::file("b.txt", ["base\n", "hub\n", "spoke\n"]);
+    file.resolve(&["--take", "hub"]).expect(0);
+    write(&file.world.app_files().join("b.txt"), "later\n");
+    file.undo().expect(7);
+    assert_eq!((file.texts("b.txt"), file.is().as_str()), (["hub\n".into(), "later\n".into()], "settled"));
+    file.world.cathedral(&["sync"]).expect(0);
+    file.undo().expect(7);
+    assert_eq!((file.texts("b.txt"), file.is().as_str()), (["later\n".into(), "later\n".into()], "settled"));
 }

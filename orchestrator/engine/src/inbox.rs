@@ -1,21 +1,26 @@
 //! People's answers to conflicts: recorded first, carried out by a run.
 
-use cathedral_model::ids::ConflictId;
-use cathedral_model::inbox::ConflictRecord;
-use cathedral_model::plan::Answer;
+use cathedral_model::ecosystem::{DataSync, SpokeKind};
+use cathedral_model::ids::{ConflictId, RunId};
+use cathedral_model::inbox::{ConflictRecord, ConflictState};
+use cathedral_model::plan::{Answer, Directive, PlanContext};
+use cathedral_model::ports::Cause;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
 
 use crate::work::{Engine, EngineError};
 
 impl Engine {
-    /// Records an answer and files the run that carries it out.
+    /// Records an answer and files the run that carries it out. One that cannot be carried out is not recorded.
     pub async fn answer(
         &self,
         id: ConflictId,
         answer: &Answer,
         actor: &str,
     ) -> Result<(ConflictRecord, Request), EngineError> {
+        if let Some(record) = self.ports.store.conflict(id).await? {
+            self.try_answer(&record, answer).await?;
+        }
         let now = self.ports.env.now();
         let record = self.ports.store.answer(id, answer, actor, now).await?;
         let leaf = NewLeaf {
@@ -35,5 +40,58 @@ impl Engine {
             work: Work::Sync(SyncRequest { spokes: vec![record.spoke.clone()], ..SyncRequest::default() }),
         };
         Ok((record, request))
+    }
+
+    /// Plans with the answer, without doing or recording anything, and refuses what does not come out as settled.
+    async fn try_answer(&self, record: &ConflictRecord, answer: &Answer) -> Result<(), EngineError> {
+        let is_undo = *answer == Answer::Undo;
+        let fits = match record.state {
+            ConflictState::Open | ConflictState::Answered => !is_undo,
+            ConflictState::Settled => is_undo,
+            ConflictState::AgreedOutside => false,
+        };
+        let spoke = self.ecosystem.spokes.iter().find(|s| s.name == record.spoke);
+        // What does not fit is refused by the store; a repository's plan is made with its remote in reach only.
+        let Some(spoke) = spoke.filter(|s| {
+            fits && s.kind() == record.kind && s.kind() != SpokeKind::Git && s.data_sync != DataSync::SnapshotOnly
+        }) else {
+            return Ok(());
+        };
+        let mut directives = self.directives(&spoke.name).await?;
+        directives.retain(|d| d.conflict != record.id);
+        directives.push(Directive {
+            conflict: record.id,
+            draft: record.draft.clone(),
+            answer: answer.clone(),
+            undoes: record.answer.clone().filter(|_| is_undo),
+        });
+        let base = self.ports.store.memory(&spoke.name).await?.base;
+        let context = PlanContext { run: RunId(0), base, directives, policy: None };
+        let is_typed = matches!(answer, Answer::Fields(_) | Answer::Content(_));
+        let unfit = |why: String| EngineError::Unfit { conflict: record.id, why, is_typed };
+        let plan = match self.ports.syncer(spoke.kind()).plan(spoke, &context).await {
+            Ok(plan) => plan,
+            Err(error) if matches!(error.fault().cause, Cause::Invalid | Cause::Refused) => {
+                return Err(unfit(error.to_string()));
+            }
+            // A side that cannot be looked at now may be there when the answer is carried out.
+            Err(_) => return Ok(()),
+        };
+        if plan.settles.contains(&record.id) || !plan.guards.is_empty() {
+            return Ok(());
+        }
+        if is_undo {
+            return Err(unfit("a side is no longer what the answer left: undoing it would lose that".to_owned()));
+        }
+        match plan.conflicts.into_iter().find(|draft| draft.item == record.draft.item) {
+            Some(now)
+                if (&now.base, &now.hub, &now.spoke)
+                    == (&record.draft.base, &record.draft.hub, &record.draft.spoke) =>
+            {
+                Err(unfit(now.because))
+            }
+            // The run tells that a side has moved on, or that both agree by now.
+            _ => Ok(()),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cathedral_model::ecosystem::Ecosystem;
-use cathedral_model::ids::{NodeId, RunId};
+use cathedral_model::ids::{ConflictId, NodeId, RunId};
 use cathedral_model::ports::store::{Claim, Enqueued};
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::restore::RestoreRun;
@@ -29,6 +29,9 @@ pub enum EngineError {
     Parked(String),
     #[error("a step gave a result that cannot follow: {0}")]
     Illegal(String),
+    /// An answer that no run could carry out; `is_typed` when it is a value that somebody wrote.
+    #[error("conflict {conflict} cannot be decided like this")]
+    Unfit { conflict: ConflictId, why: String, is_typed: bool },
     #[error("there is no run {0}")]
     NoRun(RunId),
     /// What is done cannot be recorded any further. `run` is none when it could not even begin.

@@ -57,6 +57,6 @@ impl ConflictRecord {
     #[must_use]
     pub fn directive(&self) -> Option<Directive> {
         let answer = self.answer.clone().filter(|_| self.state == ConflictState::Answered)?;
-        Some(Directive { conflict: self.id, draft: self.draft.clone(), answer })
+        Some(Directive { conflict: self.id, draft: self.draft.clone(), answer, undoes: None })
     }
 }

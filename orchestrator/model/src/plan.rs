@@ -98,6 +98,9 @@ pub struct Directive {
     pub conflict: ConflictId,
     pub draft: ConflictDraft,
     pub answer: Answer,
+    /// The answer that [`Answer::Undo`] takes back, where it is still known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Answer>,
 }
 
 /// A protecting limit that a plan exceeds; it stops the spoke until a person confirms.
@@ -128,7 +131,8 @@ pub struct SpokePlan {
     pub actions: Vec<Action>,
     /// Every item that stays in dispute after this plan.
     pub conflicts: Vec<ConflictDraft>,
-    /// Answered conflicts that this plan carries out.
+    /// Answered conflicts that this plan carries out, unless the apply lists their item as skipped. An
+    /// undo that no longer fits is among them, too: its apply skips it, which puts the conflict back.
     pub settles: Vec<ConflictId>,
     pub guards: Vec<Guard>,
     /// Content id of the syncer's own instructions, stored before the plan is returned.
@@ -163,7 +167,8 @@ pub struct Applied {
     pub base: Digest,
     pub changes_in: u64,
     pub changes_out: u64,
-    /// Items that had moved on or were refused, with the reason; the next run plans them again.
+    /// Items that had moved on or were refused, with the reason; the next run plans them again. What an
+    /// answer was to decide and did not is named exactly as in [`ConflictDraft::item`].
     pub skipped: Vec<Skipped>,
 }
 

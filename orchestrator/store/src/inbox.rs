@@ -143,7 +143,7 @@ async fn close(
     tell(conn, "conflict.settled", Some(run), &record.spoke, data, now).await
 }
 
-/// Puts an undone conflict back to open.
+/// Puts a conflict back to open whose answer was undone or cannot be carried out.
 pub(crate) async fn reopen(conn: &mut Conn, run: RunId, id: ConflictId, now: Timestamp) -> Result<(), PortError> {
     let mut record = one(conn, id).await?.ok_or_else(|| missing(id))?;
     if record.state == ConflictState::Open {
@@ -153,12 +153,14 @@ pub(crate) async fn reopen(conn: &mut Conn, run: RunId, id: ConflictId, now: Tim
         // The item is already in the inbox under a newer number: it waits for a person there.
         return Ok(());
     }
+    let is_undone = record.answer == Some(Answer::Undo);
+    let why = if is_undone { "the answer was undone" } else { "the answer cannot be carried out" };
     record.state = ConflictState::Open;
     record.answer = None;
     record.actor = None;
     record.changed_at = now;
     update(conn, &record).await?;
-    let data = serde_json::json!({ "conflict": id, "why": "the answer was undone" });
+    let data = serde_json::json!({ "conflict": id, "why": why });
     tell(conn, "conflict.reopened", Some(run), &record.spoke, data, now).await
 }
 

@@ -41,6 +41,9 @@ pub fn policy(policy: ConflictPolicy) -> Policy {
 /// Said to a person who takes an agreed content that is binary or large.
 const NOT_KEPT: &str = "the agreed content was not kept, it is binary or large: please take the hub's or the spoke's";
 
+/// Said when the base is another than it was, or none.
+const NOT_KNOWN: &str = "what both sides had is no longer known: please take the hub's or the spoke's";
+
 /// The pieces of a plan for one pair.
 #[derive(Default)]
 pub struct Planned {
@@ -158,6 +161,8 @@ impl Planning<'_> {
             if moved(&draft.hub, now[1]) || moved(&draft.spoke, now[2]) {
                 return Err("it has changed since it was answered: please answer again".to_owned());
             }
+        } else if now[1] != now[0] || now[2] != now[0] || !is_left(directive, now[0]) {
+            return Err("it is no longer what the answer left".to_owned());
         }
         let mode = tree::merge_mode(
             now[0].and_then(|node| node.mode),
@@ -171,6 +176,10 @@ impl Planning<'_> {
         match &directive.answer {
             Answer::Take(Choice::Hub) => Ok(Decision::Hub),
             Answer::Take(Choice::Spoke) => Ok(Decision::Spoke),
+            // Nothing there is an agreed value only where it was recorded.
+            Answer::Take(Choice::Base) if self.base.is_none() || draft.base.is_some() != now[0].is_some() => {
+                Err(NOT_KNOWN.to_owned())
+            }
             Answer::Take(Choice::Base) => match now[0] {
                 Some(Node { body: Body::File { b3, .. }, .. }) => {
                     let bytes = merger.base_content(b3).ok_or(NOT_KEPT)?;
@@ -345,6 +354,29 @@ fn action(step: &Step) -> Action {
         from: text(&step.expect).unwrap_or_default(),
         to: text(&step.then).unwrap_or_default(),
         reason: step.why.clone(),
+    }
+}
+
+/// Says whether a path is still what the answer made of it that is to be undone, as far as that is known.
+fn is_left(directive: &Directive, now: Option<&Node>) -> bool {
+    let draft = &directive.draft;
+    let left = match &directive.undoes {
+        Some(Answer::Take(Choice::Hub)) => &draft.hub,
+        Some(Answer::Take(Choice::Spoke)) => &draft.spoke,
+        Some(Answer::Take(Choice::Base)) => &draft.base,
+        Some(Answer::Take(Choice::Suggested)) => &draft.suggested,
+        Some(Answer::Content(id)) => {
+            return matches!(now, Some(Node { body: Body::File { b3, .. }, .. }) if *b3 == id.0);
+        }
+        Some(Answer::Fields(_) | Answer::Undo) | None => return true,
+    };
+    match (left, now) {
+        (None, None) => true,
+        (Some(left), Some(now)) => match (left.content, &now.body) {
+            (Some(id), Body::File { b3, .. }) => *b3 == id.0,
+            _ => left.shown == shown(now),
+        },
+        _ => false,
     }
 }
 

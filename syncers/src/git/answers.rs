@@ -7,7 +7,8 @@ use cathedral_model::plan::{Answer, Choice, ConflictDraft, Directive, SideValue}
 use super::decide::Shape;
 use super::failure::GitError;
 use super::merge;
-use super::object::Oid;
+use super::object::{Oid, short};
+use super::payload::{Answered, Refused, Resolved};
 use super::plan::{Peer, Planner, ordered};
 use super::store::Relation;
 
@@ -16,23 +17,44 @@ impl Planner<'_> {
     pub fn carry_out_answers(&mut self) -> Result<(), GitError> {
         for directive in &self.asked.directives {
             let (peer, key) = self.item_of(&directive.draft.item);
+            if directive.answer == Answer::Undo {
+                self.undo(peer, key, directive);
+                continue;
+            }
             if self.is_frozen(&peer, &key) {
                 continue;
             }
-            if self.has_moved_on(&peer, &key, &directive.draft) && directive.answer != Answer::Undo {
+            if self.has_moved_on(&peer, &key, &directive.draft) {
                 // Half done before a crash, or settled by people: known when everything is decided.
                 self.waiting.push((directive.conflict, peer, key));
                 continue;
             }
-            let done = match &directive.answer {
-                Answer::Undo => self.undo(&peer, &key, directive)?,
-                answer => self.answer(&peer, &key, &directive.draft, answer)?,
-            };
-            if done {
+            let was = self.both(&peer, &key);
+            if self.answer(&peer, &key, &directive.draft, &directive.answer)? {
+                self.answered.insert((peer, key), Some(was));
                 self.settles.push(directive.conflict);
             }
         }
         Ok(())
+    }
+
+    /// What hub and peer hold of an item.
+    fn both(&self, peer: &Peer, key: &str) -> [Option<Oid>; 2] {
+        [self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned()]
+    }
+
+    /// Lists what answers leave, and remembers it: nothing else may be taken back.
+    pub fn note_answers(&mut self) -> Vec<Answered> {
+        let mut out = Vec::new();
+        for ((peer, key), was) in std::mem::take(&mut self.answered) {
+            let (item, left) = (peer.item(&key), self.both(&peer, &key));
+            if let Some(was) = was {
+                self.base.answers.insert(item.clone(), Resolved { was, left: left.clone() });
+            }
+            let mirror = if let Peer::Mirror(name) = peer { Some(name) } else { None };
+            out.push(Answered { item, mirror, key, left });
+        }
+        out
     }
 
     fn has_moved_on(&self, peer: &Peer, key: &str, draft: &ConflictDraft) -> bool {
@@ -43,8 +65,10 @@ impl Planner<'_> {
     /// Settles what was answered, and is no question any more although the answer did not fit.
     pub fn settle_what_waits(&mut self) {
         for (conflict, peer, key) in std::mem::take(&mut self.waiting) {
-            if !self.conflicts.contains_key(&(peer, key)) {
+            let place = (peer, key);
+            if !self.conflicts.contains_key(&place) {
                 self.settles.push(conflict);
+                self.answered.insert(place, None);
             }
         }
     }
@@ -81,11 +105,16 @@ impl Planner<'_> {
         if matches!(kind, "unrelated" | "missing_commit" | "directory_file") {
             return Ok(false);
         }
-        match policy {
-            ConflictPolicy::Hub => self.take(peer, key, Side::Hub, "policy: hub"),
-            ConflictPolicy::Spoke => self.take(peer, key, Side::Spoke, "policy: spoke"),
-            _ => Ok(false),
+        let was = self.both(peer, key);
+        let done = match policy {
+            ConflictPolicy::Hub => self.take(peer, key, Side::Hub, "policy: hub")?,
+            ConflictPolicy::Spoke => self.take(peer, key, Side::Spoke, "policy: spoke")?,
+            _ => false,
+        };
+        if done {
+            self.answered.entry((peer.clone(), key.to_owned())).or_insert(Some(was));
         }
+        Ok(done)
     }
 
     fn take(&mut self, peer: &Peer, key: &str, side: Side, why: &str) -> Result<bool, GitError> {
@@ -169,16 +198,52 @@ impl Planner<'_> {
         }
     }
 
-    /// Puts both sides back to what they were, where they still hold what the resolution made.
-    fn undo(&mut self, peer: &Peer, key: &str, directive: &Directive) -> Result<bool, GitError> {
-        let draft = &directive.draft;
-        let (hub, spoke) = (self.picture.hub.get(key).cloned(), self.values(peer).get(key).cloned());
-        let was = [shown(draft.hub.as_ref()), shown(draft.spoke.as_ref())];
-        let restored = [hub.clone(), spoke.clone()] == was;
-        let ours = hub == spoke && (Self::shape(key) != Shape::Branch || self.contains_all(hub.as_ref(), &was));
-        if !ours && !restored {
-            return Ok(false);
+    /// Puts both sides back to what they were, if they hold exactly what the answer left, or says why not.
+    /// Either way the wish is dealt with: it must not wait for a later run and other sides.
+    fn undo(&mut self, peer: Peer, key: String, directive: &Directive) {
+        self.settles.push(directive.conflict);
+        let place = (peer, key);
+        self.decided.insert(place.clone());
+        let (peer, key) = &place;
+        match self.why_not_undone(peer, key, &directive.draft) {
+            Some(why) => self.refused.push(Refused { item: directive.draft.item.clone(), why }),
+            None => {
+                self.put_back(peer, key, &directive.draft);
+                self.answered.insert(place, None);
+            }
         }
+    }
+
+    fn why_not_undone(&self, peer: &Peer, key: &str, draft: &ConflictDraft) -> Option<String> {
+        let name = super::name_for_people(key);
+        if self.is_frozen(peer, key) {
+            return Some(format!("the answer is not undone: {name} is refused at one side"));
+        }
+        let was = [shown(draft.hub.as_ref()), shown(draft.spoke.as_ref())];
+        let now = self.both(peer, key);
+        let answer = self.base.answers.get(&draft.item).filter(|a| a.was == was);
+        let left = answer.map(|a| &a.left);
+        for (n, side) in [Side::Hub, Side::Spoke].into_iter().enumerate() {
+            // Put back already, by a run that came to its end at one side only.
+            if now[n] == was[n] || left.is_some_and(|left| left[n] == now[n]) {
+                continue;
+            }
+            let holds = match now[n].as_deref() {
+                Some(oid) => format!("{name} has moved on to {} at the {}", short(Some(oid)), side.as_str()),
+                None => format!("{name} is gone at the {}", side.as_str()),
+            };
+            let instead = match left.map(|left| left[n].as_deref()) {
+                Some(Some(oid)) => format!("the answer left {}", short(Some(oid))),
+                Some(None) => "the answer left nothing there".to_owned(),
+                None => "what an answer left there is not known".to_owned(),
+            };
+            return Some(format!("the answer is not undone: {holds}; {instead}"));
+        }
+        None
+    }
+
+    fn put_back(&mut self, peer: &Peer, key: &str, draft: &ConflictDraft) {
+        let was = [shown(draft.hub.as_ref()), shown(draft.spoke.as_ref())];
         let why = "a person took the resolution back";
         for (side, value) in [Side::Hub, Side::Spoke].into_iter().zip(was) {
             let there = if side == Side::Hub { &self.picture.hub } else { self.values(peer) };
@@ -198,15 +263,7 @@ impl Planner<'_> {
             Some(value) => drop(base.insert(key.to_owned(), value)),
             None => drop(base.remove(key)),
         }
-        self.decided.insert((peer.clone(), key.to_owned()));
         self.conflicts.insert((peer.clone(), key.to_owned()), draft.clone());
-        Ok(true)
-    }
-
-    fn contains_all(&self, value: Option<&Oid>, sides: &[Option<Oid>]) -> bool {
-        let Some(value) = value else { return true };
-        let store = &self.context.store;
-        sides.iter().flatten().all(|s| matches!(store.relation(s, value), Relation::Behind | Relation::Same))
     }
 }
 

@@ -12,7 +12,7 @@ use super::failure::GitError;
 use super::hub::Edit;
 use super::object::{Entry, Oid, short};
 use super::paths;
-use super::payload::{BASE, Base, Payload, Target, Write};
+use super::payload::{Answered, BASE, Base, Payload, Target, Write};
 use super::push::{Push, Update};
 use super::refs::{Values, escaped};
 use super::store::{self, RefChange, Relation};
@@ -50,7 +50,31 @@ pub fn apply(context: &Context<'_>, payload: &Payload, content: &dyn Content) ->
             skipped.push(Skipped { target: shown_target(write), why });
         }
     }
+    tell_answers(payload, &after, &mut skipped);
     Ok(Applied { hub, spoke, base: base_id, changes_in, changes_out, skipped })
+}
+
+/// Lists, first, what answers were to leave and is not there, and what was not taken back.
+fn tell_answers(payload: &Payload, after: &Facts, skipped: &mut Vec<Skipped>) {
+    let is_there = |a: &&Answered| {
+        let peer = match &a.mirror {
+            Some(name) => after.mirrors.get(name).map(|m| &m.refs),
+            None => Some(&after.spoke),
+        };
+        [after.hub.get(&a.key), peer.and_then(|p| p.get(&a.key))] == a.left.each_ref().map(Option::as_ref)
+    };
+    let mut told: Vec<Skipped> =
+        payload.refused.iter().map(|r| Skipped { target: r.item.clone(), why: r.why.clone() }).collect();
+    for answered in payload.answered.iter().filter(|a| !is_there(a)) {
+        let at = skipped.iter().position(|s| s.target == answered.item);
+        let why = match at.map(|n| skipped.remove(n)).as_ref().or(skipped.first()) {
+            Some(skipped) => skipped.why.clone(),
+            None => "it has moved on since it was planned".into(),
+        };
+        told.push(Skipped { target: answered.item.clone(), why });
+    }
+    told.append(skipped);
+    *skipped = told;
 }
 
 fn shown_target(write: &Write) -> String {
@@ -178,11 +202,28 @@ fn write_hub_store(
     found: &Facts,
     declined: &mut Declined,
 ) -> Result<(), GitError> {
-    let due = due(context, payload, found, &Target::HubStore, declined);
+    let mut due = due(context, payload, found, &Target::HubStore, declined);
+    due.retain(|w| !is_left_alone(context, payload, w, declined));
     let change = |w: &&Write| RefChange { name: w.name.clone(), new: w.new.clone(), old: Some(w.old.clone()) };
     let (deletes, sets): (Vec<_>, Vec<_>) = due.iter().map(change).partition(|c| c.new.is_none());
     context.store.update(&deletes)?;
     context.store.update(&sets)
+}
+
+/// An undo is done on both sides or on none: where the other side refused it, the hub's stays as well.
+fn is_left_alone(context: &Context<'_>, payload: &Payload, write: &Write, declined: &mut Declined) -> bool {
+    if !write.moves || write.action != "restore" {
+        return false;
+    }
+    // A pin goes with the branch it is of, and a shared path with the branch that carries it.
+    let is_ref = write.name.starts_with("refs/");
+    let name = if is_ref { write.name.clone() } else { context.branch() };
+    let other = payload.writes.iter().filter(|w| w.target.side() == Side::Spoke && w.name == name);
+    let other = other.filter(|w| !is_ref || w.action == "restore");
+    let why = other.filter_map(|w| declined.get(&(w.target.clone(), w.name.clone()))).next().cloned();
+    let Some(why) = why else { return false };
+    declined.insert((write.target.clone(), write.name.clone()), why);
+    true
 }
 
 fn edit_hub_tree(context: &Context<'_>, payload: &Payload, declined: &mut Declined) -> Result<(), GitError> {
@@ -194,6 +235,9 @@ fn edit_hub_tree(context: &Context<'_>, payload: &Payload, declined: &mut Declin
     let mut keys: BTreeMap<String, &Write> = BTreeMap::new();
     let mut tip = None;
     for write in writes {
+        if is_left_alone(context, payload, write, declined) {
+            continue;
+        }
         let edit = if write.name.starts_with("pin:") {
             let tip = match &mut tip {
                 Some(tip) => tip,
@@ -310,7 +354,7 @@ fn agreed(payload: &Payload, after: &Facts) -> Base {
         let before = payload.base.mirrors.get(name).unwrap_or(&empty);
         mirrors.insert(name.clone(), pair(before, &refs, &mirror.refs));
     }
-    Base { v: BASE.into(), items, mirrors, left }
+    Base { v: BASE.into(), items, mirrors, left, answers: payload.base.answers.clone() }
 }
 
 /// Copies the agreed state among the refs of the store, where it survives the loss of the database.

@@ -29,6 +29,20 @@ pub fn described(files: &[Disputed]) -> Vec<FieldDispute> {
     out
 }
 
+/// Names at most three files in dispute.
+pub fn few_of(files: &[Disputed]) -> String {
+    few(&files.iter().map(|f| f.path.clone()).collect::<Vec<_>>())
+}
+
+/// Names at most three files.
+pub fn few(files: &[String]) -> String {
+    let shown = files.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    match files.len().saturating_sub(3) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// The files that a conflict of a git spoke is about, with what the sides did to them, and how many there are
 /// besides.
 #[must_use]

@@ -73,6 +73,38 @@ pub struct Payload {
     pub pins: Vec<Pin>,
     /// The branch the hub store's HEAD is to name.
     pub head: Option<String>,
+    /// What answers leave, to be seen after the writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<Answered>,
+    /// Answers that are not taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
+}
+
+/// An item that an answer, an undo or a policy decides in this plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// As in the conflict.
+    pub item: String,
+    /// The mirror it is of, if it is not the spoke's.
+    pub mirror: Option<String>,
+    pub key: String,
+    /// What hub and spoke are to hold.
+    pub left: [Option<Oid>; 2],
+}
+
+/// An undo that would drop what came after the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    pub item: String,
+    pub why: String,
+}
+
+/// What the last answer to a disputed item found at hub and spoke, and what it left there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    pub was: [Option<Oid>; 2],
+    pub left: [Option<Oid>; 2],
 }
 
 /// What both sides last agreed on.
@@ -85,4 +117,7 @@ pub struct Base {
     /// Items whose deletion on one side was seen and left standing on the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
+    /// By the item of the conflict.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, Resolved>,
 }

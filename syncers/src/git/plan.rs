@@ -10,14 +10,14 @@ use cathedral_model::ports::Content;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decision, Item, Rules, Shape, decide};
-use super::disputed::{Disputed, described};
+use super::disputed::{Disputed, described, few_of};
 use super::facts::{Context, Facts, path_key, pin_key};
 use super::failure::GitError;
 use super::guard;
 use super::merge::{self, Merged};
 use super::object::{Oid, short};
 use super::paths;
-use super::payload::{BASE, Base, PLAN, Payload, Pin, Target, Write};
+use super::payload::{BASE, Base, PLAN, Payload, Pin, Refused, Target, Write};
 use super::refs::{Values, colliding, escaped};
 use super::store::Relation;
 
@@ -38,6 +38,16 @@ pub enum Peer {
     Mirror(String),
 }
 
+impl Peer {
+    /// The name of an item in conflicts.
+    pub fn item(&self, key: &str) -> String {
+        match self {
+            Self::Spoke => key.to_owned(),
+            Self::Mirror(name) => format!("{name}:{key}"),
+        }
+    }
+}
+
 /// The work of planning.
 pub struct Planner<'a> {
     pub context: &'a Context<'a>,
@@ -54,6 +64,9 @@ pub struct Planner<'a> {
     pub settles: Vec<ConflictId>,
     /// Answers that no longer fit.
     pub waiting: Vec<(ConflictId, Peer, String)>,
+    /// Items that are decided by an answer or a policy, with what stood there before.
+    pub answered: BTreeMap<(Peer, String), Option<[Option<Oid>; 2]>>,
+    pub refused: Vec<Refused>,
     merges: BTreeMap<(Oid, Oid), Merged>,
 }
 
@@ -83,6 +96,8 @@ impl<'a> Planner<'a> {
             moves: BTreeSet::new(),
             settles: Vec::new(),
             waiting: Vec::new(),
+            answered: BTreeMap::new(),
+            refused: Vec::new(),
             merges: BTreeMap::new(),
         }
     }
@@ -99,6 +114,7 @@ impl<'a> Planner<'a> {
             }
         }
         self.settle_what_waits();
+        let answered = self.note_answers();
         let guards =
             guard::guards(&self.facts.hub, &self.facts.spoke, &self.base, self.context.detail.refs.max_vanish_percent);
         let writes = self.writes();
@@ -116,6 +132,8 @@ impl<'a> Planner<'a> {
             head: self.head(),
             base: self.base.clone(),
             writes,
+            answered,
+            refused: self.refused.clone(),
         };
         let actions = payload.writes.iter().map(|w| self.action(w)).collect();
         let text = canonical::to_string(&payload).map_err(|e| GitError::Failed(e.to_string()))?;
@@ -380,9 +398,9 @@ impl<'a> Planner<'a> {
     /// Describes an item in dispute.
     pub fn draft(&self, peer: &Peer, key: &str, kind: &str, because: String, suggested: Option<Oid>) -> ConflictDraft {
         let value = |oid: Option<&Oid>| oid.map(|o| SideValue { shown: o.clone(), content: None });
-        let (item, whose) = match peer {
-            Peer::Spoke => (key.to_owned(), self.context.spoke.name.to_string()),
-            Peer::Mirror(name) => (format!("{name}:{key}"), format!("mirror {name}")),
+        let whose = match peer {
+            Peer::Spoke => self.context.spoke.name.to_string(),
+            Peer::Mirror(name) => format!("mirror {name}"),
         };
         let thing = match key.split_once(':') {
             Some(("pin", path)) => format!("branch {} and the pin {path}", self.context.detail.branch),
@@ -394,7 +412,7 @@ impl<'a> Planner<'a> {
             because = format!("{because} ({})", self.tag_forms(peer, key));
         }
         ConflictDraft {
-            item,
+            item: peer.item(key),
             place: format!("{thing} of {whose}"),
             conflict_kind: kind.to_owned(),
             because,
@@ -543,20 +561,6 @@ impl<'a> Planner<'a> {
 /// them is looked at from where.
 pub fn ordered<'o>(peer: &Peer, hub: &'o str, theirs: &'o str) -> [&'o str; 2] {
     if matches!(peer, Peer::Mirror(_)) && theirs < hub { [theirs, hub] } else { [hub, theirs] }
-}
-
-/// Names at most three files in dispute.
-pub fn few_of(files: &[Disputed]) -> String {
-    few(&files.iter().map(|f| f.path.clone()).collect::<Vec<_>>())
-}
-
-/// Names at most three files.
-pub fn few(files: &[String]) -> String {
-    let shown = files.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-    match files.len().saturating_sub(3) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 /// Digest of the spoke's declaration.

@@ -5,14 +5,14 @@ use cathedral_model::ecosystem::{GitIntegration, Side};
 use cathedral_model::plan::ConflictDraft;
 
 use super::decide::{Decision, Item, Rules, Shape, decide};
-use super::disputed::{Disputed, described};
+use super::disputed::{Disputed, described, few, few_of};
 use super::facts::{path_key, pin_key};
 use super::failure::GitError;
 use super::merge::{self, Merged};
 use super::object::Oid;
 use super::paths;
 use super::payload::Target;
-use super::plan::{Peer, Planner, few, few_of};
+use super::plan::{Peer, Planner};
 use super::store::Relation;
 
 impl Planner<'_> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cathedral_model::conflict::Side;
-use cathedral_model::conflict::rows::{Answer, Answers, Pick, RowId, Shape};
+use cathedral_model::conflict::rows::{Answer, Answers, Change, Pick, RowId, Shape};
 use cathedral_model::conflict::value::{Row, Value, write_key};
 use cathedral_model::ids::Digest;
 use cathedral_model::plan::{self, Choice, ConflictDraft, Directive};
@@ -62,7 +62,7 @@ pub(super) fn add(
         }
         plan::Answer::Content(id) => Answer::Fields(whole(content, id, shape).map_err(|e| refuse(e.to_string()))?),
         plan::Answer::Undo => {
-            let kept = versions(&directive.draft, content)?;
+            let kept = versions(&directive.draft, content).map_err(|e| refuse(e.to_string()))?;
             let fit = |row: &Option<Cells>| row.as_ref().map(|r| fitted(&kept.columns, &r.0, shape));
             past = Some(fit(&kept.base));
             Answer::Apart { hub: fit(&kept.hub), spoke: fit(&kept.spoke) }
@@ -70,6 +70,27 @@ pub(super) fn add(
     };
     answers.insert(id.clone(), answer);
     Ok(past)
+}
+
+/// Returns why the answer does not count when the row is not the one that the person was shown.
+pub(super) fn moved(draft: &ConflictDraft, shape: &Shape, now: &Change, content: &dyn Content) -> Option<String> {
+    let Ok(kept) = versions(draft, content) else {
+        return Some("the values that were answered are no longer kept: please answer again".to_owned());
+    };
+    let same = |kept_row: &Option<Cells>, row: &Option<Row>| {
+        kept_row.as_ref().map(|r| fitted(&kept.columns, &r.0, shape)) == *row
+    };
+    let is_same = same(&kept.base, &now.base) && same(&kept.hub, &now.hub) && same(&kept.spoke, &now.spoke);
+    (!is_same).then(|| "it has changed since it was answered: please answer again".to_owned())
+}
+
+/// Returns the dispute as it was when it was answered.
+pub(super) fn answered(draft: &ConflictDraft, shape: &Shape, content: &dyn Content) -> Option<Change> {
+    let kept = versions(draft, content).ok()?;
+    let [base, hub, spoke] =
+        [&kept.base, &kept.hub, &kept.spoke].map(|row| row.as_ref().map(|r| fitted(&kept.columns, &r.0, shape)));
+    let counts = [&base, &hub, &spoke].map(|row| u64::from(row.is_some()));
+    Some(Change { base, hub, spoke, counts })
 }
 
 /// Of a row that one side deleted, that side is taken for all fields or for none.

@@ -310,16 +310,35 @@ impl Planner<'_> {
     fn decide(&mut self, directives: &[Directive]) -> Result<(Vec<ConflictId>, Vec<Guard>), PortError> {
         let mut answers = Answers::new();
         let mut asked: BTreeMap<RowId, (&Directive, Option<Option<Row>>)> = BTreeMap::new();
+        let mut unfit: BTreeMap<&str, String> = BTreeMap::new();
+        let checker = Checker::new(&self.tables);
         for directive in directives {
             let draft = &directive.draft;
             let table = draft.table.as_deref().unwrap_or_default();
-            let shape = self.diffs.iter().map(|d| &d.shape).find(|s| s.name.eq_ignore_ascii_case(table));
-            let Some(shape) = shape else { continue };
-            let Some(id) = answers::row_of(draft, shape) else { continue };
-            let past = answers::add(&mut answers, directive, &id, shape, self.content)?;
-            asked.insert(id, (directive, past));
+            let diff = self.diffs.iter().find(|d| d.shape.name.eq_ignore_ascii_case(table));
+            let Some(diff) = diff else { continue };
+            let mut refuse = |why: String| drop(unfit.insert(draft.item.as_str(), why));
+            if let Some(why) = &diff.paused {
+                refuse(format!("the table is paused and cannot be decided here: {why}"));
+                continue;
+            }
+            let Some(id) = answers::row_of(draft, &diff.shape) else { continue };
+            let now = diff.changes.get(&id.1);
+            let moved = match (&directive.answer, now) {
+                (_, None) => None,
+                (Answer::Undo, Some(now)) => self.moved_on(directive, &id, diff, now, &checker),
+                (_, Some(now)) => answers::moved(draft, &diff.shape, now, self.content),
+            };
+            if let Some(why) = moved {
+                refuse(why);
+                continue;
+            }
+            match answers::add(&mut answers, directive, &id, &diff.shape, self.content) {
+                Ok(past) => drop(asked.insert(id, (directive, past))),
+                Err(error) if error.fault().cause == Cause::Invalid => refuse(error.to_string()),
+                Err(error) => return Err(error),
+            }
         }
-        let checker = Checker::new(&self.tables);
         let mut plan = rows::plan(&self.diffs, self.policy, &answers, &|table, row| checker.check(table, row));
         let mut settles = Vec::new();
         for (id, (directive, past)) in asked {
@@ -335,7 +354,50 @@ impl Planner<'_> {
         }
         let guards = plan.guards.iter().map(|g| Guard { name: g.name.into(), why: g.why.clone() }).collect();
         self.write_down(plan)?;
+        for conflict in &mut self.conflicts {
+            if let Some(why) = unfit.remove(conflict.item.as_str()) {
+                conflict.because = why;
+            }
+        }
         Ok((settles, guards))
+    }
+
+    /// Returns why an answer cannot be undone: the row is no longer what the answer made of it.
+    fn moved_on(
+        &self,
+        directive: &Directive,
+        id: &RowId,
+        diff: &TableDiff,
+        now: &Change,
+        checker: &Checker<'_>,
+    ) -> Option<String> {
+        let why = || Some("it is no longer what the answer left".to_owned());
+        if now.hub != now.base || now.spoke != now.base {
+            return why();
+        }
+        let draft = &directive.draft;
+        if !matches!(
+            draft.conflict_kind.as_str(),
+            "update/update" | "insert/insert" | "update/delete" | "delete/update"
+        ) {
+            return None;
+        }
+        // What the answer made of it, planned once more for this row alone.
+        let undoes = directive.undoes.clone()?;
+        let past = answers::answered(draft, &diff.shape, self.content)?;
+        let hub = past.hub.clone();
+        let again = Directive { answer: undoes, undoes: None, ..directive.clone() };
+        let mut answers = Answers::new();
+        answers::add(&mut answers, &again, id, &diff.shape, self.content).ok()?;
+        let alone =
+            TableDiff { changes: [(id.1.clone(), past)].into(), shape: diff.shape.clone(), ..TableDiff::default() };
+        let plan = rows::plan(&[alone], self.policy, &answers, &|table, row| checker.check(table, row));
+        if !plan.settled.contains(id) {
+            return None;
+        }
+        let at_hub = plan.writes.into_iter().find(|w| port_side(w.side) == Side::Hub);
+        let left = at_hub.map_or(hub, |write| write.after);
+        if left == now.hub { None } else { why() }
     }
 
     /// Turns the merge's answer into steps, actions and conflicts.

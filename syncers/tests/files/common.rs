@@ -125,7 +125,7 @@ impl Pair {
     }
 
     pub fn answer(&mut self, draft: &ConflictDraft, answer: Answer) {
-        self.directives.push(Directive { conflict: ConflictId(7), draft: draft.clone(), answer });
+        self.directives.push(Directive { conflict: ConflictId(7), draft: draft.clone(), answer, undoes: None });
     }
 
     /// Every content that a path of a side ever lost to a sync, as text.

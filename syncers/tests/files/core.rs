@@ -282,3 +282,31 @@ fn shared_state_documents_merge_as_documents() {
     pair.agree();
     assert_eq!(read(&pair.spoke, "state.doc.json"), "{\"list\":[\"y\",\"a\",\"hub\",\"x\"],\"n\":2}\n");
 }
+
+/// The agreed state was lost, as after a restore: an answer that takes it deletes nothing.
+#[test]
+fn a_base_that_is_not_known_is_not_nothing() {
+    let mut pair = Pair::new();
+    write(&pair.hub, "bin", "base\0");
+    pair.agree();
+    write(&pair.hub, "bin", "hub\0");
+    write(&pair.spoke, "bin", "spoke\0");
+    let (plan, _) = pair.sync();
+    let draft = plan.conflicts[0].clone();
+    let kept = pair.base;
+    let unrelated = {
+        pair.base = None;
+        pair.sync().0
+    };
+    for base in [kept, None, pair.base] {
+        pair.base = base;
+        pair.answer(&draft, Answer::Take(Choice::Base));
+        let plan = pair.plan();
+        pair.directives.clear();
+        assert!(plan.settles.is_empty() && plan.actions.is_empty(), "{plan:?}");
+        assert_eq!(plan.conflicts.len(), 1);
+    }
+    pair.base = None;
+    pair.answer(&unrelated.conflicts[0], Answer::Take(Choice::Base));
+    assert!(pair.plan().actions.is_empty());
+}

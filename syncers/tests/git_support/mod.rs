@@ -304,7 +304,7 @@ impl World {
 
     /// One sync in which a person answers a conflict.
     pub fn answer(&mut self, spoke: &Spoke, draft: &ConflictDraft, answer: Answer) -> (SpokePlan, Applied) {
-        let directive = Directive { conflict: ConflictId(1), draft: draft.clone(), answer };
+        let directive = Directive { conflict: ConflictId(1), draft: draft.clone(), answer, undoes: None };
         let plan = self.plan(spoke, vec![directive]);
         let applied = self.apply(spoke, &plan);
         (plan, applied)

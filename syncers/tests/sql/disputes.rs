@@ -143,9 +143,11 @@ fn a_deletion_can_be_answered_field_by_field_only_as_a_whole() {
         conflict: cathedral_model::ids::ConflictId(1),
         draft: plan.conflicts[at(&plan)].clone(),
         answer: fields(&[("name", "@hub"), ("n", "@spoke")]),
+        undoes: None,
     };
-    let error = pair.try_plan(vec![directive]).unwrap_err().to_string();
-    assert!(error.contains("the hub deleted the row"), "{error}");
+    let next = pair.try_plan(vec![directive]).unwrap();
+    assert!(next.settles.is_empty(), "{next:?}");
+    assert!(next.conflicts[at(&next)].because.contains("the hub deleted the row"), "{next:?}");
 }
 
 #[test]

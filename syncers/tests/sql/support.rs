@@ -162,7 +162,7 @@ impl Pair {
     /// Answers the first conflict of a plan.
     pub fn answer(&mut self, plan: &SpokePlan, at: usize, answer: Answer) -> (SpokePlan, Applied) {
         let draft = plan.conflicts[at].clone();
-        let directive = Directive { conflict: cathedral_model::ids::ConflictId(7), draft, answer };
+        let directive = Directive { conflict: cathedral_model::ids::ConflictId(7), draft, answer, undoes: None };
         self.sync_with(vec![directive])
     }
 

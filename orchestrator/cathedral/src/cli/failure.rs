@@ -153,6 +153,12 @@ impl From<EngineError> for Failure {
         match error {
             EngineError::Port(port) => port.into(),
             EngineError::Stopped { run, standing, source } => Self::from(*source).standing(run, &standing),
+            EngineError::Unfit { conflict, ref why, is_typed } => {
+                let (code, entry) = if is_typed { (2, "C1201") } else { (7, "C1701") };
+                Self::new(code, entry, error.to_string())
+                    .why(format!("{}; nothing was recorded or changed", crate::cli::output::safe(why)))
+                    .next(format!("cathedral conflicts show {conflict}"))
+            }
             EngineError::NoRun(run) => Self::new(4, "C1404", format!("there is no run {run}")),
             EngineError::Parked(why) => Self::new(11, "C1101", format!("the run waits: {why}")),
             other @ (EngineError::Panicked | EngineError::Illegal(_)) => Self::new(1, "C1002", other.to_string())

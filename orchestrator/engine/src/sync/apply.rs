@@ -1,14 +1,14 @@
 //! Phase three: plan from what the snapshot holds, pin, apply, remember.
 
-use cathedral_model::ecosystem::ConflictPolicy;
+use cathedral_model::ecosystem::{ConflictPolicy, SpokeKind};
 use cathedral_model::event::NewEvent;
-use cathedral_model::ids::{NodeId, SpokeName};
+use cathedral_model::ids::{ConflictId, NodeId, SpokeName};
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::observation::SpokeMemory;
-use cathedral_model::plan::{Answer, PlanContext, SpokePlan};
+use cathedral_model::plan::{Answer, Applied, ConflictDraft, Directive, PlanContext, SpokePlan};
 use cathedral_model::ports::store::{Claim, Effect};
 use cathedral_model::ports::{Cause, PortError, env::Update};
-use cathedral_model::run::{Planned, SyncRun, What};
+use cathedral_model::run::{Phase, Planned, SyncRun, What};
 
 use super::{Outcomes, SyncPerformer};
 use crate::standing::tell;
@@ -109,32 +109,88 @@ impl SyncPerformer {
             hub_position: applied.hub.position.clone(),
             spoke_position: applied.spoke.position.clone(),
         };
-        let undone = directives.iter().filter(|d| d.answer == Answer::Undo && plan.settles.contains(&d.conflict));
-        let reopened: Vec<_> = undone.map(|d| d.conflict).collect();
-        let data = serde_json::json!({
-            "changes_in": applied.changes_in, "changes_out": applied.changes_out,
-            "conflicts": plan.conflicts.len(), "skipped": applied.skipped.len(),
-        });
-        let mut outcome = self
-            .event(What::Applied { spoke: name.clone(), applied, conflicts: plan.conflicts.len() as u64 })
-            .effect(Effect::Remember { spoke: name.clone(), memory });
-        for conflict in &reopened {
-            outcome = outcome.effect(Effect::Reopen { conflict: *conflict });
+        let carried = Carried::of(&plan, &applied, &directives);
+        let mut settled = carried.settled;
+        let mut drafts = carried.drafts;
+        let mut unfit = vec![];
+        if spoke.kind() != SpokeKind::Git {
+            // An answer that this plan knew and does not carry out waits for nothing: a person is asked again.
+            let began = state.times.get(&Phase::Validate).map(|(began, _)| *began);
+            for record in ports.store.conflicts(Some(name), &[ConflictState::Answered]).await? {
+                let is_disputed = plan.conflicts.iter().any(|d| d.item == record.draft.item);
+                match record.answer {
+                    _ if plan.settles.contains(&record.id) || began.is_none_or(|t| record.changed_at > t) => {}
+                    Some(Answer::Undo) if !is_disputed => settled.push(record.id),
+                    _ if is_disputed => unfit.push(record.id),
+                    _ => {}
+                }
+            }
         }
-        let mut settled: Vec<_> = plan.settles.iter().copied().filter(|c| !reopened.contains(c)).collect();
         if matches!(state.request.policy, Some(ConflictPolicy::Hub | ConflictPolicy::Spoke)) {
             // What the policy decided is settled, not agreed outside: it can be undone like an answer.
             let open = ports.store.conflicts(Some(name), &[ConflictState::Open]).await?;
-            let gone = open.iter().filter(|c| plan.conflicts.iter().all(|d| d.item != c.draft.item));
-            settled.extend(gone.map(|c| c.id).filter(|id| !reopened.contains(id)));
+            for record in open {
+                if drafts.iter().any(|d| d.item == record.draft.item) {
+                    continue;
+                }
+                if is_skipped(&applied, &record.draft) {
+                    drafts.push(record.draft);
+                } else if !carried.reopened.contains(&record.id) {
+                    settled.push(record.id);
+                }
+            }
         }
-        outcome = outcome.effect(Effect::Conflicts {
-            spoke: name.clone(),
-            kind: spoke.kind(),
-            drafts: plan.conflicts.clone(),
-            settled,
+        let conflicts = drafts.len() as u64;
+        let data = serde_json::json!({
+            "changes_in": applied.changes_in, "changes_out": applied.changes_out,
+            "conflicts": conflicts, "skipped": applied.skipped.len(),
         });
+        let mut outcome = self
+            .event(What::Applied { spoke: name.clone(), applied, conflicts })
+            .effect(Effect::Remember { spoke: name.clone(), memory });
+        for conflict in carried.reopened.into_iter().chain(unfit) {
+            outcome = outcome.effect(Effect::Reopen { conflict });
+        }
+        outcome = outcome.effect(Effect::Conflicts { spoke: name.clone(), kind: spoke.kind(), drafts, settled });
         let event = NewEvent { kind: "spoke.synced".into(), run: Some(claim.run), spoke: Some(name.clone()), data };
         Ok(vec![outcome.event(event)])
     }
+}
+
+/// What an apply made of the answers that its plan was to carry out.
+struct Carried {
+    settled: Vec<ConflictId>,
+    reopened: Vec<ConflictId>,
+    /// What is in dispute now.
+    drafts: Vec<ConflictDraft>,
+}
+
+impl Carried {
+    fn of(plan: &SpokePlan, applied: &Applied, directives: &[Directive]) -> Self {
+        let mut out = Self { settled: vec![], reopened: vec![], drafts: plan.conflicts.clone() };
+        for conflict in &plan.settles {
+            let directive = directives.iter().find(|d| d.conflict == *conflict);
+            match directive.map(|d| (d, d.answer == Answer::Undo, is_skipped(applied, &d.draft))) {
+                Some((_, true, false)) => out.reopened.push(*conflict),
+                // It must not wait for a later run, which would find other sides than the person saw.
+                Some((directive, true, true)) => {
+                    out.drafts.retain(|d| d.item != directive.draft.item);
+                    out.settled.push(*conflict);
+                }
+                // One side does not have it yet: the answer stays, for the next run.
+                Some((directive, false, true)) => {
+                    if out.drafts.iter().all(|d| d.item != directive.draft.item) {
+                        out.drafts.push(directive.draft.clone());
+                    }
+                }
+                Some((_, false, false)) | None => out.settled.push(*conflict),
+            }
+        }
+        out
+    }
+}
+
+/// Says whether a disputed item is among what was left undone.
+fn is_skipped(applied: &Applied, draft: &ConflictDraft) -> bool {
+    applied.skipped.iter().any(|s| s.target == draft.item)
 }

@@ -53,7 +53,7 @@ pub enum Effect {
     /// item) updated, `settled` ones closed as carried out, others that are no longer disputed are
     /// closed as agreed outside.
     Conflicts { spoke: SpokeName, kind: SpokeKind, drafts: Vec<ConflictDraft>, settled: Vec<ConflictId> },
-    /// Puts an undone conflict back to open.
+    /// Puts a conflict back to open: its answer was undone, or cannot be carried out.
     Reopen { conflict: ConflictId },
 }
 

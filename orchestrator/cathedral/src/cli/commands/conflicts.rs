@@ -310,11 +310,16 @@ async fn carry_out(hub: &crate::hub::Hub, id: ConflictId, answer: Answer, no_syn
     };
     let Some(done) = done else {
         let note = summary.spokes.iter().find(|s| s.name == record.spoke).map(|s| safe(&s.note)).unwrap_or_default();
-        let why = if note.is_empty() { "a side has changed since; look at it again".to_owned() } else { note };
+        let why = match (&answer, note.is_empty()) {
+            (Answer::Undo, true) => "a side is no longer what the answer left".to_owned(),
+            (_, true) => "a side has changed since; look at it again".to_owned(),
+            (_, false) => note,
+        };
+        let wanted = if answer == Answer::Undo { "undone" } else { "settled" };
         return Err(Failure::new(
             12,
             "C1203",
-            format!("conflict {id} is not settled: it is {}", record.state.as_str()),
+            format!("conflict {id} is not {wanted}: it is {}", record.state.as_str()),
         )
         .why(why)
         .next(format!("cathedral conflicts show {id}"))

@@ -23,6 +23,7 @@ promises! {
     only_a_waiting_conflict_can_be_answered,
     only_a_settled_conflict_can_be_undone,
     an_undone_conflict_is_open_again,
+    an_undo_that_is_put_back_leaves_the_conflict_settled,
     conflicts_are_found_by_spoke_and_state,
 }
 
@@ -264,6 +265,19 @@ async fn an_undone_conflict_is_open_again(store: Subject) {
         assert_eq!(i64::try_from(inbox.count().await).unwrap(), id, "it goes on under its own number");
         inbox.report("a", &[], &[]).await;
     }
+}
+
+async fn an_undo_that_is_put_back_leaves_the_conflict_settled(store: Subject) {
+    let mut inbox = Inbox::new(store).await;
+    inbox.report("a", &[dispute("x", "h", "s")], &[]).await;
+    inbox.answer(1, &TAKE_HUB).await;
+    inbox.report("a", &[], &[1]).await;
+    inbox.answer(1, &Answer::Undo).await;
+    inbox.report("a", &[], &[1]).await;
+    assert_eq!(inbox.get(1).await.state, ConflictState::Settled);
+    inbox.report("a", &[], &[]).await;
+    assert_eq!((inbox.get(1).await.state, inbox.count().await), (ConflictState::Settled, 1));
+    assert_eq!(inbox.answer(1, &Answer::Undo).await.state, ConflictState::Answered, "it can be asked for again");
 }
 
 async fn conflicts_are_found_by_spoke_and_state(store: Subject) {

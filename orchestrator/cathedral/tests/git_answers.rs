@@ -1,0 +1,121 @@
+//! Answers to conflicts of git repositories: what came after an answer is never dropped, and nothing counts as
+//! settled that one side does not have.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::world::{git, write};
+use support::{Ran, cathedral, scratch};
+
+/// A hub and one repository with a working tree; conflict 1 is open: both sides changed `a`.
+struct Place {
+    _dir: tempfile::TempDir,
+    hub: PathBuf,
+    lib: PathBuf,
+}
+
+#[track_caller]
+fn commit(folder: &Path, file: &str, text: &str) -> String {
+    write(&folder.join(file), text);
+    git(folder, &["add", file]);
+    git(folder, &["commit", "-qm", file]);
+    git(folder, &["rev-parse", "HEAD"])
+}
+
+impl Place {
+    fn build() -> Self {
+        let dir = scratch();
+        let (hub, lib, clone) = (dir.path().join("hub"), dir.path().join("lib"), dir.path().join("clone"));
+        for folder in [&hub, &lib] {
+            fs::create_dir(folder).unwrap();
+            git(folder, &["init", "-q", "-b", "main"]);
+        }
+        git(&hub, &["commit", "-q", "--allow-empty", "-m", "hub"]);
+        commit(&lib, "a", "a\n");
+        commit(&lib, "b", "b\n");
+        cathedral(&hub, &["init", "-q"]).expect(0);
+        cathedral(&hub, &["sync", "-q"]).expect(0);
+        git(dir.path(), &["clone", "-q", hub.join(".cathedral/git/lib.git").to_str().unwrap(), "clone"]);
+        commit(&clone, "a", "HUB\n");
+        git(&clone, &["push", "-q"]);
+        commit(&lib, "a", "SPOKE\n");
+        let place = Self { _dir: dir, hub, lib };
+        place.cathedral(&["sync"]).expect(11);
+        place
+    }
+
+    fn cathedral(&self, args: &[&str]) -> Ran {
+        cathedral(&self.hub, args)
+    }
+
+    fn tips(&self) -> (String, String) {
+        let store = self.hub.join(".cathedral/git/lib.git");
+        (git(&store, &["rev-parse", "refs/heads/main"]), git(&self.lib, &["rev-parse", "main"]))
+    }
+
+    #[track_caller]
+    fn state(&self) -> String {
+        let shown = self.cathedral(&["conflicts", "show", "1", "--json"]).expect(0).json();
+        shown["data"]["conflict"]["state"].as_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn an_undo_never_drops_what_came_after_the_answer() {
+    for synced in [true, false] {
+        let place = Place::build();
+        let was = place.tips();
+        place.cathedral(&["conflicts", "resolve", "1", "--take", "hub"]).expect(0);
+        let left = place.tips().0;
+        let after = commit(&place.lib, "n", "n\n");
+        if synced {
+            place.cathedral(&["sync"]).expect(0);
+        }
+        let before = place.tips();
+        let ran = place.cathedral(&["conflicts", "undo", "1"]).expect(12);
+        for part in ["branch main", &after[..10], &left[..10]] {
+            assert!(ran.err.contains(part), "{synced}: {part}: {ran:?}");
+        }
+        assert_eq!((place.tips(), place.state().as_str()), (before, "settled"), "{synced}");
+        place.cathedral(&["sync"]).expect(0);
+        assert_eq!(place.tips(), (after.clone(), after), "{synced}: no undo waits for a later run");
+        // People go back to what the answer left: now it can be taken back.
+        let store = place.hub.join(".cathedral/git/lib.git");
+        git(&store, &["update-ref", "refs/heads/main", &left]);
+        git(&place.lib, &["reset", "-q", "--hard", &left]);
+        place.cathedral(&["conflicts", "undo", "1"]).expect(0);
+        assert_eq!((place.tips(), place.state().as_str()), (was, "open"), "{synced}");
+    }
+}
+
+#[test]
+fn nothing_is_settled_or_undone_that_one_side_does_not_have() {
+    let place = Place::build();
+    let was = place.tips();
+    write(&place.lib.join("b"), "mine\n");
+    let ran = place.cathedral(&["conflicts", "resolve", "1", "--take", "hub"]).expect(12);
+    assert!(ran.err.contains("not committed: b"), "{ran:?}");
+    assert_eq!((place.tips().1, place.state().as_str()), (was.1.clone(), "answered"));
+    // And again, as long as the file stands there.
+    place.cathedral(&["sync"]).expect(12);
+    assert_eq!(place.state(), "answered");
+    git(&place.lib, &["checkout", "-q", "b"]);
+    place.cathedral(&["sync"]).expect(0);
+    let (hub, spoke) = place.tips();
+    assert_eq!((hub.as_str(), place.state().as_str()), (spoke.as_str(), "settled"));
+    assert_eq!(fs::read_to_string(place.lib.join("a")).unwrap(), "HUB\n");
+
+    write(&place.lib.join("b"), "mine\n");
+    let ran = place.cathedral(&["conflicts", "undo", "1"]).expect(12);
+    assert!(ran.err.contains("not committed: b"), "{ran:?}");
+    assert_eq!((place.tips(), place.state().as_str()), ((hub.clone(), spoke.clone()), "settled"));
+    git(&place.lib, &["checkout", "-q", "b"]);
+    place.cathedral(&["sync"]).expect(0);
+    assert_eq!(place.tips(), (hub, spoke), "no undo waits for a later run");
+    place.cathedral(&["conflicts", "undo", "1"]).expect(0);
+    assert_eq!((place.tips(), place.state().as_str()), (was, "open"));
+}
