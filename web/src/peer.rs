@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use crate::limit::address_key;
 use crate::state::Settings;
 
-/// The other end of a connection; put into every request by [`crate::serve`].
+/// The other end of a connection; put into every request by [`crate::serve::serve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// The socket in the hub's own folder.
