@@ -114,6 +114,13 @@ impl From<EngineError> for Problem {
         match error {
             EngineError::Port(error) => error.into(),
             EngineError::Stopped { source, .. } => Self::from(*source),
+            // The answer does not fit the conflict as it stands: the sender's to mend, not the hub's fault.
+            EngineError::Unfit { conflict, why, is_typed } => {
+                let detail = format!("conflict {conflict} cannot be decided like this: {why}; nothing was recorded");
+                let problem =
+                    if is_typed { Self::bad_request("unfit", detail) } else { Self::conflict("unfit", detail) };
+                problem.hint("look at both sides again, then choose another answer")
+            }
             EngineError::NoRun(_) => Self::not_found(error.to_string()),
             other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", other.to_string()),
         }
@@ -131,5 +138,22 @@ impl IntoResponse for Problem {
         }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cathedral_model::ids::ConflictId;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_does_not_fit_is_no_fault_of_the_hub() {
+        for (is_typed, status) in [(false, StatusCode::CONFLICT), (true, StatusCode::BAD_REQUEST)] {
+            let why = "the agreed content was not kept".to_owned();
+            let problem = Problem::from(EngineError::Unfit { conflict: ConflictId(2), why, is_typed });
+            assert_eq!((problem.status, problem.code), (status, "unfit"));
+            assert!(problem.detail.contains("was not kept") && problem.hint.is_some(), "{problem:?}");
+        }
     }
 }
