@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::routes::{Access, Routes};
 use crate::state::State;
 
-mod access;
+pub(crate) mod access;
 mod config;
 pub(crate) mod conflicts;
 pub mod doc;

@@ -42,7 +42,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 /// Administrative acts leave a leaf, before they are answered.
-async fn seal(state: &Hub, who: &Identity, act: &str, subject: &str, more: Value) -> Result<(), Problem> {
+pub(crate) async fn seal(state: &Hub, who: &Identity, act: &str, subject: &str, more: Value) -> Result<(), Problem> {
     let now = state.now();
     let leaf = NewLeaf {
         kind: LeafKind::Admin,

@@ -5,12 +5,12 @@ use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use cathedral_model::access::{Action, Person, Role, is_person_name};
-use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
 use serde_json::{Value, json};
 
 use super::act::{Fields, field};
 use super::part::{self, Html};
 use super::{Frame, html};
+use crate::api::access::seal;
 use crate::auth::{Identity, Who, token, welcome};
 use crate::problem::Problem;
 use crate::routes::{Access, Routes, see};
@@ -119,23 +119,6 @@ async fn page(state: &Shared, who: &Identity, secret: String, secret_words: Stri
 
 async fn show(State(state): State<Shared>, Who(who): Who) -> Result<Response, Problem> {
     page(&state, &who, String::new(), String::new()).await
-}
-
-/// Administrative acts leave a leaf, before they are answered.
-async fn seal(state: &Shared, who: &Identity, act: &str, subject: &str, more: Value) -> Result<(), Problem> {
-    let now = state.now();
-    let leaf = NewLeaf {
-        kind: LeafKind::Admin,
-        id: format!("{act}:{subject}:{}", now.0),
-        subject: subject.to_owned(),
-        sha256: None,
-        blake3: None,
-        at: now,
-        predicate: json!({ "act": act, "actor": who.name, "subject": subject, "more": more }),
-    };
-    state.ledger().append(&leaf).await?;
-    state.bell.ring();
-    Ok(())
 }
 
 fn role(fields: &Fields, name: &str) -> Result<Role, Problem> {
