@@ -480,11 +480,9 @@ fn planning<'a>(
 
 fn observation(pair: &Pair) -> Observation {
     let mut warnings = pair.rules.warnings.clone();
-    for (scan, root, side) in [(&pair.hub, &pair.hub_root, Side::Hub), (&pair.spoke, &pair.spoke_root, Side::Spoke)] {
+    // A tree that is not there is no warning: a first sync makes it, and one that vanished is refused.
+    for (scan, side) in [(&pair.hub, Side::Hub), (&pair.spoke, Side::Spoke)] {
         let name = side.as_str();
-        if root.is_none() {
-            warnings.push(format!("the {name}'s tree is not there"));
-        }
         warnings.extend(scan.warnings.iter().map(|warning| format!("{name}: {warning}")));
         if scan.special > 0 {
             let n = scan.special;

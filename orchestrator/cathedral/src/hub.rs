@@ -10,6 +10,9 @@ mod resolve;
 mod site;
 
 pub use env::HubEnv;
-pub use open::{Hub, close_stores, offline_engine, read_vault};
+pub use open::{Hub, Stores, close_stores, offline_engine, read_vault, stores_without_config};
 pub use resolve::{is_repository, normal, resolve};
-pub use site::{CONFIG, FileLookup, Site, capabilities, invalid, prepare_state, shown};
+pub use site::{
+    CONFIG, FileLookup, GITHUB_SECRET, Site, capabilities, invalid, make_webhook_secret, prepare_state, replace_file,
+    shown,
+};

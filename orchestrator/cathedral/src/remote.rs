@@ -1,9 +1,11 @@
 //! A running hub, asked over its API by the socket in its folder.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ids::LeafIndex;
 use cathedral_model::ports::ledger::{Head, NewLeaf};
 use cathedral_model::ports::{Cause, Ledger, PortError};
@@ -20,6 +22,8 @@ use crate::hub::Site;
 
 /// An answer is never longer than this.
 const MOST: usize = 32 << 20;
+/// In the state folder, while a hub serves.
+const ADDRESS: &str = "hub.address";
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,7 +36,12 @@ pub struct Remote {
 impl Remote {
     /// The hub that works in this folder now, if one serves there.
     pub async fn local(site: &Site) -> Option<Self> {
-        let path = site.state.join("hub.sock");
+        Self::within(&site.state).await
+    }
+
+    /// The hub that works with this state folder now, if one serves there.
+    pub async fn within(state: &Path) -> Option<Self> {
+        let path = state.join("hub.sock");
         UnixStream::connect(&path).await.ok()?;
         Some(Self { socket: path })
     }
@@ -53,6 +62,27 @@ impl Remote {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| gone(&self.socket, &e))?;
         talk(stream, method, path, body).await
     }
+}
+
+/// Leaves word of where the hub listens, for commands that print its address.
+pub fn tell_address(site: &Site, address: SocketAddr) -> std::io::Result<()> {
+    std::fs::write(site.state.join(ADDRESS), format!("http://{address}\n"))
+}
+
+/// The address of the pages, without a slash at its end: the public one, else that of the hub that runs
+/// in this folder, else where it would listen.
+pub async fn base_url(site: &Site) -> String {
+    let web = &site.config.cathedral_ecosystem.web;
+    if let Some(url) = &web.public_url {
+        return url.text().trim_end_matches('/').to_owned();
+    }
+    // The word of a hub that is gone counts for nothing.
+    if Remote::local(site).await.is_some()
+        && let Ok(text) = std::fs::read_to_string(site.state.join(ADDRESS))
+    {
+        return safe(text.trim());
+    }
+    format!("http://{}", web.listen.text())
 }
 
 /// The log of the running hub.

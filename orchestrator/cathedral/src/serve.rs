@@ -75,6 +75,8 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
     let address = tcp.local_addr().map_err(|e| Failure::io("the listener", &e))?;
     let socket = site.state.join("hub.sock");
     let local = LocalListener::bind(&socket).map_err(|e| Failure::io(&crate::hub::shown(&socket), &e))?;
+    let told = crate::remote::tell_address(&site, address);
+    told.map_err(|e| Failure::io(&crate::hub::shown(&site.state), &e))?;
 
     let face = Arc::new(pages::Face { hub: Arc::clone(&hub), reloader: Arc::clone(&reloader) });
     let ports = WebPorts {

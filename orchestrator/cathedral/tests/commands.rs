@@ -173,3 +173,58 @@ fn what_is_written_out_never_takes_the_place_of_a_file() {
     world.cathedral(&["proof", "snapshot", "latest", "--out", "../proof.tar"]).expect(0);
     world.cathedral(&["proof", "--verify", "../proof.tar"]).expect(0);
 }
+
+#[test]
+fn every_configuration_in_force_is_kept_and_comes_back() {
+    let place = scratch();
+    let world = World::build(&place.path().join("world"));
+    let file = world.hub().join(".cathedral/integration-config.yaml");
+    let first = std::fs::read_to_string(&file).unwrap();
+    refused(&world, &["config", "diff"], 4);
+    world.cathedral(&["sync"]).expect(0);
+    world.cathedral(&["config", "diff"]).expect(0);
+    let second = format!("{first}# a remark\n");
+    std::fs::write(&file, &second).unwrap();
+    let diff = world.cathedral(&["config", "diff", "--json"]).expect(10).json()["data"].clone();
+    assert!(diff["patch"].as_str().unwrap().contains("+# a remark"), "{diff:#}");
+    world.cathedral(&["sync"]).expect(0);
+
+    // A file that does not load any more is exactly when an earlier one is needed.
+    let broken = "cathedral_ecosystem: [";
+    std::fs::write(&file, broken).unwrap();
+    world.cathedral(&["config", "rollback", "1"]).expect(0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), first);
+    let versions = world.cathedral(&["config", "versions", "--json"]).expect(0).json()["data"]["versions"].clone();
+    let numbers: Vec<i64> = versions.as_array().unwrap().iter().map(|v| v["number"].as_i64().unwrap()).collect();
+    assert!(numbers.len() >= 4 && numbers.is_sorted_by(|a, b| a > b), "{versions:#}");
+    assert_eq!(versions[0]["is_the_file"], true, "{versions:#}");
+    // What stood in the file is kept, also when it was not fit for use; it is not put in force again.
+    let kept = numbers.iter().find(|n| {
+        let diff = world.cathedral(&["config", "diff", &n.to_string(), "1", "--json"]);
+        diff.code == 10 && diff.json()["data"]["patch"].as_str().unwrap().contains(&format!("-{broken}"))
+    });
+    refused(&world, &["config", "rollback", &kept.expect("the broken text is kept").to_string()], 3);
+    refused(&world, &["config", "rollback", "99"], 4);
+}
+
+#[test]
+fn init_makes_the_first_secret_for_webhooks() {
+    let place = scratch();
+    let hub = place.path().join("hub");
+    std::fs::create_dir(&hub).unwrap();
+    cathedral(&hub, &["init"]).expect(0);
+    let secret = std::fs::read_to_string(hub.join(".cathedral/keys/webhook-github")).unwrap();
+    assert_eq!(secret.trim().len(), 64);
+    let told = cathedral(&hub, &["hook", "receive-url"]).expect(0);
+    assert!(told.out.ends_with("/hooks/github\n"), "{told:?}");
+    assert!(told.err.contains("webhook-github") && !told.err.contains(secret.trim()), "{told:?}");
+    assert_eq!(cathedral(&hub, &["hook", "receive-url", "--json"]).expect(0).json()["data"]["has_secret"], true);
+}
+
+#[test]
+fn a_folder_in_place_of_the_configuration_is_called_one() {
+    let place = scratch();
+    std::fs::create_dir_all(place.path().join(".cathedral/integration-config.yaml")).unwrap();
+    let ran = cathedral(place.path(), &["status"]).expect(3);
+    assert!(ran.err.contains("is a folder"), "{ran:?}");
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cathedral_model::ids::SpokeName;
+use cathedral_model::plan::Applied;
 use cathedral_model::ports::{Fault, PortError};
 use cathedral_model::restore::{PartProgress, RestoreRun};
 use cathedral_model::run::{SpokeProgress, SyncRun};
@@ -20,6 +21,8 @@ pub enum Stand {
     Old,
     /// What the run was to bring it is there.
     New,
+    /// Changed but for what the run names as skipped, which is as it was.
+    Part,
     /// It was being changed; the next run finishes that.
     Unknown,
 }
@@ -92,19 +95,28 @@ impl<K: Ord + Clone> Marks<K> {
 pub(crate) fn of_sync(state: &SyncRun, begun: &SyncRun, marks: &Marks<SpokeName>) -> Vec<Standing> {
     let stand = |name: &SpokeName, progress: &SpokeProgress| {
         let was_ready = begun.spokes.get(name).is_some_and(|s| s.pinned && s.applied.is_none() && s.failed.is_none());
-        match (marks.of(name), &progress.failed) {
-            (Some(Mark::Written), _) => Stand::New,
-            // What it had to leave out, the next run brings.
-            _ if progress.applied.as_ref().is_some_and(|a| !a.skipped.is_empty()) => Stand::Unknown,
-            _ if progress.applied.is_some() => Stand::New,
-            (Some(Mark::Writing), _) => Stand::Unknown,
-            (None, Some((_, fault))) if was_being_changed(fault) => Stand::Unknown,
-            (None, None) if was_ready => Stand::Unknown,
+        match (marks.of(name), &progress.failed, &progress.applied) {
+            (_, _, Some(applied)) => of_applied(applied, progress.earlier),
+            (Some(Mark::Written), _, _) => Stand::New,
+            (Some(Mark::Writing), _, _) => Stand::Unknown,
+            (None, Some((_, fault)), _) if was_being_changed(fault) => Stand::Unknown,
+            (None, None, _) if was_ready => Stand::Unknown,
             _ if progress.earlier != (0, 0) => Stand::New,
             _ => Stand::Old,
         }
     };
     state.spokes.iter().map(|(name, s)| Standing { spoke: name.to_string(), state: stand(name, s) }).collect()
+}
+
+/// How a spoke stands whose plan was carried out, perhaps without some items. `earlier` are the changes in
+/// and out of earlier rounds of the run.
+fn of_applied(applied: &Applied, earlier: (u64, u64)) -> Stand {
+    let wrote = applied.changes_in + applied.changes_out > 0 || earlier != (0, 0);
+    match (applied.skipped.is_empty(), wrote) {
+        (true, _) => Stand::New,
+        (false, true) => Stand::Part,
+        (false, false) => Stand::Old,
+    }
 }
 
 /// Where the parts of a restore stand; `begun` as in [`of_sync`].

@@ -490,6 +490,27 @@ pub enum ConfigCommand {
     },
     /// JSON Schema of the file
     Schema,
+    /// List the versions that were in force, newest first
+    Versions {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Compare versions: the newest with the file, one with the file, or two
+    Diff {
+        /// Number of the older version; the newest that was in force unless given
+        #[arg(value_name = "OLD")]
+        from: Option<i64>,
+        /// Number of the newer version; the file unless given
+        #[arg(value_name = "NEW")]
+        to: Option<i64>,
+    },
+    /// Put a version back in place of the file; what the file says now is kept as a version
+    Rollback {
+        /// Its number, as `cathedral config versions` shows it
+        #[arg(value_name = "N")]
+        number: i64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -16,6 +16,7 @@ mod status;
 mod sync;
 mod token;
 mod verify;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use cathedral_model::ids::SnapshotId;
 use cathedral_model::ids::SpokeName;
 use cathedral_model::snapshot::SnapshotInfo;
 
-use super::args::{Command, Global};
+use super::args::{Command, ConfigCommand, Global};
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Bar;
@@ -35,6 +36,9 @@ use crate::remote::Remote;
 /// Runs commands that need neither a hub nor a runtime; gives back the others.
 pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result<Ended, Box<Command>> {
     Ok(match command {
+        Command::Config {
+            what: what @ (ConfigCommand::Versions { .. } | ConfigCommand::Diff { .. } | ConfigCommand::Rollback { .. }),
+        } => return Err(Box::new(Command::Config { what })),
         Command::Config { what } => config::run(what, global, output),
         Command::Init { place, template, stdout } => init::run(place, template, stdout, global, output),
         Command::MergeFile { base_file, hub_file, spoke_file, path, suggest, explain } => {
@@ -64,6 +68,11 @@ pub async fn with_hub(command: Command, global: &Global, output: &Output) -> End
         Command::Demo { place, no_serve, listen } => {
             let place = place.map(|place| at(global, &place));
             crate::demo::run(place, no_serve, listen, output).await
+        }
+        Command::Config { what: ConfigCommand::Versions { limit } } => versions::list(limit, global, output).await,
+        Command::Config { what: ConfigCommand::Diff { from, to } } => versions::diff(from, to, global, output).await,
+        Command::Config { what: ConfigCommand::Rollback { number } } => {
+            versions::rollback(number, global, output).await
         }
         Command::Schedule { what } => schedule::run(what, global, output).await,
         Command::Token { what } => token::run(what, global, output).await,

@@ -191,6 +191,15 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("cathedral config explain connected_files[].ignore", "one of them"),
         ],
     ),
+    ("config versions", &[("cathedral config versions", "what was in force, since when, by whom")]),
+    (
+        "config diff",
+        &[
+            ("cathedral config diff", "the file against the newest version that was in force"),
+            ("cathedral config diff 3 7", "version 3 against version 7"),
+        ],
+    ),
+    ("config rollback", &[("cathedral config rollback 3", "the file says what version 3 said")]),
     ("config schema", &[("cathedral config schema", "for an editor that checks while you type")]),
     ("doctor", &[("cathedral doctor", "tries everything; each line says how to fix it")]),
     (

@@ -177,6 +177,7 @@ pub fn told(standing: &[Standing]) -> String {
     let mut parts = vec![];
     for (state, words, more) in [
         (Stand::New, "new", ""),
+        (Stand::Part, "new in part", " (what is named above is as it was)"),
         (Stand::Old, "as it was", ""),
         (Stand::Unknown, "unknown", " (it was being changed: the next sync finishes that and says)"),
     ] {

@@ -139,6 +139,13 @@ impl Output {
         }
     }
 
+    /// A routine line on stderr, beside a value on stdout that a script takes as it is.
+    pub fn aside(&self, line: impl AsRef<str>) {
+        if !self.quiet && !self.is_machine() {
+            eprintln!("{}", line.as_ref());
+        }
+    }
+
     /// Bytes on stdout. A reader that has gone away ends the program quietly, as in any pipe.
     pub fn raw(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();

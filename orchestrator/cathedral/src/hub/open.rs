@@ -317,13 +317,24 @@ pub async fn close_stores() {
     }
 }
 
+async fn open_sqlite(path: &Path) -> Result<Stores, Failure> {
+    let store = Arc::new(SqliteStore::open(path).await?);
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
+    Ok(Stores::of(store))
+}
+
+/// Opens the state in a hub's folder whose configuration does not load; none where there is none.
+pub async fn stores_without_config(root: &Path) -> Result<Option<Stores>, Failure> {
+    let path = root.join(".cathedral/hub.db");
+    if !path.exists() {
+        return Ok(None);
+    }
+    open_sqlite(&path).await.map(Some)
+}
+
 async fn open_stores(site: &Site) -> Result<Stores, Failure> {
     match site.store_path() {
-        Some(path) => {
-            let store = Arc::new(SqliteStore::open(&path).await?);
-            OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
-            Ok(Stores::of(store))
-        }
+        Some(path) => open_sqlite(&path).await,
         None => postgres(&site.config.cathedral_ecosystem.state.store.text()).await,
     }
 }

@@ -58,16 +58,25 @@ pub fn capabilities() -> Capabilities {
 impl Site {
     /// Finds the configuration from `start` upwards, reads and checks it.
     pub fn find(start: &Path, config: Option<&Path>) -> Result<Self, Failure> {
+        let (_, file) = Self::locate(start, config)?;
+        Self::read(file)
+    }
+
+    /// The folder of a hub and its configuration file, unread.
+    pub fn locate(start: &Path, config: Option<&Path>) -> Result<(PathBuf, PathBuf), Failure> {
         let file = match config {
             Some(file) => start.join(file),
             None => locate(start)?,
         };
-        Self::read(file)
+        Ok((site_root(&file)?, file))
     }
 
     fn read(file: PathBuf) -> Result<Self, Failure> {
         let root = site_root(&file)?;
         let name = shown(&file);
+        if file.is_dir() {
+            return Err(a_folder(&name));
+        }
         let text = read_limited(&file).map_err(|e| {
             let failure = Failure::io(&name, &e);
             if e.kind() == std::io::ErrorKind::NotFound { no_config(&name) } else { failure }
@@ -93,9 +102,42 @@ impl Site {
         }
     }
 
+    /// The secrets that GitHub's deliveries may be signed with: those of the configuration, else the one
+    /// that `init` made.
+    pub fn github_secrets(&self) -> Vec<Vec<u8>> {
+        let declared = &self.config.cathedral_ecosystem.incoming_webhooks.github;
+        if let Some(sender) = declared {
+            return sender.secrets.iter().filter_map(|s| Some(s.expose()?.as_bytes().to_vec())).collect();
+        }
+        let made = fs::read_to_string(self.state.join(GITHUB_SECRET)).ok();
+        let made = made.map(|text| text.trim().as_bytes().to_vec()).filter(|secret| !secret.is_empty());
+        made.into_iter().collect()
+    }
+
     /// Makes the state folder and what belongs into it: 0700, with an ignore file of its own.
     pub fn prepare(&self) -> Result<(), Failure> {
         prepare_state(&self.state)
+    }
+}
+
+/// The secret for GitHub's deliveries that `init` makes; used when the configuration names none.
+pub const GITHUB_SECRET: &str = "keys/webhook-github";
+
+/// Makes the first secret for webhooks, unless there is one.
+pub fn make_webhook_secret(state: &Path) -> Result<(), Failure> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = state.join(GITHUB_SECRET);
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| Failure::new(1, "C1002", format!("no random numbers: {e}")))?;
+    let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file) {
+        Ok(mut new) => new
+            .write_all(format!("{text}\n").as_bytes())
+            .and_then(|()| new.sync_all())
+            .map_err(|e| Failure::write(&file, &e)),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(Failure::write(&file, &e)),
     }
 }
 
@@ -122,6 +164,21 @@ pub fn prepare_state(state: &Path) -> Result<(), Failure> {
         fs::write(&ignore, text).map_err(|e| Failure::io(&shown(&ignore), &e))?;
     }
     Ok(())
+}
+
+/// Puts a text in place of a file: aside, durable, then renamed.
+pub fn replace_file(file: &Path, text: &[u8]) -> Result<(), Failure> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let aside = file.with_extension("yaml.new");
+    let write = || -> std::io::Result<()> {
+        let mut new = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
+        new.write_all(text)?;
+        new.sync_all()?;
+        fs::rename(&aside, file)?;
+        fs::File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
+    };
+    write().map_err(|e| Failure::write(file, &e))
 }
 
 /// Reads a little more than a configuration may have, so that the check can say that it is too large.
@@ -157,12 +214,19 @@ fn no_config(name: &str) -> Failure {
         .next("cathedral demo    shows everything on a small ecosystem of its own")
 }
 
+fn a_folder(name: &str) -> Failure {
+    Failure::new(3, "C1302", format!("{name} is a folder, and must be a file"))
+        .why("a hub is described by this file; nothing was changed")
+        .next("move the folder away, then cathedral init")
+}
+
 fn locate(start: &Path) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(start).map_err(|e| Failure::io(&shown(start), &e))?;
     if !absolute.is_dir() {
         return Err(Failure::new(4, "C1404", format!("{} is not a folder", shown(start))));
     }
-    let found = absolute.ancestors().map(|folder| folder.join(CONFIG)).find(|file| file.is_file());
+    // A folder of this name is told of, not passed over for a hub further up.
+    let found = absolute.ancestors().map(|folder| folder.join(CONFIG)).find(|file| file.exists());
     found.ok_or_else(|| no_config(&format!("{CONFIG} in {} or above", absolute.display())))
 }
 

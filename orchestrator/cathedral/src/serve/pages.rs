@@ -54,16 +54,10 @@ impl cathedral_web::hub::Hub for Face {
 
     fn webhook_secrets(&self, source: &str) -> Vec<Secret> {
         let site = self.reloader.current().site();
-        let declared = &site.config.cathedral_ecosystem.incoming_webhooks;
-        let sender = match source {
-            "github" => declared.github.as_ref(),
-            _ => None,
-        };
-        sender
-            .into_iter()
-            .flat_map(|s| &s.secrets)
-            .filter_map(|s| Some(Secret(s.expose()?.as_bytes().to_vec())))
-            .collect()
+        match source {
+            "github" => site.github_secrets().into_iter().map(Secret).collect(),
+            _ => vec![],
+        }
     }
 
     async fn config_text(&self) -> Result<String, PortError> {

@@ -16,8 +16,15 @@ pub fn run(what: ConfigCommand, global: &Global, output: &Output) -> Ended {
         ConfigCommand::Show { format } => show(format, global, output),
         ConfigCommand::Explain { key } => explain(key, output),
         ConfigCommand::Schema => {
-            output.raw(format!("{:#}\n", config::schema()).as_bytes());
+            if output.is_machine() {
+                output.data("config-schema", &config::schema(), &[]);
+            } else {
+                output.raw(format!("{:#}\n", config::schema()).as_bytes());
+            }
             Ok(0)
+        }
+        ConfigCommand::Versions { .. } | ConfigCommand::Diff { .. } | ConfigCommand::Rollback { .. } => {
+            Err(Failure::new(1, "C1002", "this command needs the state"))
         }
     }
 }

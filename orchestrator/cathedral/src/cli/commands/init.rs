@@ -9,7 +9,7 @@ use cathedral_model::config::{Found, FoundDatabase, FoundFolder, FoundRepository
 use super::super::args::{Global, Template};
 use super::super::output::{Tint, many};
 use super::{Ended, Failure, Output, folder};
-use crate::hub::{CONFIG, Site, is_repository, prepare_state, shown};
+use crate::hub::{CONFIG, Site, is_repository, make_webhook_secret, prepare_state, shown};
 
 pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Global, output: &Output) -> Ended {
     let start = match dir {
@@ -38,6 +38,7 @@ pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Glob
             .next("cathedral init --stdout      prints what would be written"));
     }
     prepare_state(&root.join(".cathedral"))?;
+    make_webhook_secret(&root.join(".cathedral"))?;
     write_new(&file, text.as_bytes())?;
     let site = Site::find(&root, None);
     let counts = serde_json::json!({

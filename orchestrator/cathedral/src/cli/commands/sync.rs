@@ -46,6 +46,9 @@ pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
         tags: vec![],
         force_snapshot: args.only.contains(&PhaseName::Snapshot) && !args.only.contains(&PhaseName::Sync),
     };
+    if !hub.is_attached() {
+        super::versions::keep(&hub.site, hub.stores.versions.as_ref(), "cathedral sync").await?;
+    }
     let (run, summary) = drive(&hub, "cathedral sync", request, output).await?;
     bar.finish();
     let met = Met::take(&hub, &summary).await;
@@ -251,7 +254,7 @@ async fn tell_trouble(hub: &Hub, run: RunId, summary: &RunSummary, output: &Outp
         _ if summary.error.is_some() => {
             ("C2102", "no spoke was changed without a snapshot", "repeat the command when the cause is gone".to_owned())
         }
-        _ => ("C1002", "the others are done", "repeat the command when the cause is gone".to_owned()),
+        _ => ("C1002", "it is left for the next sync", "repeat the command when the cause is gone".to_owned()),
     };
     let bad = |result: &str| matches!(result, "failed" | "unreachable" | "refused" | "partial" | "waiting");
     let spokes = summary.spokes.iter().filter(|s| bad(&s.result) && !s.note.is_empty());

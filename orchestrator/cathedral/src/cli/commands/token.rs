@@ -14,7 +14,7 @@ use super::super::table::Table;
 use super::super::when;
 use super::{Ended, Failure, Output};
 use crate::hub::{Hub, HubEnv};
-use crate::remote::Remote;
+use crate::remote::{Remote, base_url};
 
 pub async fn run(what: TokenCommand, global: &Global, output: &Output) -> Ended {
     match what {
@@ -57,8 +57,8 @@ async fn new(scope: Role, label: &str, expires: Option<Timestamp>, global: &Glob
         &[],
     );
     output.say(&text);
-    output.note(format!("token {} may do what {} may; it is shown only now", safe(&id), scope.as_str()));
-    output.note(format!("curl -H \"authorization: Bearer $TOKEN\" http://{}/api/v1/status", listen(&site)));
+    output.aside(format!("token {} may do what {} may; it is shown only now", safe(&id), scope.as_str()));
+    output.aside(format!("curl -H \"authorization: Bearer $TOKEN\" {}/api/v1/status", base_url(&site).await));
     Ok(0)
 }
 
@@ -145,31 +145,21 @@ async fn revoke(id: &str, global: &Global, output: &Output) -> Ended {
     Ok(0)
 }
 
-fn listen(site: &crate::hub::Site) -> String {
-    use cathedral_model::config::scalar::Scalar as _;
-    site.config.cathedral_ecosystem.web.listen.text()
-}
-
 /// `hook`: the address that senders use, and what came in.
 pub async fn hook(what: HookCommand, global: &Global, output: &Output) -> Ended {
     let site = super::site(global)?;
     match what {
         HookCommand::ReceiveUrl => {
-            use cathedral_model::config::scalar::Scalar as _;
-            let web = &site.config.cathedral_ecosystem.web;
-            let base = web.public_url.as_ref().map_or_else(|| format!("http://{}", listen(&site)), |url| url.text());
-            let url = format!("{}/hooks/github", base.trim_end_matches('/'));
-            let has_secret = site
-                .config
-                .cathedral_ecosystem
-                .incoming_webhooks
-                .github
-                .as_ref()
-                .is_some_and(|g| !g.secrets.is_empty());
+            let url = format!("{}/hooks/github", base_url(&site).await);
+            let declared = site.config.cathedral_ecosystem.incoming_webhooks.github.is_some();
+            let has_secret = !site.github_secrets().is_empty();
             output.data("hook-receive-url", &json!({ "github": url, "has_secret": has_secret }), &[]);
             output.say(&url);
-            if has_secret {
-                output.note("content type application/json; the secret is in the file that incoming_webhooks names");
+            if has_secret && !declared {
+                let file = crate::hub::shown(&site.state.join(crate::hub::GITHUB_SECRET));
+                output.aside(format!("content type application/json; the secret is in {file}"));
+            } else if has_secret {
+                output.aside("content type application/json; the secret is in the file that incoming_webhooks names");
             } else {
                 output.warn(
                     "no secret is configured, so every delivery is refused: add incoming_webhooks.github.secrets",
