@@ -101,7 +101,8 @@ fn nothing_is_settled_or_undone_that_one_side_does_not_have() {
     assert!(ran.err.contains("not committed: b"), "{ran:?}");
     assert_eq!((place.tips().1, place.state().as_str()), (was.1.clone(), "answered"));
     // And again, as long as the file stands there.
-    place.cathedral(&["sync"]).expect(12);
+    let ran = place.cathedral(&["sync"]).expect(12);
+    assert!(!ran.err.contains("being changed"), "nothing of it was begun: {ran:?}");
     assert_eq!(place.state(), "answered");
     git(&place.lib, &["checkout", "-q", "b"]);
     place.cathedral(&["sync"]).expect(0);
