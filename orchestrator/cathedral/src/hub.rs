@@ -8,6 +8,7 @@ mod notifier;
 mod open;
 mod resolve;
 mod site;
+mod versions;
 
 pub use env::HubEnv;
 pub use open::{Hub, Stores, close_stores, offline_engine, read_vault, stores_without_config};

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use cathedral_model::access::{Action, Person, Role, is_person_name};
-use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
+use cathedral_model::ports::ledger::NewLeaf;
 use cathedral_model::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,16 +43,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 /// Administrative acts leave a leaf, before they are answered.
 pub(crate) async fn seal(state: &Hub, who: &Identity, act: &str, subject: &str, more: Value) -> Result<(), Problem> {
-    let now = state.now();
-    let leaf = NewLeaf {
-        kind: LeafKind::Admin,
-        id: format!("{act}:{subject}:{}", now.0),
-        subject: subject.to_owned(),
-        sha256: None,
-        blake3: None,
-        at: now,
-        predicate: json!({ "act": act, "actor": who.name, "subject": subject, "more": more }),
-    };
+    let leaf = NewLeaf::act(act, &who.name, subject, more, state.now());
     state.ledger().append(&leaf).await?;
     state.bell.ring();
     Ok(())

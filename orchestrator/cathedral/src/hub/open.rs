@@ -41,7 +41,7 @@ pub struct Hub {
     pub content: Arc<dyn Content>,
     pub stores: Stores,
     pub node: NodeId,
-    ledger: Arc<dyn Ledger>,
+    pub(super) ledger: Arc<dyn Ledger>,
     /// Held until the hub is dropped; none beside a running hub.
     lock: Option<File>,
 }

@@ -61,7 +61,7 @@ impl Reloader {
         let (engine, _) = self.hub.engine_for(&site, &node)?;
         let now = HubEnv::clock();
         scheduler::declare(&self.hub.stores.schedules, declared::schedules(&site), now).await?;
-        let version = self.hub.stores.versions.accept_config(&text, cause, now).await?;
+        let version = self.hub.accept_config(&text, cause).await?;
         let names: Vec<SpokeName> = engine.ecosystem().spokes.iter().map(|s| s.name.clone()).collect();
         self.current.replace(engine.clone(), Arc::new(site));
         self.current.keep_only(&names);

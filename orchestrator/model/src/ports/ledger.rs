@@ -46,6 +46,23 @@ pub struct NewLeaf {
     pub predicate: serde_json::Value,
 }
 
+impl NewLeaf {
+    /// An administrative act: who did what to which thing. It goes into the log before the act is done or
+    /// answered.
+    #[must_use]
+    pub fn act(act: &str, actor: &str, subject: &str, more: serde_json::Value, at: Timestamp) -> Self {
+        Self {
+            kind: LeafKind::Admin,
+            id: format!("{act}:{subject}:{}", at.0),
+            subject: subject.to_owned(),
+            sha256: None,
+            blake3: None,
+            at,
+            predicate: serde_json::json!({ "act": act, "actor": actor, "subject": subject, "more": more }),
+        }
+    }
+}
+
 /// The signed head of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {

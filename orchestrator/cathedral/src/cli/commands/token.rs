@@ -2,7 +2,7 @@
 
 use cathedral_model::access::{Role, Token};
 use cathedral_model::ports::Env as _;
-use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
+use cathedral_model::ports::ledger::NewLeaf;
 use cathedral_model::time::Timestamp;
 use cathedral_web::auth::token::mint;
 use hyper::Method;
@@ -64,16 +64,7 @@ async fn new(scope: Role, label: &str, expires: Option<Timestamp>, global: &Glob
 
 /// Administrative acts leave a leaf before they are done.
 async fn seal(hub: &Hub, act: &str, subject: &str, more: Value) -> Result<(), Failure> {
-    let now = HubEnv::clock();
-    let leaf = NewLeaf {
-        kind: LeafKind::Admin,
-        id: format!("{act}:{subject}:{}", now.0),
-        subject: subject.to_owned(),
-        sha256: None,
-        blake3: None,
-        at: now,
-        predicate: json!({ "act": act, "actor": "command line", "subject": subject, "more": more }),
-    };
+    let leaf = NewLeaf::act(act, "command line", subject, more, HubEnv::clock());
     hub.engine.ports().ledger.append(&leaf).await?;
     Ok(())
 }

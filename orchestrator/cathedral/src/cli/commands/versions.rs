@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use cathedral_model::config::Severity;
-use cathedral_model::ports::versions::{ConfigVersion, ConfigVersions};
+use cathedral_model::ports::versions::ConfigVersion;
 use hyper::Method;
 use serde_json::json;
 
@@ -48,13 +48,6 @@ async fn kept(global: &Global) -> Result<Kept, Failure> {
         None => vec![],
     };
     Ok(Kept { root, file, text, stores, versions })
-}
-
-/// Keeps the file that a command works with as a version, once.
-pub async fn keep(site: &Site, versions: &dyn ConfigVersions, cause: &str) -> Result<(), Failure> {
-    let text = fs::read_to_string(&site.file).map_err(|e| Failure::read(&site.file, &e))?;
-    versions.accept_config(&text, cause, HubEnv::clock()).await?;
-    Ok(())
 }
 
 pub async fn list(limit: u32, global: &Global, output: &Output) -> Ended {
@@ -160,8 +153,9 @@ pub async fn rollback(number: i64, global: &Global, output: &Output) -> Ended {
         }
         None => {
             replace_file(&file, wanted.text.as_bytes())?;
-            let cause = format!("rollback to {number}, command line");
-            stores.versions.accept_config(&wanted.text, &cause, HubEnv::clock()).await?;
+            let (hub, bar) = super::hub(global, output).await?;
+            hub.accept_config(&wanted.text, &format!("rollback to {number}, command line")).await?;
+            bar.finish();
         }
     }
     output.data("config-rollback", &json!({ "version": number, "changed": true }), &[]);
