@@ -1,19 +1,18 @@
 """The hub itself: how fast it answers, how large it is, how long it takes to build."""
 
 import os
+import time
 
 import harness
 from harness import Unmeasured, seconds, size, tell
 
 
+# How long a hub is left alone before its memory is read.
+IDLE = 10
+
+
 def measure(table, options):
-    if options.binary:
-        binary = options.binary.resolve()
-    else:
-        tell("building the release program")
-        binary, _ = harness.build()
-    if not binary.is_file():
-        raise Unmeasured(f"there is no program at {binary}")
+    binary = harness.program(options)
     with harness.Scratch(options.keep) as scratch:
         answers(table, binary, scratch)
         demo(table, binary, scratch)
@@ -60,6 +59,20 @@ def demo(table, binary, scratch):
     # 11: the demo leaves conflicts open on purpose.
     sync = [binary, "-C", place / "cathedral", "sync", "--quiet", "--no-progress"]
     table.try_row("sync_no_change", "< 150ms", lambda: harness.median(sync, 15, codes=(0, 11)))
+    served(table, binary, place / "cathedral")
+
+
+def served(table, binary, hub):
+    """The demo's hub as it serves: how soon, how small while nothing happens, how fast a command beside it."""
+    try:
+        with harness.Served(binary, hub) as up:
+            table.row("ready", seconds(up.ready_after), "< 150ms")
+            table.try_row("status_running_hub", "< 30ms", lambda: harness.median([binary, "-C", hub, "status", "--quiet"], 30, codes=(0, 11)))
+            time.sleep(IDLE)
+            table.row("idle_memory", size(harness.resident(up.pid)), "< 41.94MB")
+    except Unmeasured as why:
+        for name in ("ready", "status_running_hub", "idle_memory"):
+            table.give_up(name, str(why))
 
 
 def cold_build(table, scratch):

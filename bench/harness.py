@@ -1,9 +1,14 @@
 """What every area needs: rows with units, timing of processes, peers from the package registries."""
 
+import http.client
+import json
+import math
 import os
 import pathlib
 import re
 import shutil
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -25,6 +30,8 @@ class Figure:
         "size": [("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9)],
         "rate": [("B/s", 1.0), ("kB/s", 1e3), ("MB/s", 1e6), ("GB/s", 1e9)],
         "count": [("", 1.0)],
+        "share": [("", 1.0)],
+        "per_second": [("/s", 1.0)],
     }
 
     def __init__(self, value, kind):
@@ -48,7 +55,7 @@ class Figure:
             if abs(self.value) >= (2 * bound if unit == "s" else bound):
                 name, size = unit, bound
         number = self.value / size
-        digits = 0 if number >= 100 or self.kind == "count" else 1 if number >= 10 else 2
+        digits = 4 if self.kind == "share" else 0 if number >= 100 or self.kind == "count" else 1 if number >= 10 else 2
         return f"{number:.{digits}f}{name}"
 
 
@@ -169,6 +176,18 @@ def build(target=None):
     return (ROOT / folder / "release" / "cathedral").resolve(), time.perf_counter() - begun
 
 
+def program(options):
+    """The program that was named, else one that is built now."""
+    if options.binary:
+        binary = options.binary.resolve()
+    else:
+        tell("building the release program")
+        binary, _ = build()
+    if not binary.is_file():
+        raise Unmeasured(f"there is no program at {binary}")
+    return binary
+
+
 def tools():
     """Where peers are installed, kept from run to run."""
     kept = os.environ.get("CATHEDRAL_TOOLS") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "cathedral-tools"
@@ -211,6 +230,84 @@ def peer_system(program, package):
     if not found:
         raise Unmeasured(f"{program} is not installed: apt-get install {package}")
     return found
+
+
+def cpu_seconds(pid):
+    """CPU time that a process has used so far, in seconds."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid):
+    """The resident set of a process, in bytes."""
+    line = next(line for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+def percentile(values, share):
+    """The value that this share of all does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]
+
+
+class Served:
+    """A hub that serves a folder on a free port of 127.0.0.1, with a token; ended when left."""
+
+    def __init__(self, binary, hub, scope="admin"):
+        self.binary, self.hub, self.scope = binary, hub, scope
+
+    def __enter__(self):
+        begun = time.perf_counter()
+        command = [self.binary, "-C", self.hub, "up", "--listen", "127.0.0.1:0", "--jsonl"]
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        line = self.process.stdout.readline()
+        if not line:
+            raise Unmeasured(f"cathedral up in {self.hub} ended with {self.process.wait()}")
+        address = json.loads(line)["data"]["address"].removeprefix("http://")
+        self.host, port = address.rsplit(":", 1)
+        self.port = int(port)
+        self.get("/readyz")
+        self.ready_after = time.perf_counter() - begun
+        made = run([self.binary, "-C", self.hub, "token", "new", "--scope", self.scope, "--label", "bench", "--json"])
+        self.token = json.loads(made)["data"]["token"]
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def connect(self):
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        connection.connect()
+        # What is written in two pieces must not wait for an acknowledgement.
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def get(self, path, headers=(), connection=None, codes=(200,), method="GET", body=None):
+        """One request on a connection of its own, or on one that is kept; returns headers and body."""
+        connection = connection or self.connect()
+        connection.request(method, path, body=body, headers=dict(headers))
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status not in codes:
+            raise Unmeasured(f"{method} {path} answered {answer.status}: {content[:200]!r}")
+        return answer.headers, content
+
+    def new_token(self, scope):
+        headers = self.bearer(**{"content-type": "application/json"})
+        body = json.dumps({"scope": scope, "label": "bench"})
+        return json.loads(self.get("/api/v1/tokens", headers, None, (200, 201), "POST", body)[1])["data"]["token"]
+
+    def bearer(self, **more):
+        return {"authorization": f"Bearer {self.token}", **more}
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 class Scratch:
