@@ -2,8 +2,9 @@
 
 use cathedral_model::ecosystem::RefRules;
 use cathedral_model::ids::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::held;
 use super::object::Oid;
 
 /// Refs or other items by name.
@@ -18,29 +19,48 @@ pub struct Listing {
     /// The branch HEAD names, also when it is unborn.
     pub head: Option<String>,
     pub refs: Values,
-    /// Things left out, with the reason.
+    /// Those of `refs` that are only held.
+    pub held: BTreeSet<String>,
+    /// What is in no snapshot, and why.
+    pub left_out: Vec<(String, String)>,
+    /// What people are told.
     pub warnings: Vec<String>,
 }
 
 impl Listing {
-    /// Keeps only what the rules let take part and what can be written safely.
+    /// Keeps what the rules let take part and what is held, as far as it can be written safely.
     #[must_use]
     pub fn filtered(mut self, rules: &RefRules, whose: &str) -> Self {
-        let mut warnings = std::mem::take(&mut self.warnings);
-        self.refs.retain(|name, _| {
-            if !takes_part(rules, name) {
+        let mut refs = std::mem::take(&mut self.refs);
+        refs.retain(|name, _| {
+            let is_part = takes_part(rules, name);
+            if !is_part && !held::is_held(name) {
                 return false;
             }
-            match unsafe_name(name) {
-                Some(why) => {
-                    warnings.push(format!("{whose}: ref {:?} is left alone: {why}", super::failure::cap(name, 120)));
-                    false
-                }
-                None => true,
+            let shown = || format!("ref {:?}", super::failure::cap(name, 120));
+            if let Some(why) = unsafe_name(name) {
+                self.warnings.push(format!("{whose}: {} is left alone: {why}", shown()));
+                self.left_out.push((shown(), why.to_owned()));
+                return false;
             }
+            if !is_part {
+                self.held.insert(name.clone());
+            }
+            if let Some(raw) = held::raw_of(name).filter(|raw| takes_part(rules, &String::from_utf8_lossy(raw))) {
+                let name = super::failure::printable(&raw);
+                self.warnings.push(format!("{whose}: ref {name:?} is not UTF-8: snapshots hold it, it is not synced"));
+            }
+            true
         });
-        self.warnings = warnings;
+        self.refs = refs;
         self
+    }
+
+    /// Returns the refs that take part, and those that are only held.
+    #[must_use]
+    pub fn parted(self) -> (Values, Values) {
+        let held = self.held;
+        self.refs.into_iter().partition(|(name, _)| !held.contains(name))
     }
 }
 
@@ -72,7 +92,8 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 /// of a file system.
 #[must_use]
 pub fn unsafe_name(name: &str) -> Option<&'static str> {
-    if !name.starts_with("refs/") || name.matches('/').count() < 2 {
+    let folders = ["heads", "tags", "remotes", "notes", "cathedral", ""];
+    if name.strip_prefix("refs/").is_none_or(|rest| folders.contains(&rest)) {
         return Some("it is not a full ref name");
     }
     if name.len() > 1000 {

@@ -34,7 +34,7 @@ section! {
         update_frequency: Frequency [NOW] = Frequency::RealTime => "15m";
         /// The time zone of a cron schedule; UTC unless given.
         time_zone: Option<Zone> [NOW] = None => "Europe/Berlin";
-        /// Which branches and tags are carried along.
+        /// Which branches and tags are carried along; snapshots hold every ref all the same.
         refs: Refs [NOW] = Refs::default() => "{ exclude: [\"refs/heads/wip/*\"] }";
         /// Further remotes of the same repository.
         mirrors: Vec<Mirror> [NOW] = Vec::new() => "[{ name: codeberg, url: \"ssh://git@forge.example/a.git\", mode: push }]";
