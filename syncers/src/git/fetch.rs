@@ -223,7 +223,7 @@ impl Fetch<'_> {
         for id in self.allow.iter().filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric())) {
             call = call.config(format!("fetch.fsck.{id}=ignore"));
         }
-        call.args([
+        let call = call.args([
             "fetch",
             "--progress",
             "--no-tags",
@@ -232,11 +232,16 @@ impl Fetch<'_> {
             "--refmap=",
             "--stdin",
             "--end-of-options",
-        ])
-        .args([self.remote.argument()])
-        .input(refspecs)
-        .run()
-        .map(drop)
+        ]);
+        let call = call.args([self.remote.argument()]).input(refspecs);
+        let out = call.run()?;
+        if out.stderr.contains("shallow roots are not allowed") {
+            return Err(GitError::Invalid(format!(
+                "{} is a shallow clone, so its history is not whole: run `git fetch --unshallow` there, then sync again",
+                self.remote
+            )));
+        }
+        Ok(())
     }
 
     /// Moves what passed out of the quarantine. What is replaced without being contained in its
