@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -315,11 +315,11 @@ fn an_answer_about_things_of_different_kinds_is_undone_or_refused_at_once() {
         world.cathedral(&["conflicts", "resolve", &id, "--take", "spoke"]).expect(0);
         assert_eq!(fs::read_to_string(&hub).unwrap(), "another file\n");
         let shown = world.cathedral(&["conflicts", "show", &id]).expect(0);
-        assert!(shown.stdout.contains("settled 2") && shown.stdout.contains(", opened 2"), "{shown:?}");
+        assert!(shown.out.contains("settled 2") && shown.out.contains(", opened 2"), "{shown:?}");
         let ran = world.cathedral(&["conflicts", "undo", &id]);
         if is_folder {
             let ran = ran.expect(7);
-            assert!(ran.stderr.contains("the hub had a folder there"), "{ran:?}");
+            assert!(ran.err.contains("the hub had a folder there"), "{ran:?}");
             assert_eq!(fs::read_to_string(&hub).unwrap(), "another file\n");
             let shown = world.cathedral(&["conflicts", "show", &id, "--json"]).json();
             assert_eq!(shown["data"]["conflict"]["state"], "settled");

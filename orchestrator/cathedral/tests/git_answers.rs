@@ -135,11 +135,11 @@ fn an_answer_that_a_limit_stops_says_so_and_is_open_to_another() {
     let before = place.tips();
     for take in ["hub", "spoke"] {
         let ran = place.cathedral(&["conflicts", "resolve", "1", "--take", take]).expect(7);
-        assert!(ran.stderr.contains("is recorded and not carried out: a limit stopped the run"), "{ran:?}");
-        assert!(ran.stderr.contains("agreed refs are gone") && ran.stderr.contains("sync lib --yes hub"), "{ran:?}");
+        assert!(ran.err.contains("is recorded and not carried out: a limit stopped the run"), "{ran:?}");
+        assert!(ran.err.contains("agreed refs are gone") && ran.err.contains("sync lib --yes hub"), "{ran:?}");
         assert_eq!((place.tips(), place.state()), (before.clone(), "answered".to_owned()));
         let shown = place.cathedral(&["conflicts", "show", "1"]).expect(0);
-        assert!(shown.stdout.contains("which no run has carried out yet"), "{shown:?}");
+        assert!(shown.out.contains("which no run has carried out yet"), "{shown:?}");
     }
     place.cathedral(&["sync", "lib", "--yes", "hub"]).expect(0);
     assert_eq!(place.state(), "settled");

@@ -189,13 +189,22 @@ impl Fetch<'_> {
     }
 
     /// Fetches what many refs name without a ref for each of them. Git notes which objects came, and has checked
-    /// that everything these need came too; a ref that has moved since it was listed is not among them.
+    /// that everything these need came too.
+    ///
+    /// They are asked for by what the listing says they hold: of names git looks up each among all of the remote's,
+    /// which for thousands takes far longer than the fetch. A remote that gives no object without a name is asked by
+    /// names; a ref that has moved since it was listed is not among what comes then.
     fn many(&self, names: &[String], listing: &Listing, arrived: &mut Values) -> Result<(), GitError> {
-        let specs = Self::sources(names, listing).flat_map(|mut source| {
-            source.push(b'\n');
-            source
-        });
-        self.fetch(specs.collect(), "--write-fetch-head")?;
+        let values: BTreeSet<&Oid> = names.iter().filter_map(|name| listing.refs.get(name)).collect();
+        let by_value = values.iter().flat_map(|oid| [oid.as_bytes(), b"\n"].concat()).collect();
+        match self.fetch(by_value, "--write-fetch-head") {
+            Ok(()) => {}
+            Err(error) if error.is_about_items() => {
+                let lines = Self::sources(names, listing).map(|source| [source.as_slice(), b"\n"].concat());
+                self.fetch(lines.flatten().collect(), "--write-fetch-head")?;
+            }
+            Err(error) => return Err(error),
+        }
         let path = self.store.path().join("FETCH_HEAD");
         let noted = std::fs::read(&path).map_err(|e| GitError::io(path.display(), &e))?;
         let came: BTreeSet<&[u8]> = noted.split(|b| *b == b'\n').filter_map(|line| line.get(..40)).collect();

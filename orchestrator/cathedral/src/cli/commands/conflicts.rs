@@ -362,8 +362,11 @@ fn held_back(hub: &crate::hub::Hub, record: &ConflictRecord, summary: &RunSummar
     let note = found.map(|s| safe(&s.note)).filter(|note| !note.is_empty());
     let why = note.unwrap_or_else(|| "the run did not come to it".to_owned());
     let (code, entry) = if is_limit { (7, "C1701") } else { (12, "C1203") };
-    let stopped =
-        if is_limit { "a limit stopped the run before anything was written" } else { "no run has done it yet" };
+    let stopped = if is_limit {
+        "a limit stopped the run before anything was written"
+    } else {
+        "it is not in place on both sides yet"
+    };
     let title = format!("the answer to conflict {id} is recorded and not carried out: {stopped}");
     let failure = Failure::new(code, entry, title).why(why);
     let failure = if is_limit {
