@@ -162,7 +162,7 @@ impl Context<'_> {
 
     fn read_spoke(&self, facts: &mut Facts, listing: Listing) -> Result<Listing, GitError> {
         let name = self.spoke.name.as_str();
-        let mut listing = listing.filtered(&self.detail.refs, name);
+        let mut listing = listing.filtered(&self.detail.refs, "");
         facts.warnings.append(&mut listing.warnings);
         facts.left_out.append(&mut listing.left_out);
         let fetch = Fetch {
@@ -173,7 +173,7 @@ impl Context<'_> {
             complete: true,
         };
         for (refused, why) in fetch.run(&mut listing)? {
-            facts.warnings.push(format!("{name}: {refused} is refused and left alone: {why}"));
+            facts.warnings.push(format!("{refused} is refused and left alone: {why}"));
             facts.frozen.insert(refused, why);
         }
         Ok(listing)
@@ -223,9 +223,9 @@ impl Context<'_> {
 
     fn read_mirror(&self, mirror: &Mirror, facts: &mut Facts, listing: Listing) -> Result<Listing, GitError> {
         let (remote, side) = (self.mirror_remote(mirror)?, mirror.name.as_str());
-        let mut listing = listing.filtered(&self.detail.refs, side);
+        let mut listing = listing.filtered(&self.detail.refs, &format!("mirror {side}"));
         facts.warnings.append(&mut listing.warnings);
-        facts.left_out.extend(listing.left_out.drain(..).map(|(what, why)| (format!("{side}: {what}"), why)));
+        facts.left_out.extend(listing.left_out.drain(..).map(|(what, why)| (format!("mirror {side}: {what}"), why)));
         let fetch = Fetch { store: &self.store, remote: &remote, side, allow: &self.detail.fsck_allow, complete: true };
         for (refused, why) in fetch.run(&mut listing)? {
             facts.warnings.push(format!("mirror {side}: {refused} is refused and left alone: {why}"));

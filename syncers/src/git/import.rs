@@ -17,7 +17,7 @@ use super::held;
 use super::hub::Edit;
 use super::object::{Entry, Oid};
 use super::push::{Push, Update};
-use super::refs::{OURS, Values, escaped, takes_part, unsafe_name};
+use super::refs::{BASE_REFS, OURS, Values, escaped, takes_part, unsafe_name};
 use super::run::Git;
 use super::stash;
 use super::store::{RefChange, Store, init_bare, sync_folder};
@@ -181,6 +181,7 @@ pub fn live(context: &Context<'_>, source: &mut dyn Source, run: RunId) -> Resul
     if let (Some(path), Some(oid)) = (context.pin(), wanted.get(PIN)) {
         put_pin_back(context, &facts, path, oid)?;
     }
+    forget_base(&store)?;
     tidy(context, &restored)?;
     Ok(Imported {
         path: context.remote.to_string(),
@@ -208,6 +209,17 @@ fn put_pins_back(store: &Store, pinned: Vec<GitRef>) -> Result<(), PortError> {
     let now = store.refs(OURS)?;
     let missing: Vec<GitRef> = pinned.into_iter().filter(|r| !is_copy(&r.name) && !now.contains_key(&r.name)).collect();
     Ok(store.update(&changes(&missing, str::to_owned)?)?)
+}
+
+/// What both sides agreed on holds no longer: against it, what was put back would look like a rewound history.
+fn forget_base(store: &Store) -> Result<(), GitError> {
+    let base = store.refs(BASE_REFS)?;
+    let mut seen: Vec<RefChange> =
+        base.values().map(|oid| RefChange::set(format!("refs/cathedral/seen/{oid}"), oid)).collect();
+    seen.sort_by(|a, b| a.name.cmp(&b.name));
+    seen.dedup_by(|a, b| a.name == b.name);
+    store.update(&seen)?;
+    store.update(&base.keys().map(RefChange::delete).collect::<Vec<_>>())
 }
 
 /// Lets go of what the restore kept of the snapshot and stands at its place by now.

@@ -162,11 +162,11 @@ words! {
 }
 
 section! {
-    /// Which branches and tags are carried along.
+    /// Which branches and tags are carried along; snapshots hold every ref all the same.
     Refs {
         /// Those carried along.
         include: Vec<RefPattern> [NOW] = vec![RefPattern::known("refs/heads/*"), RefPattern::known("refs/tags/*")] => "[\"refs/heads/*\"]";
-        /// Those left out again.
+        /// Those left out again. Snapshots hold them, unless `include` names them neither.
         exclude: Vec<RefPattern> [NOW] = Vec::new() => "[\"refs/heads/wip/*\"]";
         /// Whether a ref deleted on one side is deleted on the other.
         prune: bool [NOW] = false => "true";
