@@ -86,7 +86,7 @@ fn few_and_many_changes_follow() {
 }
 
 #[test]
-fn a_ref_that_moves_between_the_list_and_the_fetch_comes_as_it_is_then() {
+fn a_ref_that_moves_between_the_list_and_the_fetch_comes_as_it_was_and_then_as_it_is() {
     let (mut world, lib, spoke) = world();
     let (moving, new) = (lib.clone(), Arc::new(Mutex::new(None)));
     let moved = Arc::clone(&new);
@@ -97,9 +97,12 @@ fn a_ref_that_moves_between_the_list_and_the_fetch_comes_as_it_is_then() {
         }
         true
     }));
+    let listed = lib.get("refs/heads/team/b007");
+    world.sync(&spoke);
+    assert_eq!(world.store("lib").get("refs/heads/team/b007"), listed, "what was observed is what comes");
+    world.options.interrupt = None;
     world.sync(&spoke);
     assert_eq!(world.store("lib").get("refs/heads/team/b007"), *new.lock().unwrap());
-    world.options.interrupt = None;
     world.is_quiet(&spoke);
     assert_eq!(seen(&world.store("lib")), seen(&lib));
 }
@@ -119,4 +122,27 @@ fn a_lock_that_a_killed_git_left_is_not_gone_round() {
     world.sync(&spoke);
     assert!(!lock.exists());
     assert_eq!(seen(&world.store("lib")), seen(&lib));
+}
+
+/// A server that gives no object without a name: the refs come by their names.
+#[test]
+fn a_remote_that_is_asked_by_names_gives_them_all() {
+    let (mut world, lib, spoke) = world();
+    let (at, gone) = (lib.0.clone(), AtomicUsize::new(0));
+    world.options.interrupt = Some(Arc::new(move |moment, args| {
+        // The listed commit vanishes with its branch before the first fetch.
+        if moment == Moment::Before && args.iter().any(|a| a == "fetch") && gone.fetch_add(1, Ordering::SeqCst) == 0 {
+            let lib = Repo(at.clone());
+            lib.git(&["update-ref", "-d", "refs/tags/v10"]);
+            lib.git(&["update-ref", "-d", "refs/heads/team/b010"]);
+            lib.git(&["repack", "-a", "-d", "-q"]);
+            lib.git(&["prune", "--expire=now"]);
+        }
+        true
+    }));
+    world.sync(&spoke);
+    world.options.interrupt = None;
+    world.sync(&spoke);
+    assert_eq!(seen(&world.store("lib")), seen(&lib));
+    world.is_quiet(&spoke);
 }

@@ -169,3 +169,25 @@ fn a_pin_goes_back_by_a_commit_on_top() {
     assert_eq!(lib.tip("main"), old);
     world.hub.git(&["merge-base", "--is-ancestor", &before, "main"]);
 }
+
+#[test]
+fn after_a_restore_in_place_the_sides_are_compared_afresh() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    lib.put("main", "a.txt", "one\n");
+    let spoke = mirror(&lib.0.display().to_string());
+    world.sync(&spoke);
+    let mut part = Part::default();
+    export(&world, &spoke, &mut part);
+    let newer = lib.put("main", "a.txt", "two\n");
+    world.sync(&spoke);
+    world.run = 50;
+    import(&world, &spoke, Place::Live(Side::Hub), &part, 50);
+    world.base = None;
+    // Work goes on from what was restored: that is no rewound history.
+    let on_top = lib.put("main", "b.txt", "on top of the restored\n");
+    let (plan, applied) = world.sync(&spoke);
+    assert_eq!((plan.conflicts, applied.skipped), (vec![], vec![]));
+    assert_eq!(world.store("lib").tip("main"), on_top);
+    assert!(world.store("lib").reaches(&newer), "nothing that was agreed on is lost");
+}

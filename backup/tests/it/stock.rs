@@ -49,8 +49,20 @@ fn pack(repo: &Path, revs: &str) -> Vec<u8> {
 
 fn refs(oid: &str) -> GitRefs {
     let one = |name: &str| GitRef { name: name.into(), oid: oid.into(), peeled: None };
-    GitRefs { head: Some("refs/heads/main".into()), refs: vec![one("refs/heads/main"), one("refs/heads/tops/x")] }
+    GitRefs { head: Some("refs/heads/main".into()), refs: NAMES.map(one).to_vec() }
 }
+
+/// Refs of every kind that a snapshot holds.
+const NAMES: [&str; 8] = [
+    "refs/heads/main",
+    "refs/heads/tops/x",
+    "refs/notes/commits",
+    "refs/changes/01/1/1",
+    "refs/stash",
+    "refs/cathedral/stash/000001",
+    "refs/cathedral/detached/HEAD",
+    "refs/cathedral/bytes/heads/caf%e9",
+];
 
 fn recover(world: &World, shell: &str, key: &Path, args: &[&Path]) -> Vec<u8> {
     run(Command::new(shell).arg(world.folder("one").join("recover.sh")).arg(key).args(args))
@@ -95,6 +107,10 @@ fn a_plain_shell_gives_back_every_kind() {
         let head = run(git(&target.join("grimoire/hub.git")).args(["rev-parse", "HEAD", "refs/heads/tops/x"]));
         assert_eq!(String::from_utf8(head).unwrap(), format!("{second}\n{second}\n"));
         run(git(&target.join("grimoire/hub.git")).args(["fsck", "--full", "--strict"]));
+        let found = run(git(&target.join("grimoire/hub.git")).args(["for-each-ref", "--format=%(refname)"]));
+        let mut names = NAMES.to_vec();
+        names.sort_unstable();
+        assert_eq!(String::from_utf8(found).unwrap().lines().collect::<Vec<_>>(), names);
         compare_database(&target.join("billing/spoke.sqlite"), &database());
     }
 }

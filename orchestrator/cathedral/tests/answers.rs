@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -290,6 +290,46 @@ fn a_removal_with_its_folder_is_undone() {
     }
     world.cathedral(&["conflicts", "resolve", &id, "--take", "spoke"]).expect(0);
     assert_eq!(fs::read_to_string(&hub).unwrap(), "two\n");
+}
+
+/// A link in place of a file is put back; a folder cannot be, and nothing is recorded of the wish.
+#[test]
+fn an_answer_about_things_of_different_kinds_is_undone_or_refused_at_once() {
+    for is_folder in [false, true] {
+        let place = scratch();
+        let world = World::build(&place.path().join("world"));
+        let (hub, app) = (world.hub_files().join("thing"), world.app_files().join("thing"));
+        write(&hub, "a file\n");
+        world.cathedral(&["sync"]).expect(0);
+        fs::remove_file(&hub).unwrap();
+        if is_folder {
+            write(&hub.join("inside.txt"), "inside\n");
+        } else {
+            std::os::unix::fs::symlink("elsewhere", &hub).unwrap();
+        }
+        write(&app, "another file\n");
+        world.cathedral(&["sync"]).expect(11);
+        let list = world.cathedral(&["conflicts", "--json"]).json();
+        assert_eq!(list["data"]["conflicts"][0]["conflict_kind"], "type_change");
+        let id = list["data"]["conflicts"][0]["id"].to_string();
+        world.cathedral(&["conflicts", "resolve", &id, "--take", "spoke"]).expect(0);
+        assert_eq!(fs::read_to_string(&hub).unwrap(), "another file\n");
+        let shown = world.cathedral(&["conflicts", "show", &id]).expect(0);
+        assert!(shown.out.contains("settled 2") && shown.out.contains(", opened 2"), "{shown:?}");
+        let ran = world.cathedral(&["conflicts", "undo", &id]);
+        if is_folder {
+            let ran = ran.expect(7);
+            assert!(ran.err.contains("the hub had a folder there"), "{ran:?}");
+            assert_eq!(fs::read_to_string(&hub).unwrap(), "another file\n");
+            let shown = world.cathedral(&["conflicts", "show", &id, "--json"]).json();
+            assert_eq!(shown["data"]["conflict"]["state"], "settled");
+            world.cathedral(&["sync"]).expect(0);
+        } else {
+            ran.expect(0);
+            assert_eq!(fs::read_link(&hub).unwrap(), Path::new("elsewhere"));
+            assert_eq!(fs::read_to_string(&app).unwrap(), "another file\n");
+        }
+    }
 }
 
 /// A world in which a file or a row is in dispute, and the looks at it that the tests below share.

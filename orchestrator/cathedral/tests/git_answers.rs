@@ -120,3 +120,31 @@ fn nothing_is_settled_or_undone_that_one_side_does_not_have() {
     place.cathedral(&["conflicts", "undo", "1"]).expect(0);
     assert_eq!((place.tips(), place.state().as_str()), (was, "open"));
 }
+
+/// An answer that a limit stops says so, waits for the confirmation, and may be given again.
+#[test]
+fn an_answer_that_a_limit_stops_says_so_and_is_open_to_another() {
+    let place = Place::build();
+    let branches: Vec<String> = (0..10).map(|n| format!("b{n}")).collect();
+    for branch in &branches {
+        git(&place.lib, &["branch", branch]);
+    }
+    place.cathedral(&["sync"]).expect(11);
+    for branch in &branches {
+        git(&place.lib, &["branch", "-q", "-D", branch]);
+    }
+    let before = place.tips();
+    for take in ["hub", "spoke"] {
+        let ran = place.cathedral(&["conflicts", "resolve", "1", "--take", take]).expect(7);
+        assert!(ran.err.contains("is recorded and not carried out: a limit stopped the run"), "{ran:?}");
+        assert!(ran.err.contains("agreed refs are gone") && ran.err.contains("sync lib --yes hub"), "{ran:?}");
+        assert_eq!((place.tips(), place.state()), (before.clone(), "answered".to_owned()));
+        let shown = place.cathedral(&["conflicts", "show", "1"]).expect(0);
+        assert!(shown.out.contains("which no run has carried out yet"), "{shown:?}");
+    }
+    place.cathedral(&["sync", "lib", "--yes", "hub"]).expect(0);
+    assert_eq!(place.state(), "settled");
+    assert_eq!(fs::read_to_string(place.lib.join("a")).unwrap(), "SPOKE\n");
+    let (hub, spoke) = place.tips();
+    assert_eq!(hub, spoke);
+}

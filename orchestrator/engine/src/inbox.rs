@@ -3,7 +3,7 @@
 use cathedral_model::ecosystem::{DataSync, SpokeKind};
 use cathedral_model::ids::{ConflictId, RunId};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Directive, PlanContext};
+use cathedral_model::plan::{Answer, Directive, PlanContext, SideValue};
 use cathedral_model::ports::Cause;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
@@ -81,7 +81,8 @@ impl Engine {
             return Ok(());
         }
         if is_undo {
-            return Err(unfit("a side is no longer what the answer left: undoing it would lose that".to_owned()));
+            let moved_on = || "a side is no longer what the answer left: undoing it would lose that".to_owned();
+            return Err(unfit(folder_of(record).unwrap_or_else(moved_on)));
         }
         match plan.conflicts.into_iter().find(|draft| draft.item == record.draft.item) {
             Some(now)
@@ -94,4 +95,16 @@ impl Engine {
             _ => Ok(()),
         }
     }
+}
+
+/// Says why a conflict cannot be put back in which a side was a folder: it names the folder, not what was in it.
+fn folder_of(record: &ConflictRecord) -> Option<String> {
+    let draft = &record.draft;
+    let is_folder = |side: &Option<SideValue>| side.as_ref().is_some_and(|v| v.shown == "directory");
+    let side = [("hub", &draft.hub), ("spoke", &draft.spoke)].into_iter().find(|(_, side)| is_folder(side));
+    let (name, _) = side.filter(|_| record.kind == SpokeKind::Files)?;
+    Some(format!(
+        "the {name} had a folder there, and the conflict does not hold the files in it; the snapshot of the run that \
+         carried the answer out holds them: `cathedral snapshot list`, then `cathedral restore`"
+    ))
 }

@@ -172,6 +172,9 @@ pub struct Applied {
     pub skipped: Vec<Skipped>,
 }
 
+/// How the reason begins when an undo that no longer fits is skipped.
+pub const NOT_UNDONE: &str = "the answer is not undone";
+
 /// An action that was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {

@@ -2,7 +2,7 @@
 //! branch gets a commit that holds both sides as parents, a tag moves only after it was pinned.
 
 use cathedral_model::ecosystem::{ConflictPolicy, Side};
-use cathedral_model::plan::{Answer, Choice, ConflictDraft, Directive, SideValue};
+use cathedral_model::plan::{Answer, Choice, ConflictDraft, Directive, NOT_UNDONE, SideValue};
 
 use super::decide::Shape;
 use super::failure::GitError;
@@ -217,7 +217,7 @@ impl Planner<'_> {
     fn why_not_undone(&self, peer: &Peer, key: &str, draft: &ConflictDraft) -> Option<String> {
         let name = super::name_for_people(key);
         if self.is_frozen(peer, key) {
-            return Some(format!("the answer is not undone: {name} is refused at one side"));
+            return Some(format!("{NOT_UNDONE}: {name} is refused at one side"));
         }
         let was = [shown(draft.hub.as_ref()), shown(draft.spoke.as_ref())];
         let now = self.both(peer, key);
@@ -237,7 +237,7 @@ impl Planner<'_> {
                 Some(None) => "the answer left nothing there".to_owned(),
                 None => "what an answer left there is not known".to_owned(),
             };
-            return Some(format!("the answer is not undone: {holds}; {instead}"));
+            return Some(format!("{NOT_UNDONE}: {holds}; {instead}"));
         }
         None
     }

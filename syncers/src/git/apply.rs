@@ -15,9 +15,9 @@ use super::paths;
 use super::payload::{Answered, BASE, Base, Payload, Target, Write};
 use super::push::{Push, Update};
 use super::refs::{Values, escaped};
-use super::store::{self, RefChange, Relation};
+use super::store::{RefChange, Relation};
 use super::url::Remote;
-use super::worktree::unsaved_files;
+use super::worktree::{checked_out, unsaved_files};
 
 /// Why a write was not done, by where and what.
 type Declined = BTreeMap<(Target, String), String>;
@@ -140,13 +140,14 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
     }
     for (target, side, remote) in targets {
         let mut due = due(context, payload, found, &target, declined);
-        if let Some(head) = checked_out(&remote)
-            && due.iter().any(|w| w.name == head)
-            && let Some(files) = unsaved_files(context.git, &remote, &head, &[])?
-        {
-            let why = format!("the working tree there has changes that are not committed: {files}");
-            declined.insert((target.clone(), head.clone()), why);
-            due.retain(|w| w.name != head);
+        for (head, work) in checked_out(&remote) {
+            if due.iter().any(|w| w.name == head)
+                && let Some(files) = unsaved_files(context.git, &remote, &work, &[])?
+            {
+                let why = format!("the working tree there has changes that are not committed: {files}");
+                declined.insert((target.clone(), head.clone()), why);
+                due.retain(|w| w.name != head);
+            }
         }
         if due.is_empty() {
             continue;
@@ -164,13 +165,6 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
         declined.extend(refused.into_iter().map(|(name, why)| ((target.clone(), name), why)));
     }
     Ok(())
-}
-
-/// The branch that a repository on this machine has checked out in a working tree.
-fn checked_out(remote: &Remote) -> Option<String> {
-    let repo = store::open_repository(remote.local()?).ok()?;
-    repo.workdir()?;
-    repo.head_name().ok().flatten().map(|n| n.as_bstr().to_string())
 }
 
 /// Notes what was pushed as the remote's value, so that reading back need not fetch our own commits.

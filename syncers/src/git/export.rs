@@ -1,7 +1,7 @@
 //! Copies a git part into a snapshot: refs and one pack, thin against what the vault already holds.
 //!
 //! In a live part `refs/…` are the refs of the repository the hub answers for (the hub's store of a
-//! mirror; else the spoke's own refs), `refs/cathedral/remote/NAME/…` what spoke and mirrors hold of a
+//! mirror, and what the spoke has besides that takes no part in the sync; else the spoke's own refs), `refs/cathedral/remote/NAME/…` what spoke and mirrors hold of a
 //! mirrored repository, `refs/cathedral/pin` the commit that the hub pins, `refs/cathedral/paths/…` what
 //! the hub holds at shared paths, and `refs/cathedral/conflicts/…` and `kept/…` pinned values.
 
@@ -15,18 +15,21 @@ use std::path::Path;
 
 use super::facts::Context;
 use super::failure::GitError;
+use super::held::is_held;
 use super::object::Oid;
 use super::refs::{Values, digest, escaped, takes_part};
 use super::run::Git;
 use super::store::Store;
 
+/// Where restores pin what they replace.
+pub const KEPT: &str = "refs/cathedral/kept/";
 /// Where the hub's pin stands in a snapshot.
 pub const PIN: &str = "refs/cathedral/pin";
 
 /// Copies both sides as they are now.
 pub fn live(context: &Context<'_>, sink: &mut dyn Sink) -> Result<SideState, PortError> {
     let facts = context.observe()?;
-    for (item, why) in &facts.frozen {
+    for (item, why) in facts.frozen.iter().map(|(i, w)| (i, w)).chain(facts.left_out.iter().map(|(i, w)| (i, w))) {
         sink.skipped(item, why);
     }
     let (hub, spoke) = context.states(&facts);
@@ -51,29 +54,47 @@ pub fn path(git: &Git, dir: &Path, sink: &mut dyn Sink) -> Result<SideState, Por
 
 /// Names the refs of the store as they stand in a snapshot.
 fn mapped(context: &Context<'_>) -> Result<Values, GitError> {
-    let mut out = Values::new();
+    let (mut out, mut only_held) = (Values::new(), Values::new());
     let is_mirror = matches!(context.detail.integration, GitIntegration::Mirror { .. });
     let own = format!("refs/cathedral/remote/{}/", context.spoke.name);
     let pin = context.pin().map(|p| format!("refs/cathedral/hub/pin/{}/%tip", escaped(p)));
     for (name, oid) in context.store.refs("refs/")? {
         let keep = if !name.starts_with(super::refs::OURS) {
-            (is_mirror && takes_part(&context.detail.refs, &name)).then_some(name)
+            (is_mirror && is_held(&name)).then_some(name)
         } else if let Some(rest) = name.strip_prefix(&own) {
-            Some(if is_mirror { name } else { format!("refs/{rest}") })
+            let plain = format!("refs/{rest}");
+            if is_mirror && !takes_part(&context.detail.refs, &plain) {
+                only_held.insert(plain.clone(), oid.clone());
+            }
+            Some(if is_mirror { name } else { plain })
         } else if Some(&name) == pin.as_ref() {
             Some(PIN.to_owned())
         } else if let Some(rest) = name.strip_prefix("refs/cathedral/hub/paths/") {
             Some(format!("refs/cathedral/paths/{rest}"))
         } else {
             let mirrored = is_mirror && name.starts_with("refs/cathedral/remote/");
-            let kept = name.starts_with("refs/cathedral/conflicts/") || name.starts_with("refs/cathedral/kept/");
-            (mirrored || kept).then_some(name)
+            (mirrored || (is_pinned(&name) && !is_copy(&name))).then_some(name)
         };
         if let Some(name) = keep {
             out.insert(name, oid);
         }
     }
+    for (name, oid) in only_held {
+        out.entry(name).or_insert(oid);
+    }
     Ok(out)
+}
+
+/// Says whether a ref of the store is a pin of the hub's own.
+pub fn is_pinned(name: &str) -> bool {
+    name.starts_with("refs/cathedral/conflicts/") || name.starts_with(KEPT)
+}
+
+/// Says whether a ref only repeats a pin: restores once kept the pins of their snapshot again.
+pub fn is_copy(name: &str) -> bool {
+    let rest = name.strip_prefix(KEPT).and_then(|n| n.split_once('/')).map(|(_, rest)| rest);
+    rest.and_then(|r| r.strip_prefix("restored/cathedral/"))
+        .is_some_and(|r| r.starts_with("conflicts/") || r.starts_with("kept/"))
 }
 
 fn write(store: &Store, refs: &Values, head: &str, sink: &mut dyn Sink) -> Result<(), PortError> {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::failure::GitError;
 use super::fetch::{self, Fetch, kept_at};
+use super::held;
 use super::hub::HubRepo;
 use super::listing::{list, list_one};
 use super::object::{Oid, short};
@@ -45,6 +46,8 @@ pub struct Context<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct MirrorFacts {
     pub refs: Values,
+    /// Refs that take no part.
+    pub held: Values,
     /// Why it takes no part this time.
     pub unreachable: Option<String>,
 }
@@ -66,11 +69,16 @@ pub struct Facts {
     pub spoke: Values,
     /// All refs of the spoke that take part, whatever the integration.
     pub spoke_refs: Values,
+    /// Refs of the spoke, and of the hub's store of a mirror, that take no part and are held all the same.
+    pub spoke_held: Values,
+    pub hub_held: Values,
     pub mirrors: BTreeMap<String, MirrorFacts>,
     pub hub_head: Option<String>,
     pub spoke_head: Option<String>,
     /// Items that must not be touched now, with the reason.
     pub frozen: BTreeMap<String, String>,
+    /// What is in no snapshot, and why.
+    pub left_out: Vec<(String, String)>,
     pub warnings: Vec<String>,
 }
 
@@ -112,8 +120,8 @@ impl Context<'_> {
         let mut facts = Facts::default();
         let survey = self.survey();
         let listing = self.read_spoke(&mut facts, survey.spoke?)?;
-        facts.spoke_head = listing.head;
-        facts.spoke_refs = listing.refs;
+        facts.spoke_head.clone_from(&listing.head);
+        (facts.spoke_refs, facts.spoke_held) = listing.parted();
         match &self.detail.integration {
             GitIntegration::Mirror { .. } => self.observe_mirror(&mut facts, survey.mirrors)?,
             GitIntegration::Master => facts.hub_head.clone_from(&facts.spoke_head),
@@ -154,8 +162,9 @@ impl Context<'_> {
 
     fn read_spoke(&self, facts: &mut Facts, listing: Listing) -> Result<Listing, GitError> {
         let name = self.spoke.name.as_str();
-        let mut listing = listing.filtered(&self.detail.refs, name);
+        let mut listing = listing.filtered(&self.detail.refs, "");
         facts.warnings.append(&mut listing.warnings);
+        facts.left_out.append(&mut listing.left_out);
         let fetch = Fetch {
             store: &self.store,
             remote: &self.remote,
@@ -164,7 +173,7 @@ impl Context<'_> {
             complete: true,
         };
         for (refused, why) in fetch.run(&mut listing)? {
-            facts.warnings.push(format!("{name}: {refused} is refused and left alone: {why}"));
+            facts.warnings.push(format!("{refused} is refused and left alone: {why}"));
             facts.frozen.insert(refused, why);
         }
         Ok(listing)
@@ -176,14 +185,15 @@ impl Context<'_> {
         mut listings: BTreeMap<String, Result<Listing, GitError>>,
     ) -> Result<(), GitError> {
         facts.spoke = facts.spoke_refs.clone();
-        facts.hub = self.store.refs("refs/")?;
-        facts.hub.retain(|name, _| takes_part(&self.detail.refs, name));
+        let refs = self.store.refs("refs/")?;
+        (facts.hub, facts.hub_held) = refs.into_iter().partition(|(name, _)| takes_part(&self.detail.refs, name));
+        facts.hub_held.retain(|name, _| held::is_held(name));
         facts.hub_head = self.store.head();
         for mirror in self.mirrors() {
             let mut found = MirrorFacts::default();
             let listing = listings.remove(mirror.name.as_str()).unwrap_or_else(|| Ok(Listing::default()));
             match listing.and_then(|l| self.read_mirror(mirror, facts, l)) {
-                Ok(listing) => found.refs = listing.refs,
+                Ok(listing) => (found.refs, found.held) = listing.parted(),
                 Err(GitError::Stopped) => return Err(GitError::Stopped),
                 Err(e @ (GitError::Invalid(_) | GitError::Full(_))) => return Err(e),
                 Err(error) => {
@@ -213,8 +223,9 @@ impl Context<'_> {
 
     fn read_mirror(&self, mirror: &Mirror, facts: &mut Facts, listing: Listing) -> Result<Listing, GitError> {
         let (remote, side) = (self.mirror_remote(mirror)?, mirror.name.as_str());
-        let mut listing = listing.filtered(&self.detail.refs, side);
+        let mut listing = listing.filtered(&self.detail.refs, &format!("mirror {side}"));
         facts.warnings.append(&mut listing.warnings);
+        facts.left_out.extend(listing.left_out.drain(..).map(|(what, why)| (format!("mirror {side}: {what}"), why)));
         let fetch = Fetch { store: &self.store, remote: &remote, side, allow: &self.detail.fsck_allow, complete: true };
         for (refused, why) in fetch.run(&mut listing)? {
             facts.warnings.push(format!("mirror {side}: {refused} is refused and left alone: {why}"));
@@ -325,7 +336,8 @@ impl Context<'_> {
     #[must_use]
     pub fn states(&self, facts: &Facts) -> (SideState, SideState) {
         if matches!(self.detail.integration, GitIntegration::Master) {
-            let state = self.state(&facts.spoke_refs, facts.spoke_head.as_deref(), &facts.spoke_refs, &BTreeMap::new());
+            let head = facts.spoke_head.as_deref();
+            let state = self.state(&facts.spoke_refs, head, &facts.spoke_refs, &facts.spoke_held, &BTreeMap::new());
             return (state.clone(), state);
         }
         let hub_refs = if matches!(self.detail.integration, GitIntegration::Mirror { .. }) {
@@ -333,7 +345,7 @@ impl Context<'_> {
         } else {
             &facts.spoke_refs
         };
-        let mut hub = self.state(&facts.hub, facts.hub_head.as_deref(), hub_refs, &BTreeMap::new());
+        let mut hub = self.state(&facts.hub, facts.hub_head.as_deref(), hub_refs, &facts.hub_held, &BTreeMap::new());
         if let Some(pin) = self.pin() {
             hub.position = match facts.hub.get(&pin_key(pin)) {
                 Some(oid) => format!("{pin} {}", short(Some(oid))),
@@ -342,7 +354,8 @@ impl Context<'_> {
         } else if matches!(self.detail.integration, GitIntegration::SharedPaths) {
             hub.position = format!("{} shared paths", facts.hub.len());
         }
-        let spoke = self.state(&facts.spoke_refs, facts.spoke_head.as_deref(), &facts.spoke_refs, &facts.mirrors);
+        let head = facts.spoke_head.as_deref();
+        let spoke = self.state(&facts.spoke_refs, head, &facts.spoke_refs, &facts.spoke_held, &facts.mirrors);
         (hub, spoke)
     }
 
@@ -351,13 +364,15 @@ impl Context<'_> {
         values: &Values,
         head: Option<&str>,
         refs: &Values,
+        held: &Values,
         mirrors: &BTreeMap<String, MirrorFacts>,
     ) -> SideState {
         let head = head.map(str::to_owned);
         let mut lines: Vec<(String, String)> = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         lines.push(("HEAD".into(), head.unwrap_or_default()));
+        lines.extend(held.iter().map(|(k, v)| (format!("held:{k}"), v.clone())));
         for (name, mirror) in mirrors {
-            lines.extend(mirror.refs.iter().map(|(k, v)| (format!("{name}:{k}"), v.clone())));
+            lines.extend(mirror.refs.iter().chain(&mirror.held).map(|(k, v)| (format!("{name}:{k}"), v.clone())));
             if mirror.unreachable.is_some() {
                 lines.push((format!("{name}:"), "unreachable".into()));
             }

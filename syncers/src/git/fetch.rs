@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::check;
 use super::failure::GitError;
+use super::held;
 use super::object::Oid;
 use super::refs::{Listing, Values};
 use super::store::{PACK_REFS_ABOVE, RefChange, Relation, Store, UNSYNCED_REFS};
@@ -40,6 +41,8 @@ pub struct Fetch<'a> {
 
 /// So many fetches may fail while the refs at fault are looked for.
 const TRIES: usize = 60;
+/// And so many among refs that are only held.
+const TRIES_OF_HELD: usize = 12;
 
 /// What came without a ref in the quarantine, and how many fetches have failed.
 #[derive(Default)]
@@ -68,10 +71,18 @@ impl Fetch<'_> {
         if wanted.is_empty() && gone.is_empty() {
             return Ok(refused);
         }
+        let (held, taking): (Vec<String>, Vec<String>) = wanted.iter().cloned().partition(|n| listing.held.contains(n));
         let mut arrived = Arrived::default();
-        self.some(&wanted, listing, &mut refused, &mut arrived)?;
+        self.some(&taking, listing, &mut refused, &mut arrived)?;
+        let missing = self.hold(&held, listing, &mut refused, &mut arrived)?;
         let waiting = self.quarantined()?;
         let quarantined: Values = waiting.clone().into_iter().chain(arrived.values).collect();
+        if let Some(why) = missing {
+            let missing = held.iter().filter(|n| !quarantined.contains_key(*n) && listing.refs.contains_key(*n));
+            for name in missing {
+                refused.entry(name.clone()).or_insert_with(|| why.clone());
+            }
+        }
         let known: BTreeSet<Oid> = before.values().cloned().collect();
         let wrong = check::findings(self.store, &quarantined, &known, self.allow)?;
         self.admit(&before, &quarantined, &waiting, &wrong, &gone)?;
@@ -82,6 +93,25 @@ impl Fetch<'_> {
         }
         refused.extend(wrong);
         Ok(refused)
+    }
+
+    /// Fetches refs that are only held. One that cannot be had does not stop the sync of the others; returns why
+    /// what did not come is missing.
+    fn hold(
+        &self,
+        names: &[String],
+        listing: &mut Listing,
+        refused: &mut BTreeMap<String, String>,
+        arrived: &mut Arrived,
+    ) -> Result<Option<String>, GitError> {
+        arrived.failed = TRIES - TRIES_OF_HELD;
+        match self.some(names, listing, refused, arrived) {
+            Ok(()) => Ok(None),
+            Err(error @ (GitError::Stopped | GitError::Full(_) | GitError::Unreachable(_) | GitError::Busy(_))) => {
+                Err(error)
+            }
+            Err(error) => Ok(Some(error.to_string())),
+        }
     }
 
     fn refused_at(&self, name: &str) -> String {
@@ -112,7 +142,7 @@ impl Fetch<'_> {
         let fetched = if names.len() > PACK_REFS_ABOVE {
             self.many(names, listing, &mut arrived.values)
         } else {
-            self.fetch_aside(names)
+            self.fetch_aside(names, listing)
         };
         match fetched {
             Ok(()) => Ok(()),
@@ -143,16 +173,38 @@ impl Fetch<'_> {
         self.store.update(&changes)
     }
 
-    fn fetch_aside(&self, names: &[String]) -> Result<(), GitError> {
+    fn fetch_aside(&self, names: &[String], listing: &Listing) -> Result<(), GitError> {
         self.clear_leftovers(names)?;
-        let specs = names.iter().map(|name| format!("+{name}:{}\n", self.quarantine_at(name)));
-        self.fetch(specs.collect(), "--no-write-fetch-head")
+        let mut specs = Vec::new();
+        for (source, name) in Self::sources(names, listing).zip(names) {
+            specs.extend([b"+", source.as_slice(), b":", self.quarantine_at(name).as_bytes(), b"\n"].concat());
+        }
+        self.fetch(specs, "--no-write-fetch-head")
+    }
+
+    /// What the remote is asked for to get these refs.
+    fn sources(names: &[String], listing: &Listing) -> impl Iterator<Item = Vec<u8>> {
+        let none = Oid::new();
+        names.iter().map(move |name| held::source(name, listing.refs.get(name).unwrap_or(&none)))
     }
 
     /// Fetches what many refs name without a ref for each of them. Git notes which objects came, and has checked
-    /// that everything these need came too; a ref that has moved since it was listed is not among them.
+    /// that everything these need came too.
+    ///
+    /// They are asked for by what the listing says they hold: of names git looks up each among all of the remote's,
+    /// which for thousands takes far longer than the fetch. A remote that gives no object without a name is asked by
+    /// names; a ref that has moved since it was listed is not among what comes then.
     fn many(&self, names: &[String], listing: &Listing, arrived: &mut Values) -> Result<(), GitError> {
-        self.fetch(names.iter().map(|name| format!("{name}\n")).collect(), "--write-fetch-head")?;
+        let values: BTreeSet<&Oid> = names.iter().filter_map(|name| listing.refs.get(name)).collect();
+        let by_value = values.iter().flat_map(|oid| [oid.as_bytes(), b"\n"].concat()).collect();
+        match self.fetch(by_value, "--write-fetch-head") {
+            Ok(()) => {}
+            Err(error) if error.is_about_items() => {
+                let lines = Self::sources(names, listing).map(|source| [source.as_slice(), b"\n"].concat());
+                self.fetch(lines.flatten().collect(), "--write-fetch-head")?;
+            }
+            Err(error) => return Err(error),
+        }
         let path = self.store.path().join("FETCH_HEAD");
         let noted = std::fs::read(&path).map_err(|e| GitError::io(path.display(), &e))?;
         let came: BTreeSet<&[u8]> = noted.split(|b| *b == b'\n').filter_map(|line| line.get(..40)).collect();
@@ -163,10 +215,10 @@ impl Fetch<'_> {
                 None => moved.push(name.clone()),
             }
         }
-        if moved.is_empty() { Ok(()) } else { self.fetch_aside(&moved) }
+        if moved.is_empty() { Ok(()) } else { self.fetch_aside(&moved, listing) }
     }
 
-    fn fetch(&self, refspecs: String, note: &str) -> Result<(), GitError> {
+    fn fetch(&self, refspecs: Vec<u8>, note: &str) -> Result<(), GitError> {
         let mut call = self
             .store
             .call(format!("fetch from {}", self.remote))
@@ -180,7 +232,7 @@ impl Fetch<'_> {
         for id in self.allow.iter().filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric())) {
             call = call.config(format!("fetch.fsck.{id}=ignore"));
         }
-        call.args([
+        let call = call.args([
             "fetch",
             "--progress",
             "--no-tags",
@@ -189,11 +241,16 @@ impl Fetch<'_> {
             "--refmap=",
             "--stdin",
             "--end-of-options",
-        ])
-        .args([self.remote.argument()])
-        .input(refspecs)
-        .run()
-        .map(drop)
+        ]);
+        let call = call.args([self.remote.argument()]).input(refspecs);
+        let out = call.run()?;
+        if out.stderr.contains("shallow roots are not allowed") {
+            return Err(GitError::Invalid(format!(
+                "{} is a shallow clone, so its history is not whole: run `git fetch --unshallow` there, then sync again",
+                self.remote
+            )));
+        }
+        Ok(())
     }
 
     /// Moves what passed out of the quarantine. What is replaced without being contained in its

@@ -14,7 +14,7 @@ use super::refs::Listing;
 use super::run::Git;
 use super::store::{self, Store};
 use super::url::Remote;
-use super::worktree::unsaved_files;
+use super::worktree::{checked_out, unsaved_files};
 
 /// How often a commit is made again because somebody else was faster.
 const ROUNDS: usize = 3;
@@ -151,7 +151,9 @@ impl<'a> HubRepo<'a> {
                 Ok(edited)
             };
             let new: Vec<&str> = todo.iter().filter(|e| e.old.is_none()).map(|e| e.path.as_str()).collect();
-            if let Some(files) = unsaved_files(self.git, &self.remote, &self.branch(), &new)? {
+            if let Some(work) = checked_out(&self.remote).get(&self.branch())
+                && let Some(files) = unsaved_files(self.git, &self.remote, work, &new)?
+            {
                 return skip_all(
                     edited,
                     &format!("the hub's working tree has changes that are not committed: {files}"),

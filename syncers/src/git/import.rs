@@ -4,19 +4,22 @@
 use cathedral_model::ecosystem::GitIntegration;
 use cathedral_model::ids::RunId;
 use cathedral_model::ports::syncer::Imported;
-use cathedral_model::ports::vault::GitRefs;
+use cathedral_model::ports::vault::{GitRef, GitRefs};
 use cathedral_model::ports::{PortError, Source};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::export::PIN;
+use super::export::{KEPT, PIN, is_copy, is_pinned};
 use super::facts::{Context, Facts};
 use super::failure::GitError;
+use super::held;
 use super::hub::Edit;
-use super::object::Entry;
+use super::object::{Entry, Oid};
 use super::push::{Push, Update};
-use super::refs::{Values, escaped, unsafe_name};
+use super::refs::{BASE_REFS, OURS, Values, escaped, takes_part, unsafe_name};
 use super::run::Git;
+use super::stash;
 use super::store::{RefChange, Store, init_bare, sync_folder};
 
 /// Makes `dir` a bare repository with exactly the refs of the part.
@@ -42,7 +45,8 @@ pub fn path(
     let bytes = index(&store, source)?;
     let store = Store::existing(git, &fresh)?;
     store.set_head(&head)?;
-    store.update(&changes(&refs, |n| n.to_owned())?)?;
+    store.update(&changes(&refs.refs, |n| n.to_owned())?)?;
+    stash::write_log(&store, &named(&refs.refs))?;
     store
         .call("check the restored repository")
         .args(["fsck", "--connectivity-only", "--no-dangling", "--progress"])
@@ -66,9 +70,12 @@ fn checked_head(refs: &GitRefs) -> Result<String, PortError> {
     }
 }
 
-fn changes(refs: &GitRefs, name: impl Fn(&str) -> String) -> Result<Vec<RefChange>, PortError> {
-    refs.refs
-        .iter()
+fn named(refs: &[GitRef]) -> Values {
+    refs.iter().map(|r| (r.name.clone(), r.oid.clone())).collect()
+}
+
+fn changes(refs: &[GitRef], name: impl Fn(&str) -> String) -> Result<Vec<RefChange>, PortError> {
+    refs.iter()
         .map(|r| match unsafe_name(&r.name) {
             None => Ok(RefChange::set(name(&r.name), &r.oid)),
             Some(why) => Err(PortError::Corrupt(format!("the snapshot's ref {:?} cannot be used: {why}", r.name))),
@@ -131,47 +138,103 @@ pub fn live(context: &Context<'_>, source: &mut dyn Source, run: RunId) -> Resul
     let refs = source.git_refs()?;
     let bytes = index(&context.store, source)?;
     let store = Store::existing(context.git, context.store.path())?;
+    let restored = format!("{KEPT}{run}/restored/");
+    let (pinned, wanted): (Vec<GitRef>, Vec<GitRef>) = refs.refs.into_iter().partition(|r| is_pinned(&r.name));
+    put_pins_back(&store, pinned)?;
     // The snapshot's own refs, so that its objects stay whatever becomes of the rest.
-    store.update(&changes(&refs, |n| {
-        format!("refs/cathedral/kept/{run}/restored/{}/%tip", escaped(&n["refs/".len()..]))
-    })?)?;
+    store.update(&changes(&wanted, |n| format!("{restored}{}/%tip", escaped(&n["refs/".len()..])))?)?;
     store
         .call("check the restored objects")
         .args(["fsck", "--connectivity-only", "--no-dangling", "--progress"])
         .run()?;
     let facts = context.observe()?;
-    let wanted: Values = refs.refs.iter().map(|r| (r.name.clone(), r.oid.clone())).collect();
+    let wanted = named(&wanted);
     let is_mirror = matches!(context.detail.integration, GitIntegration::Mirror { .. });
     let below = |prefix: &str| -> Values {
         let named = |(n, o): (&String, &String)| n.strip_prefix(prefix).map(|r| (format!("refs/{r}"), o.clone()));
         wanted.iter().filter_map(named).collect()
     };
-    let plain: Values =
-        wanted.iter().filter(|(n, _)| !n.starts_with(super::refs::OURS)).map(|(n, o)| (n.clone(), o.clone())).collect();
+    let own = |name: &str| !name.starts_with(OURS) || held::is_made_up(name);
+    let plain: Values = wanted.iter().filter(|(n, _)| own(n)).map(|(n, o)| (n.clone(), o.clone())).collect();
     let spoke =
         if is_mirror { below(&format!("refs/cathedral/remote/{}/", context.spoke.name)) } else { plain.clone() };
-    let mut replaced = keep(context, run, "spoke", &facts.spoke_refs, &spoke)?;
-    put_back(context, &facts, &spoke)?;
+    let now: Values = facts.spoke_refs.iter().chain(&facts.spoke_held).map(|(n, o)| (n.clone(), o.clone())).collect();
+    let mut replaced = keep(context, run, "spoke", &now, &spoke)?;
+    let declined = put_back(context, &now, &spoke)?;
     if is_mirror {
-        let hub: Values = facts.hub.clone();
-        replaced |= keep(context, run, "hub", &hub, &plain)?;
+        let now: Values = facts.hub.iter().chain(&facts.hub_held).map(|(n, o)| (n.clone(), o.clone())).collect();
+        // What only the spoke had stands among the plain refs of the part too, and goes back to the spoke alone.
+        let is_hubs = |n: &String, o: &String| {
+            let only_spokes = !takes_part(&context.detail.refs, n) && !now.contains_key(n) && spoke.get(n) == Some(o);
+            !only_spokes && !held::is_made_up(n)
+        };
+        let plain: Values = plain.into_iter().filter(|(n, o)| is_hubs(n, o)).collect();
+        replaced |= keep(context, run, "hub", &now, &plain)?;
         let change = |(n, o): (&String, &String)| RefChange {
             name: n.clone(),
             new: Some(o.clone()),
-            old: Some(hub.get(n).cloned()),
+            old: Some(now.get(n).cloned()),
         };
-        let changes: Vec<RefChange> = plain.iter().filter(|(n, o)| hub.get(*n) != Some(o)).map(change).collect();
+        let changes: Vec<RefChange> = plain.iter().filter(|(n, o)| now.get(*n) != Some(o)).map(change).collect();
         store.update(&changes)?;
     }
     if let (Some(path), Some(oid)) = (context.pin(), wanted.get(PIN)) {
         put_pin_back(context, &facts, path, oid)?;
     }
+    forget_base(&store)?;
+    tidy(context, &restored)?;
     Ok(Imported {
         path: context.remote.to_string(),
         files: wanted.len() as u64,
         bytes,
-        kept: replaced.then(|| format!("refs/cathedral/kept/{run} in {}", context.store.path().display())),
+        kept: told(context, run, replaced, &declined),
     })
+}
+
+/// Says where to find what was replaced, and what the remote did not take back.
+fn told(context: &Context<'_>, run: RunId, replaced: bool, declined: &Values) -> Option<String> {
+    let place = format!("{KEPT}{run} in {}", context.store.path().display());
+    match declined.iter().next() {
+        None => replaced.then_some(place),
+        Some((name, why)) => {
+            let more = declined.len() - 1;
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            Some(format!("{place}; not taken back by the remote, and kept there: {name}{more} ({why})"))
+        }
+    }
+}
+
+/// Pins of earlier runs stand in the store already, unless that was lost.
+fn put_pins_back(store: &Store, pinned: Vec<GitRef>) -> Result<(), PortError> {
+    let now = store.refs(OURS)?;
+    let missing: Vec<GitRef> = pinned.into_iter().filter(|r| !is_copy(&r.name) && !now.contains_key(&r.name)).collect();
+    Ok(store.update(&changes(&missing, str::to_owned)?)?)
+}
+
+/// What both sides agreed on holds no longer: against it, what was put back would look like a rewound history.
+fn forget_base(store: &Store) -> Result<(), GitError> {
+    let base = store.refs(BASE_REFS)?;
+    let mut seen: Vec<RefChange> =
+        base.values().map(|oid| RefChange::set(format!("refs/cathedral/seen/{oid}"), oid)).collect();
+    seen.sort_by(|a, b| a.name.cmp(&b.name));
+    seen.dedup_by(|a, b| a.name == b.name);
+    store.update(&seen)?;
+    store.update(&base.keys().map(RefChange::delete).collect::<Vec<_>>())
+}
+
+/// Lets go of what the restore kept of the snapshot and stands at its place by now.
+fn tidy(context: &Context<'_>, restored: &str) -> Result<(), GitError> {
+    match context.observe() {
+        Ok(_) => {}
+        Err(GitError::Stopped) => return Err(GitError::Stopped),
+        // Everything is done, and what is kept twice is no harm.
+        Err(_) => return Ok(()),
+    }
+    let (kept, others): (Values, Values) =
+        context.store.refs("refs/")?.into_iter().partition(|(name, _)| name.starts_with(restored));
+    let stands: BTreeSet<&Oid> = others.values().collect();
+    let done = kept.iter().filter(|(_, oid)| stands.contains(oid)).map(|(name, _)| RefChange::delete(name));
+    context.store.update(&done.collect::<Vec<_>>())
 }
 
 /// Pins what differs from the snapshot.
@@ -179,37 +242,48 @@ fn keep(context: &Context<'_>, run: RunId, side: &str, now: &Values, wanted: &Va
     let differs = |n: &String, o: &String| wanted.get(n).is_some_and(|w| w != o);
     let changes: Vec<RefChange> = now
         .iter()
-        .filter(|(n, o)| differs(n, o))
+        .filter(|(n, o)| differs(n, o) && !n.starts_with(held::STASH))
         .map(|(n, o)| {
-            RefChange::set(
-                format!("refs/cathedral/kept/{run}/{side}/{}/%tip", escaped(n.strip_prefix("refs/").unwrap_or(n))),
-                o,
-            )
+            RefChange::set(format!("{KEPT}{run}/{side}/{}/%tip", escaped(n.strip_prefix("refs/").unwrap_or(n))), o)
         })
         .collect();
     context.store.update(&changes)?;
     Ok(!changes.is_empty())
 }
 
-fn put_back(context: &Context<'_>, facts: &Facts, wanted: &Values) -> Result<(), PortError> {
-    let now = &facts.spoke_refs;
+/// Puts refs back at the spoke. Returns the refs that it declines, of those that take no part in the sync: many a
+/// forge writes some of them by itself only.
+fn put_back(context: &Context<'_>, now: &Values, wanted: &Values) -> Result<Values, PortError> {
+    let stashed = stash::put_back(context, now, wanted)?;
+    let is_due = |n: &String, o: &String| {
+        now.get(n) != Some(o)
+            && n != held::DETACHED
+            && !n.starts_with(held::STASH)
+            && !(stashed && n == held::STASH_TIP)
+    };
     let update =
         |(n, o): (&String, &String)| Update { name: n.clone(), old: now.get(n).cloned(), new: Some(o.clone()) };
-    let updates: Vec<Update> = wanted.iter().filter(|(n, o)| now.get(*n) != Some(o)).map(update).collect();
+    let updates: Vec<Update> = wanted.iter().filter(|(n, o)| is_due(n, o)).map(update).collect();
     if updates.is_empty() {
-        return Ok(());
+        return Ok(Values::new());
     }
+    let (parts, others): (Vec<Update>, Vec<Update>) =
+        updates.iter().cloned().partition(|u| takes_part(&context.detail.refs, &u.name));
     let push = Push { store: &context.store, remote: &context.remote, update_worktree: true };
-    let declined = push.run(&updates)?;
+    let mut words = push.run(&parts)?;
+    words.extend(push.run(&others)?);
     let after = super::listing::list(context.git, &context.remote)?;
-    let missing = updates.iter().find(|u| after.refs.get(&u.name) != u.new.as_ref());
-    match missing {
-        None => Ok(()),
-        Some(update) => {
-            let why = declined.get(&update.name).map_or("it moved while it was restored", String::as_str);
-            Err(GitError::Refused(format!("{} {} was not put back: {why}", context.remote, update.name)).into())
+    let mut declined = Values::new();
+    for update in updates.iter().filter(|u| after.refs.get(&u.name) != u.new.as_ref()) {
+        let why = words.get(&update.name).map_or("it moved while it was restored", String::as_str);
+        let place = super::failure::printable(&held::name_of(&update.name));
+        if takes_part(&context.detail.refs, &update.name) {
+            return Err(GitError::Refused(format!("{} {place} was not put back: {why}", context.remote)).into());
         }
+        tracing::warn!(spoke.name = %context.spoke.name, "{place} was not put back: {why}");
+        declined.insert(place, why.to_owned());
     }
+    Ok(declined)
 }
 
 /// The hub's pin goes back by a commit on top of its branch.

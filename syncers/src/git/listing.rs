@@ -1,8 +1,9 @@
 //! What a repository advertises now: in process when it is on this machine, else by `ls-remote`.
 
-use super::failure::{GitError, printable};
+use super::failure::GitError;
+use super::held;
 use super::object::{Oid, is_oid};
-use super::refs::Listing;
+use super::refs::{Listing, Values};
 use super::run::Git;
 use super::store;
 use super::url::Remote;
@@ -18,11 +19,33 @@ pub fn list(git: &Git, remote: &Remote) -> Result<Listing, GitError> {
             && repo.config_snapshot().string("extensions.refStorage").is_none()
         {
             let head = repo.head_name().ok().flatten().map(|n| n.as_bstr().to_string());
-            let (refs, warnings) = store::list_refs(&repo, "refs/")?;
-            return Ok(Listing { head, refs, warnings });
+            let (mut refs, warnings) = store::list_refs(&repo, "refs/")?;
+            if refs.contains_key(held::STASH_TIP) {
+                let known = |oid: &Oid| store::is_there(&repo, oid);
+                refs.extend(held::entries_of(held::logged_stash(repo.common_dir()).into_iter().filter(known)));
+            }
+            if head.is_none()
+                && let Ok(id) = repo.head_id()
+            {
+                refs.insert(held::DETACHED.to_owned(), id.to_string());
+            }
+            let left_out = warnings.iter().map(|why| ("a ref".to_owned(), why.clone())).collect();
+            return Ok(Listing { head, refs, left_out, warnings, ..Listing::default() });
         }
     }
-    ls_remote(git, remote, None)
+    let mut listing = ls_remote(git, remote, None)?;
+    if let Some(path) = remote.local().filter(|_| listing.refs.contains_key(held::STASH_TIP)) {
+        listing.refs.extend(asked_stash(git, path));
+    }
+    Ok(listing)
+}
+
+/// Asks git for the entries of a stash in a repository that is not read in process.
+fn asked_stash(git: &Git, path: &std::path::Path) -> Values {
+    let call = git.at(path, "read the stash").args(["reflog", "show", "--format=%H", held::STASH_TIP, "--"]);
+    let Ok(out) = call.run() else { return Values::new() };
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    held::entries_of(text.lines().rev().filter(|oid| is_oid(oid)).map(str::to_owned))
 }
 
 /// Returns the value of one ref of a remote.
@@ -47,13 +70,14 @@ fn ls_remote(git: &Git, remote: &Remote, only: Option<&str>) -> Result<Listing, 
         call = call.args([name]);
     }
     let out = call.run()?;
-    let mut listing = Listing::default();
+    let (mut listing, mut detached) = (Listing::default(), None);
     for line in out.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-        let Ok(text) = std::str::from_utf8(line) else {
-            listing.warnings.push(format!("ref {:?} is not UTF-8 and is left alone", printable(line)));
+        let Some(tab) = line.iter().position(|b| *b == b'\t') else { continue };
+        let Ok(value) = std::str::from_utf8(&line[..tab]) else { continue };
+        let raw = &line[tab + 1..];
+        let Some(name) = std::str::from_utf8(raw).map(str::to_owned).ok().or_else(|| held::key_of(raw)) else {
             continue;
         };
-        let Some((value, name)) = text.split_once('\t') else { continue };
         if let Some(target) = value.strip_prefix("ref: ") {
             if name == "HEAD" {
                 listing.head = Some(target.to_owned());
@@ -62,9 +86,14 @@ fn ls_remote(git: &Git, remote: &Remote, only: Option<&str>) -> Result<Listing, 
             return Err(GitError::Invalid(format!(
                 "{remote} uses SHA-256 object ids, which this version cannot sync with SHA-1 repositories"
             )));
+        } else if is_oid(value) && name == "HEAD" {
+            detached = Some(value.to_owned());
         } else if is_oid(value) && name.starts_with("refs/") && !name.ends_with("^{}") {
-            listing.refs.insert(name.to_owned(), value.to_owned());
+            listing.refs.insert(name, value.to_owned());
         }
+    }
+    if let Some(oid) = detached.filter(|_| listing.head.is_none()) {
+        listing.refs.insert(held::DETACHED.to_owned(), oid);
     }
     Ok(listing)
 }

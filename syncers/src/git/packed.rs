@@ -11,6 +11,7 @@ use std::io::{BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::failure::GitError;
+use super::held::raw_of;
 use super::refs::{OURS, Values, colliding, unsafe_name};
 use super::store::{RefChange, Store, sync_folder};
 
@@ -49,7 +50,7 @@ pub fn write(store: &Store, changes: &[RefChange]) -> Result<bool, GitError> {
 
 fn is_simple(change: &RefChange) -> bool {
     let ours = change.name.starts_with(OURS) || change.old == Some(None);
-    ours && change.new.is_some() && unsafe_name(&change.name).is_none()
+    ours && change.new.is_some() && unsafe_name(&change.name).is_none() && raw_of(&change.name).is_none()
 }
 
 /// Git's own lock of the file; it goes when this does.

@@ -2,8 +2,11 @@
 //! it replaces, and what came of it is read back by the caller.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 
 use super::failure::{GitError, cap, is_progress, telling};
+use super::held;
 use super::object::Oid;
 use super::store::Store;
 use super::url::Remote;
@@ -49,8 +52,8 @@ impl Push<'_> {
     }
 
     fn push(&self, batch: &[Update], atomic: bool) -> Result<BTreeMap<String, String>, GitError> {
-        let mut args = vec![
-            "push".to_owned(),
+        let mut args: Vec<OsString> = vec![
+            "push".into(),
             "--porcelain".into(),
             "--progress".into(),
             "--no-verify".into(),
@@ -64,10 +67,15 @@ impl Push<'_> {
             args.push("--receive-pack=git -c receive.denyCurrentBranch=updateInstead receive-pack".into());
         }
         for update in batch {
-            args.push(format!("--force-with-lease={}:{}", update.name, update.old.as_deref().unwrap_or("")));
+            let old = update.old.as_deref().unwrap_or("");
+            let name = held::name_of(&update.name);
+            args.push(OsString::from_vec([b"--force-with-lease=", name.as_slice(), b":", old.as_bytes()].concat()));
         }
         args.push("--end-of-options".into());
-        let specs = batch.iter().map(|u| format!("{}:{}", u.new.as_deref().unwrap_or(""), u.name));
+        let specs = batch.iter().map(|u| {
+            let new = u.new.as_deref().unwrap_or("");
+            OsString::from_vec([new.as_bytes(), b":", &held::name_of(&u.name)].concat())
+        });
         let what = format!("push to {}", self.remote);
         let out = self
             .store
@@ -79,7 +87,15 @@ impl Push<'_> {
             .args([self.remote.argument()])
             .args(specs)
             .run_any()?;
-        let declined = refusals(&String::from_utf8_lossy(&out.stdout), &out.stderr);
+        let mut declined = refusals(&String::from_utf8_lossy(&out.stdout), &out.stderr);
+        for update in batch {
+            // Names that are not UTF-8 are known by another.
+            if let Some(raw) = held::raw_of(&update.name)
+                && let Some(why) = declined.remove(&*String::from_utf8_lossy(&raw))
+            {
+                declined.insert(update.name.clone(), why);
+            }
+        }
         if out.code == 0 || !declined.is_empty() {
             return Ok(declined);
         }

@@ -2,8 +2,9 @@
 
 use cathedral_model::ecosystem::RefRules;
 use cathedral_model::ids::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::held;
 use super::object::Oid;
 
 /// Refs or other items by name.
@@ -12,35 +13,66 @@ pub type Values = BTreeMap<String, Oid>;
 /// Our own namespace in every store.
 pub const OURS: &str = "refs/cathedral/";
 
+/// Where the agreed values stand in a store.
+pub const BASE_REFS: &str = "refs/cathedral/base/";
+
 /// What a repository advertised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The branch HEAD names, also when it is unborn.
     pub head: Option<String>,
     pub refs: Values,
-    /// Things left out, with the reason.
+    /// Those of `refs` that are only held.
+    pub held: BTreeSet<String>,
+    /// What is in no snapshot, and why.
+    pub left_out: Vec<(String, String)>,
+    /// What people are told.
     pub warnings: Vec<String>,
 }
 
 impl Listing {
-    /// Keeps only what the rules let take part and what can be written safely.
+    /// Keeps what the rules let take part and what is held, as far as it can be written safely. `whose` names the
+    /// side in what people are told; nothing for the spoke itself.
     #[must_use]
     pub fn filtered(mut self, rules: &RefRules, whose: &str) -> Self {
-        let mut warnings = std::mem::take(&mut self.warnings);
-        self.refs.retain(|name, _| {
-            if !takes_part(rules, name) {
+        let of = if whose.is_empty() { String::new() } else { format!("{whose}: ") };
+        let mut refs = std::mem::take(&mut self.refs);
+        let mut unwanted: BTreeMap<&String, u64> = BTreeMap::new();
+        refs.retain(|name, _| {
+            let is_part = takes_part(rules, name);
+            if !is_part && !held::is_held(name) {
                 return false;
             }
-            match unsafe_name(name) {
-                Some(why) => {
-                    warnings.push(format!("{whose}: ref {:?} is left alone: {why}", super::failure::cap(name, 120)));
-                    false
-                }
-                None => true,
+            if let Some(pattern) = unwanted_by(rules, name) {
+                *unwanted.entry(pattern).or_default() += 1;
+                return false;
             }
+            let shown = || format!("ref {:?}", super::failure::cap(name, 120));
+            if let Some(why) = unsafe_name(name) {
+                self.warnings.push(format!("{of}{} is left alone: {why}", shown()));
+                self.left_out.push((shown(), why.to_owned()));
+                return false;
+            }
+            if !is_part {
+                self.held.insert(name.clone());
+            }
+            if let Some(raw) = held::raw_of(name).filter(|raw| takes_part(rules, &String::from_utf8_lossy(raw))) {
+                let name = super::failure::printable(&raw);
+                self.warnings.push(format!("{of}ref {name:?} is not UTF-8: snapshots hold it, it is not synced"));
+            }
+            true
         });
-        self.warnings = warnings;
+        self.refs = refs;
+        let told = |(pattern, n): (&String, u64)| (pattern.clone(), format!("refs.exclude leaves it out ({n} refs)"));
+        self.left_out.extend(unwanted.into_iter().map(told));
         self
+    }
+
+    /// Returns the refs that take part, and those that are only held.
+    #[must_use]
+    pub fn parted(self) -> (Values, Values) {
+        let held = self.held;
+        self.refs.into_iter().partition(|(name, _)| !held.contains(name))
     }
 }
 
@@ -49,6 +81,12 @@ impl Listing {
 pub fn takes_part(rules: &RefRules, name: &str) -> bool {
     let any = |patterns: &[String]| patterns.iter().any(|p| matches(p, name));
     !name.starts_with(OURS) && any(&rules.include) && !any(&rules.exclude)
+}
+
+/// Returns the pattern that leaves a ref out of snapshots as well: one that would not take part anyway.
+fn unwanted_by<'r>(rules: &'r RefRules, name: &str) -> Option<&'r String> {
+    let is_included = rules.include.iter().any(|p| matches(p, name));
+    rules.exclude.iter().find(|p| matches(p, name)).filter(|_| !is_included)
 }
 
 /// Matches a pattern in which `*` stands for any text.
@@ -72,7 +110,8 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 /// of a file system.
 #[must_use]
 pub fn unsafe_name(name: &str) -> Option<&'static str> {
-    if !name.starts_with("refs/") || name.matches('/').count() < 2 {
+    let folders = ["heads", "tags", "remotes", "notes", "cathedral", ""];
+    if name.strip_prefix("refs/").is_none_or(|rest| folders.contains(&rest)) {
         return Some("it is not a full ref name");
     }
     if name.len() > 1000 {
@@ -161,6 +200,7 @@ pub fn colliding<'a>(values: &'a Values, name: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
 
@@ -176,6 +216,19 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, name), expect, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn what_is_excluded_is_held_unless_it_takes_no_part_anyway() {
+        let rules = RefRules { exclude: vec!["refs/heads/wip/*".into(), "refs/pull/*".into()], ..RefRules::default() };
+        let names = ["refs/heads/a", "refs/heads/wip/b", "refs/pull/1/head", "refs/pull/2/head", "refs/remotes/o/a"];
+        let refs = names.iter().map(|n| ((*n).to_owned(), String::new())).collect();
+        let listing = Listing { refs, ..Listing::default() }.filtered(&rules, "lib");
+        let told = [("refs/pull/*".to_owned(), "refs.exclude leaves it out (2 refs)".to_owned())];
+        assert_eq!((&listing.left_out[..], &listing.warnings[..]), (&told[..], &[][..]));
+        let (parts, held) = listing.parted();
+        assert_eq!((parts.keys().next().unwrap().as_str(), parts.len()), ("refs/heads/a", 1));
+        assert_eq!((held.keys().next().unwrap().as_str(), held.len()), ("refs/heads/wip/b", 1));
     }
 
     #[test]

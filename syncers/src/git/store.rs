@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::failure::GitError;
+use super::held;
 use super::object::{self, CommitFacts, Entry, Oid, ZERO};
 use super::packed;
 use super::refs::Values;
@@ -87,6 +88,12 @@ impl Store {
         &self.path
     }
 
+    /// The name and address that commits of the hub bear.
+    #[must_use]
+    pub fn author(&self) -> (String, String) {
+        self.git.options().author.clone()
+    }
+
     /// Begins a call of git in the store.
     pub fn call(&self, what: impl Into<String>) -> Call<'_> {
         self.git.at(&self.path, what).own()
@@ -132,11 +139,11 @@ impl Store {
                 Some(None) => ZERO,
                 Some(Some(oid)) => oid,
             };
-            let line = match &change.new {
-                Some(new) => format!("update {}\0{new}\0{old}\0", change.name),
-                None => format!("delete {}\0{old}\0", change.name),
-            };
-            input.extend_from_slice(line.as_bytes());
+            input.extend_from_slice(if change.new.is_some() { b"update " } else { b"delete " });
+            input.extend_from_slice(&held::name_of(&change.name));
+            let values = change.new.iter().map(String::as_str).chain([old]);
+            values.for_each(|value| input.extend_from_slice(format!("\0{value}").as_bytes()));
+            input.push(0);
         }
         input.extend_from_slice(b"prepare\0commit\0");
         // One sync of the disk for each of many refs takes minutes; packing them right after makes all of
@@ -345,9 +352,10 @@ pub fn list_refs(repo: &gix::Repository, prefix: &str) -> Result<(Values, Vec<St
     for reference in found.map_err(|e| failed(&e))? {
         match reference {
             Ok(reference) => {
-                let Ok(name) = std::str::from_utf8(reference.name().as_bstr()).map(str::to_owned) else {
-                    warnings.push(format!("ref {} is not UTF-8 and is left alone", reference.name().as_bstr()));
-                    continue;
+                let bytes: &[u8] = reference.name().as_bstr();
+                let name = match std::str::from_utf8(bytes) {
+                    Ok(name) => name.to_owned(),
+                    Err(_) => held::key_of(bytes).unwrap_or_default(),
                 };
                 if !name.starts_with(prefix) {
                     continue;
@@ -360,6 +368,11 @@ pub fn list_refs(repo: &gix::Repository, prefix: &str) -> Result<(Values, Vec<St
         }
     }
     Ok((values, warnings))
+}
+
+/// Says whether an object is in a repository.
+pub fn is_there(repo: &gix::Repository, oid: &str) -> bool {
+    parse(oid).is_ok_and(|id| repo.has_object(id))
 }
 
 /// Reads one ref.

@@ -1,18 +1,37 @@
 //! Working trees of people: looked at before a branch that is checked out there moves, never touched.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use super::failure::GitError;
 use super::run::Git;
 use super::store;
 use super::url::Remote;
 
-/// Names files with changes that are not committed in the working tree of a repository on this machine
-/// that has this branch checked out; none when there is nothing in the way. `new` are paths that are
-/// about to appear.
-pub fn unsaved_files(git: &Git, remote: &Remote, branch: &str, new: &[&str]) -> Result<Option<String>, GitError> {
-    let Some(path) = remote.local() else { return Ok(None) };
-    let Ok(repo) = store::open_repository(path) else { return Ok(None) };
-    let on_branch = repo.head_name().ok().flatten().is_some_and(|n| n.as_bstr() == branch);
-    let Some(work) = repo.workdir().filter(|_| on_branch) else { return Ok(None) };
+/// The branches that are checked out in working trees of a repository on this machine, and where.
+pub fn checked_out(remote: &Remote) -> BTreeMap<String, PathBuf> {
+    let mut out = BTreeMap::new();
+    let Some(repo) = remote.local().and_then(|path| store::open_repository(path).ok()) else { return out };
+    let linked = std::fs::read_dir(repo.common_dir().join("worktrees")).into_iter().flatten().flatten();
+    for entry in linked {
+        let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).ok();
+        let (Some(head), Some(place)) = (read("HEAD"), read("gitdir")) else { continue };
+        // A worktree that was removed by hand leaves its note behind.
+        if let Some(branch) = head.trim().strip_prefix("ref: ")
+            && let Some(work) = Path::new(place.trim()).parent().filter(|work| work.is_dir())
+        {
+            out.insert(branch.to_owned(), work.to_owned());
+        }
+    }
+    if let (Some(work), Some(head)) = (repo.workdir(), repo.head_name().ok().flatten()) {
+        out.insert(head.as_bstr().to_string(), work.to_owned());
+    }
+    out
+}
+
+/// Names files with changes that are not committed in a working tree; none when there is nothing in the way. `new`
+/// are paths that are about to appear.
+pub fn unsaved_files(git: &Git, remote: &Remote, work: &Path, new: &[&str]) -> Result<Option<String>, GitError> {
     let out = git
         .at(work, format!("look at the working tree of {remote}"))
         .args(["status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=all", "--no-renames"])

@@ -34,7 +34,7 @@ section! {
         update_frequency: Frequency [NOW] = Frequency::RealTime => "15m";
         /// The time zone of a cron schedule; UTC unless given.
         time_zone: Option<Zone> [NOW] = None => "Europe/Berlin";
-        /// Which branches and tags are carried along.
+        /// Which branches and tags are carried along; snapshots hold every ref all the same.
         refs: Refs [NOW] = Refs::default() => "{ exclude: [\"refs/heads/wip/*\"] }";
         /// Further remotes of the same repository.
         mirrors: Vec<Mirror> [NOW] = Vec::new() => "[{ name: codeberg, url: \"ssh://git@forge.example/a.git\", mode: push }]";
@@ -162,11 +162,11 @@ words! {
 }
 
 section! {
-    /// Which branches and tags are carried along.
+    /// Which branches and tags are carried along; snapshots hold every ref all the same.
     Refs {
         /// Those carried along.
         include: Vec<RefPattern> [NOW] = vec![RefPattern::known("refs/heads/*"), RefPattern::known("refs/tags/*")] => "[\"refs/heads/*\"]";
-        /// Those left out again.
+        /// Those left out again. Snapshots hold them, unless `include` names them neither.
         exclude: Vec<RefPattern> [NOW] = Vec::new() => "[\"refs/heads/wip/*\"]";
         /// Whether a ref deleted on one side is deleted on the other.
         prune: bool [NOW] = false => "true";

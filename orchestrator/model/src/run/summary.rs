@@ -3,6 +3,7 @@
 use super::{
     Phase, PhaseSummary, RunResult, RunSummary, SnapshotProgress, SpokeProgress, SpokeSummary, SyncRun, exit_code,
 };
+use crate::plan::NOT_UNDONE;
 use crate::ports::{Cause, Fault, FaultKind};
 
 impl SyncRun {
@@ -94,8 +95,12 @@ impl SyncRun {
             "refused"
         } else if let Some(applied) = &spoke.applied {
             if let Some(first) = applied.skipped.first() {
-                note =
-                    format!("{} left for the next run, first {}: {}", applied.skipped.len(), first.target, first.why);
+                note = if first.why.starts_with(NOT_UNDONE) {
+                    // No later run does it either.
+                    format!("{}: {}", first.target, first.why)
+                } else {
+                    format!("{} left for the next run, first {}: {}", applied.skipped.len(), first.target, first.why)
+                };
                 "partial"
             } else if let Some((false, why)) = &spoke.verified {
                 note.clone_from(why);

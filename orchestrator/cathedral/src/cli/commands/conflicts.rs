@@ -7,6 +7,7 @@ use cathedral_model::ids::{ConflictId, Digest};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
 use cathedral_model::plan::{Answer, Choice, FieldDispute, SideValue};
 use cathedral_model::ports::Content;
+use cathedral_model::run::RunSummary;
 use cathedral_syncers::content::LocalContent;
 use cathedral_syncers::git::disputed_files;
 
@@ -164,7 +165,7 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
         draft.conflict_kind
     ));
     output.sentence(&format!("  {}", safe(&draft.because)));
-    output.say(format!("  {} since {}", record.state.as_str(), when::local(record.opened_at)));
+    output.say(format!("  {}", stands(&record)));
     if draft.fields.is_empty() || record.kind == SpokeKind::Git {
         let sides =
             [("base", &draft.base), ("hub", &draft.hub), ("spoke", &draft.spoke), ("suggested", &draft.suggested)];
@@ -201,8 +202,25 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
         );
     } else if record.state == ConflictState::Settled {
         output.note(output.paint(Tint::Dim, &format!("next: cathedral conflicts undo {id}    puts both sides back")));
+    } else if record.state == ConflictState::Answered {
+        let next = format!("next: cathedral sync {}    carries the answer out", record.spoke);
+        output.note(output.paint(Tint::Dim, &next));
     }
     Ok(0)
+}
+
+/// Says since when a conflict stands as it does.
+fn stands(record: &ConflictRecord) -> String {
+    let (opened, changed) = (when::local(record.opened_at), when::local(record.changed_at));
+    match record.state {
+        ConflictState::Open => format!("open since {opened}"),
+        ConflictState::Answered if record.answer == Some(Answer::Undo) => {
+            format!("to be undone since {changed}, which no run has done yet; opened {opened}")
+        }
+        ConflictState::Answered => format!("answered {changed}, which no run has carried out yet; opened {opened}"),
+        ConflictState::Settled => format!("settled {changed}, opened {opened}"),
+        ConflictState::AgreedOutside => format!("agreed_outside {changed}, opened {opened}"),
+    }
 }
 
 fn tell_fields(name: &'static str, fields: &[FieldDispute], output: &Output) {
@@ -309,24 +327,57 @@ async fn carry_out(hub: &crate::hub::Hub, id: ConflictId, answer: Answer, no_syn
         _ => None,
     };
     let Some(done) = done else {
+        if record.state == ConflictState::Answered {
+            return Err(held_back(hub, &record, &summary));
+        }
         let note = summary.spokes.iter().find(|s| s.name == record.spoke).map(|s| safe(&s.note)).unwrap_or_default();
-        let why = match (&answer, note.is_empty()) {
-            (Answer::Undo, true) => "a side is no longer what the answer left".to_owned(),
-            (_, true) => "a side has changed since; look at it again".to_owned(),
+        let is_undo = answer == Answer::Undo;
+        let why = match (is_undo, note.is_empty()) {
+            (true, true) => "a side is no longer what the answer left".to_owned(),
+            (false, true) => "a side has changed since; look at it again".to_owned(),
             (_, false) => note,
         };
-        let wanted = if answer == Answer::Undo { "undone" } else { "settled" };
-        return Err(Failure::new(
-            12,
-            "C1203",
-            format!("conflict {id} is not {wanted}: it is {}", record.state.as_str()),
-        )
-        .why(why)
-        .next(format!("cathedral conflicts show {id}"))
-        .next(format!("cathedral run show {run}")));
+        let stands = match record.state {
+            ConflictState::Settled if is_undo => "its answer stays in place".to_owned(),
+            ConflictState::Open if !is_undo => "it is open again".to_owned(),
+            state => format!("it is {}", state.as_str()),
+        };
+        let wanted = if is_undo { "undone" } else { "settled" };
+        return Err(Failure::new(12, "C1203", format!("conflict {id} is not {wanted}: {stands}"))
+            .why(why)
+            .next(format!("cathedral conflicts show {id}"))
+            .next(format!("cathedral run show {run}")));
     };
     let rest = if left > 0 { format!("; {} left", many(left, "conflict is", "conflicts are")) } else { String::new() };
     output
         .note(format!("{} conflict {id} {done} (run {run}){rest}", output.paint(Tint::Good, output.symbol("●", "ok"))));
     Ok(0)
+}
+
+/// The answer is recorded, and the run did not come to carry it out.
+fn held_back(hub: &crate::hub::Hub, record: &ConflictRecord, summary: &RunSummary) -> Failure {
+    let (id, spoke) = (record.id, &record.spoke);
+    let found = summary.spokes.iter().find(|s| s.name == *spoke);
+    let is_limit = found.is_some_and(|s| s.result == "refused");
+    let note = found.map(|s| safe(&s.note)).filter(|note| !note.is_empty());
+    let why = note.unwrap_or_else(|| "the run did not come to it".to_owned());
+    let (code, entry) = if is_limit { (7, "C1701") } else { (12, "C1203") };
+    let stopped = if is_limit {
+        "a limit stopped the run before anything was written"
+    } else {
+        "it is not in place on both sides yet"
+    };
+    let title = format!("the answer to conflict {id} is recorded and not carried out: {stopped}");
+    let failure = Failure::new(code, entry, title).why(why);
+    let failure = if is_limit {
+        let name = &hub.engine.ecosystem().name;
+        failure.next(format!("cathedral sync {spoke} --yes {name}    confirms it, and carries the answer out"))
+    } else {
+        failure.next(format!("cathedral sync {spoke}    carries it out"))
+    };
+    if record.answer == Some(Answer::Undo) {
+        return failure
+            .next(format!("cathedral conflicts resolve {id} --take hub    keeps what the answer left instead"));
+    }
+    failure.next(format!("cathedral conflicts resolve {id} --take hub|spoke|base    answers otherwise"))
 }
