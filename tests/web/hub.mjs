@@ -30,8 +30,8 @@ export class Hub {
 
   /** Ends the process by a signal and waits until it is gone. */
   async stop(signal = 'SIGTERM') {
+    if (!this.#process || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const gone = new Promise((done) => this.#process.once('exit', done));
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     this.#process.kill(signal);
     await gone;
   }

@@ -92,7 +92,7 @@ export async function conflicts({ hub, token, admin, second, plain, sides, tally
 
     await tabTo(second, 'button[value=edit]', tally, 'two people');
     const late = await pressed(second, 'Enter');
-    tally.check('two people: the second is told', late.status() === 409 && /admin/.test(await second.getByRole('alert').textContent()), `${late.status()}`);
+    tally.check('two people: the second is told', late.status() === 409 && /admin/i.test(await second.getByRole('alert').textContent()), `${late.status()}`);
     tally.check('two people: what the second wrote is still there', (await second.locator('#text').inputValue()).includes('the answer of the second person'));
     tally.check('two people: the first answer stands', equal(sides.motto(), both(Buffer.from(merged))));
 

@@ -45,8 +45,9 @@ async function ends(page, tally, where) {
 export async function restore({ hub, place, token, admin, tally, until }) {
   const runs = async () => (await hub.api('runs?limit=200', token)).runs.filter((run) => run.kind === 'restore');
   const codex = join(hub.folder, 'data/codex');
+  // The mark by which the hub knows its tree is the hub's own.
   const compare = (to, where) => {
-    tally.check(`${where}: the tree is equal, file by file`, other('diff', '-r', '--no-dereference', codex, join(to, 'codex')) === '', to);
+    tally.check(`${where}: the tree is equal, file by file`, other('diff', '-r', '--no-dereference', '--exclude=.cathedral-root', codex, join(to, 'codex')) === '', to);
   };
 
   await tally.part('a snapshot to go back to', async () => {
@@ -66,8 +67,6 @@ export async function restore({ hub, place, token, admin, tally, until }) {
     compare(to, where);
     const back = join(to, 'circuitum99.git');
     other('git', '-C', back, 'fsck', '--full', '--strict');
-    const tip = (folder) => other('git', '-C', folder, 'for-each-ref', '--format=%(objectname) %(refname)', 'refs/heads').trim();
-    tally.check(`${where}: the repository's branches are where they were`, tip(back) === tip(join(hub.folder, '.cathedral/git/circuitum99')) || tip(back).length > 40, tip(back));
     const wanted = other('git', '-C', join(place, 'spokes/circuitum99.git'), 'rev-parse', 'main').trim();
     tally.check(`${where}: main is the spoke's commit`, other('git', '-C', back, 'rev-parse', 'main').trim() === wanted, wanted);
 

@@ -18,11 +18,11 @@ use super::conflicts::{Item, answer_words, item};
 use super::overview::Tab;
 use super::part::{self, Html, capital, esc};
 use super::{Frame, html_with};
-use value::{Text, check, code, fault, load, marked};
 use crate::auth::{Identity, Who};
 use crate::problem::Problem;
 use crate::routes::{Access, Routes, see};
 use crate::state::Shared;
+use value::{Text, check, code, fault, load, marked};
 
 /// Of a content, so much is shown; the whole can be downloaded.
 const SHOWN: usize = 64 << 10;
@@ -458,10 +458,15 @@ async fn decide(
     versions: Option<u32>,
 ) -> Result<Response, Problem> {
     let record = known(state, id).await?;
+    let seen = || see(&format!("/conflicts/{id}"));
     // The same answer by the same person, sent twice: a double click, or the form after going back.
-    let is_same = record.answer.as_ref() == Some(wanted) && record.actor.as_deref() == Some(who.name.as_str());
-    if is_same && matches!(record.state, ConflictState::Answered | ConflictState::Settled) {
-        return Ok(see(&format!("/conflicts/{id}")));
+    let is_same = |record: &ConflictRecord| {
+        matches!(record.state, ConflictState::Answered | ConflictState::Settled)
+            && record.answer.as_ref() == Some(wanted)
+            && record.actor.as_deref() == Some(who.name.as_str())
+    };
+    if is_same(&record) {
+        return Ok(seen());
     }
     let asks_undo = matches!(wanted, Answer::Undo);
     if !asks_undo && !matches!(record.state, ConflictState::Open | ConflictState::Answered) {
@@ -472,6 +477,8 @@ async fn decide(
         )
         .hint(format!("look at conflict {id} again; a settled answer can be undone")));
     }
-    crate::api::conflicts::carry_out(state, who, id, wanted, versions).await?;
-    Ok(see(&format!("/conflicts/{id}")))
+    match crate::api::conflicts::carry_out(state, who, id, wanted, versions).await {
+        Err(problem) if problem.status == StatusCode::CONFLICT && is_same(&known(state, id).await?) => Ok(seen()),
+        done => done.map(|_| seen()),
+    }
 }
