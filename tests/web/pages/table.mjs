@@ -18,7 +18,7 @@ export const pages = [
   { path: '/plans/{plan}', shows: [/plan/i] },
   { path: '/conflicts', shows: [/ledger/, /codex/] },
   { path: '/conflicts/{conflict}', shows: [/hub/i, /spoke/i] },
-  { path: '/conflicts/{row}', shows: [/choose/i, /another value/i] },
+  { path: '/conflicts/{row}', shows: [/1 to choose/i, /both changed it/i] },
   { path: '/conflicts/{text}', shows: [/result/i, /text, whole/i] },
   { path: '/conflicts/{text}?take=edit', shows: [/the whole new value/i, /check/i] },
   { path: '/snapshots', shows: [/snapshot/i] },
