@@ -38,8 +38,9 @@ async function walk(page, hub, to, parts, tally, where) {
 /** Waits on the run's page, without loading it again, for its end. */
 async function ends(page, tally, where) {
   tally.check(`${where}: leads to the run`, /^\/runs\/\d+$/.test(new URL(page.url()).pathname), `${page.url()} ${await page.locator('main').innerText()}`);
-  await page.locator('#restored').or(page.locator('#run-head').getByText(/succeeded|ended|failed/i)).first().waitFor({ timeout: 60_000 });
   await page.locator('#run-head').getByText(/succeeded/i).waitFor({ timeout: 60_000 });
+  await page.locator('#restored').waitFor();
+  tally.check(`${where}: what was restored appears by itself, each part proven`, await page.locator('#restored tbody tr').filter({ hasNotText: /proven equal/i }).count() === 0, await page.locator('#restored').innerText());
 }
 
 export async function restore({ hub, place, token, admin, tally, until }) {

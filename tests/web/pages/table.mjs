@@ -11,7 +11,7 @@ export const pages = [
   { path: '/spokes/no-such-spoke', status: 404, shows: [/no spoke/i] },
   { path: '/runs', shows: [/succeeded|partly|failed/i] },
   { path: '/runs?show=failed', shows: [/runs/i] },
-  { path: '/runs/{run}', shows: [/timeline/i, /log/i] },
+  { path: '/runs/{run}', shows: [/what was restored/i, /proven equal/i, /log/i] },
   { path: '/runs/{sync}', shows: [/validate/i, /snapshot/i, /verify/i] },
   { path: '/runs/{sync}?only=warnings', shows: [/worth a look/i] },
   { path: '/runs/999999999', status: 404, shows: [/no run/i] },
