@@ -7,6 +7,7 @@ import { open as openBrowser } from './pages/browser.mjs';
 import { conflicts } from './flows/conflicts.mjs';
 import { outage } from './flows/outage.mjs';
 import { restore } from './flows/restore.mjs';
+import { states } from './flows/states.mjs';
 import { enter } from './pages/sign_in.mjs';
 import { Tally } from './tally.mjs';
 
@@ -43,9 +44,10 @@ try {
   tally.check('a second person has come in', new URL(second.url()).pathname === '/', second.url());
   await plain.context().addCookies(await admin.context().cookies());
 
-  const all = { hub, place, token, admin, second, plain, sides, tally, until };
+  const all = { hub, binary, browser, place, token, admin, second, plain, sides, tally, until };
   await conflicts(all);
   await restore(all);
+  await states(all);
   await outage(all);
 } catch (error) {
   tally.check('the flows', false, `broke off: ${error.stack}`);

@@ -24,6 +24,7 @@ export class Hub {
     lines.on('line', () => {});
     const told = JSON.parse(line);
     const { address, welcome } = told.data ?? told;
+    if (!address) throw new Error(`the hub does not serve: ${line}`);
     this.address = address.replace(/\/$/, '');
     if (welcome) this.welcome = welcome;
   }
