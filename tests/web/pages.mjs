@@ -1,44 +1,18 @@
 // The pages in Chromium, at every width, light and dark, with and without scripts.
 //   node pages.mjs ADDRESS WELCOME TOKEN [SHOTS]
-import { readFileSync, mkdirSync } from 'node:fs';
-import { Tally, tools } from './tally.mjs';
-import { awaited, served } from './pages/table.mjs';
+import { mkdirSync } from 'node:fs';
+import { Tally } from './tally.mjs';
+import { look } from './pages/look.mjs';
+import { pages } from './pages/table.mjs';
+import { open as openBrowser } from './pages/browser.mjs';
 import { keyboardSignIn, signOut, walkWelcome } from './pages/sign_in.mjs';
 import { Watch } from './pages/watch.mjs';
 
-const { chromium } = tools('playwright-core');
 const [address, welcome, token, shots] = process.argv.slice(2);
-const axe = readFileSync(tools.resolve('axe-core/axe.min.js'), 'utf8');
 const tally = new Tally('pages');
 const widths = [390, 900, 1440];
 const themes = ['light', 'dark'];
 if (shots) mkdirSync(shots, { recursive: true });
-
-/** Looks at the page as it stands now, at one width and in one theme. */
-async function look(page, where) {
-  const seen = await page.evaluate(() => ({
-    headings: document.querySelectorAll('h1').length,
-    title: document.title,
-    language: document.documentElement.lang,
-    over: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    // What makes it too wide, for whoever repairs it.
-    wide: [...document.body.querySelectorAll('*')]
-      .filter((part) => part.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
-      .slice(0, 3).map((part) => `${part.tagName.toLowerCase()}.${part.className?.baseVal ?? part.className}`),
-  }));
-  tally.check(`${where}: one h1`, seen.headings === 1, `${seen.headings} of them`);
-  tally.check(`${where}: title`, /\S.* · Cathedral$/.test(seen.title), `"${seen.title}"`);
-  tally.check(`${where}: language`, seen.language === 'en', `"${seen.language}"`);
-  tally.check(`${where}: no horizontal scroll`, seen.over <= 0, `${seen.over} px too wide: ${seen.wide.join(' ')}`);
-  const found = await page.evaluate(async () => {
-    const { violations } = await globalThis.axe.run(document, { resultTypes: ['violations'] });
-    return violations.map((one) => {
-      const [node] = one.nodes;
-      return `${one.id} (${one.impact}, ${one.nodes.length} times) ${node.target.join(' ')}: ${node.failureSummary.split('\n')[1]?.trim()}`;
-    });
-  });
-  tally.check(`${where}: axe`, found.length === 0, found.join('; '));
-}
 
 /** Lets the page run scripts, or not. Without them axe could not run: it runs after the page has loaded so. */
 async function scripts(page, on) {
@@ -53,35 +27,30 @@ async function lookAll(page, name, again) {
     // A page may look at its width when it begins.
     if (at > 0 && again) await again();
     await scripts(page, true);
-    await page.evaluate(axe);
     for (const theme of themes) {
       await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
-      await look(page, `${name} ${width} ${theme}`);
+      await look(page, `${name} ${width} ${theme}`, tally);
       if (shots) await page.screenshot({ path: `${shots}/${name.replace(/\W+/g, '-')}-${width}-${theme}.png`, fullPage: true });
     }
     await scripts(page, false);
   }
 }
 
-/** Opens one row of the table and looks at it; false when it is not there yet. */
-async function visit(page, row, name, mayMiss) {
+/** Opens one row of the table and looks at it. */
+async function visit(page, row, name) {
   const watch = new Watch(page, address);
   const open = () => page.goto(address + row.path, { waitUntil: 'load' });
   await page.setViewportSize({ width: widths[0], height: 900 });
   const answer = await open();
   const wanted = row.status ?? 200;
-  if (mayMiss && answer.status() === 404 && wanted !== 404) {
-    watch.end();
-    return false;
-  }
   tally.check(`${name}: answers ${wanted}`, answer.status() === wanted, `${answer.status()}`);
   if (answer.status() !== wanted) {
     watch.end();
-    return true;
+    return;
   }
   if (!tally.check(`${name}: is not sent to the door`, !new URL(page.url()).pathname.startsWith('/sign-in'), page.url())) {
     watch.end();
-    return true;
+    return;
   }
   for (const text of row.shows) {
     const place = page.getByText(text).filter({ visible: true }).first();
@@ -94,7 +63,6 @@ async function visit(page, row, name, mayMiss) {
   tally.check(`${name}: no console error`, odd.length === 0, odd.join('; '));
   tally.check(`${name}: no failed request`, failed.filter((one) => wanted === 200 || !one.endsWith(row.path)).length === 0, failed.join('; '));
   tally.check(`${name}: no request to other hosts`, strangers.length === 0, strangers.join('; '));
-  return true;
 }
 
 /** Puts in what a path names by braces: the newest of the hub's own things. */
@@ -110,7 +78,10 @@ async function fill(rows) {
   const names = {
     plan: (await plan.json()).data?.plan,
     run: await newest('runs', (data) => data.runs[0]?.run),
+    sync: await newest('runs?limit=200', (data) => data.runs.find((run) => run.kind === 'sync' && run.summary.result === 'conflicts')?.run),
     conflict: await newest('conflicts', (data) => data.conflicts[0]?.id),
+    text: await newest('conflicts', (data) => data.conflicts.find((one) => one.where === 'motto.txt')?.id),
+    row: await newest('conflicts', (data) => data.conflicts.find((one) => one.fields?.length === 1)?.id),
     snapshot: await newest('snapshots', (data) => data.snapshots[0]?.id),
     schedule: await newest('schedules', (data) => data.schedules[0]?.name),
     spoke: await newest('spokes', (data) => data.spokes[0]?.name),
@@ -125,13 +96,7 @@ async function fill(rows) {
   });
 }
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-  args: ['--disable-background-networking', '--disable-component-update', '--disable-gpu', '--disable-quic', '--disable-sync', '--no-first-run',
-    // Root has no sandbox to fall back on; all that is opened here is the hub.
-    ...(process.getuid() === 0 ? ['--no-sandbox'] : [])],
-});
-const missing = new Set();
+const browser = await openBrowser();
 const pagePlain = await (await browser.newContext()).newPage();
 const pageScripted = await (await browser.newContext()).newPage();
 const plainly = await pagePlain.context().newCDPSession(pagePlain);
@@ -145,19 +110,11 @@ try {
   await tally.part('signing in without scripts', () => keyboardSignIn({ page: pagePlain, address, tally, lookAll, name: 'without scripts', Watch }));
   await tally.part('signing in', () => keyboardSignIn({ page: pageScripted, address, tally, lookAll, name: 'with scripts', Watch }));
 
-  const rows = [...(await fill(served)), ...(await fill(awaited)).map((row) => ({ ...row, mayMiss: true }))];
-  const both = (pages) => Promise.all(pages.map(async ([page, how]) => {
-    for (const row of rows) {
-      if (row.mayMiss && missing.has(row.name)) continue;
-      await tally.part(`${row.name} ${how}`, async () => {
-        if (!(await visit(page, row, `${row.name} ${how}`, row.mayMiss))) missing.add(row.name);
-        else if (row.mayMiss) tally.note(`${row.name} is served: move its row to \`served\``);
-      });
-    }
+  const rows = await fill(pages);
+  await Promise.all([[pageScripted, 'scripts'], [pagePlain, 'no-scripts']].map(async ([page, how]) => {
+    for (const row of rows) await tally.part(`${row.name} ${how}`, () => visit(page, row, `${row.name} ${how}`));
   }));
-  await both([[pageScripted, 'scripts'], [pagePlain, 'no-scripts']]);
 } finally {
   await browser.close();
 }
-for (const path of missing) console.log(`missing  ${path}: answers 404; the page is awaited`);
-tally.close(missing.size ? `, ${missing.size} pages missing` : '');
+tally.close();

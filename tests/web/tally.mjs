@@ -25,9 +25,9 @@ export class Tally {
   }
 
   /** A part of the tests; when it breaks off, that is one failure and the others go on. */
-  async part(what, body) {
+  async part(what, body, seconds = 60) {
     try {
-      await Promise.race([body(), new Promise((_, fail) => setTimeout(fail, 60_000, new Error('a minute has passed')).unref())]);
+      await Promise.race([body(), new Promise((_, fail) => setTimeout(fail, seconds * 1000, new Error(`${seconds} s have passed`)).unref())]);
     } catch (error) {
       this.check(what, false, `broke off: ${String(error.message ?? error).split('\n').slice(0, 3).join(' ')}`);
     }

@@ -58,14 +58,24 @@
     const swap = (text) => {
       const fresh = new DOMParser().parseFromString(text, "text/html");
       if (fresh.body.dataset.page !== body.dataset.page) return;
-      for (const old of all("[data-live][id]")) {
-        const next = fresh.getElementById(old.id);
-        if (!next || old.isEqualNode(next) || isTouched(old)) continue;
+      // A part has come or gone: then the whole is taken, unless somebody has begun to fill something in.
+      const parts = (from) => all("main [data-live][id]", from).map((e) => e.id).join();
+      const old = $("main > .stack"), whole = $("main > .stack", fresh);
+      const filled = (e) => e.value !== e.defaultValue || e.checked !== e.defaultChecked;
+      if (old && whole && parts(document) !== parts(fresh) && !isTouched(old) && !all("main textarea, main input").some(filled)) {
+        const active = document.activeElement, href = active && old.contains(active) && active.getAttribute("href");
+        old.replaceWith(document.importNode(whole, true));
+        const to = href && all("main [href]").find((e) => e.getAttribute("href") === href);
+        if (to) to.focus({ preventScroll: true });
+      }
+      for (const part of all("[data-live][id]")) {
+        const next = fresh.getElementById(part.id);
+        if (!next || part.isEqualNode(next) || isTouched(part)) continue;
         const active = document.activeElement;
-        const held = active && old.contains(active) ? active.id || active.getAttribute("href") : null;
-        const scrolled = all("[tabindex]", old).map((e) => [e.scrollTop, e.scrollLeft]);
+        const held = active && part.contains(active) ? active.id || active.getAttribute("href") : null;
+        const scrolled = all("[tabindex]", part).map((e) => [e.scrollTop, e.scrollLeft]);
         const node = document.importNode(next, true);
-        old.replaceWith(node);
+        part.replaceWith(node);
         all("[tabindex]", node).forEach((e, i) => { if (scrolled[i]) [e.scrollTop, e.scrollLeft] = scrolled[i]; });
         if (held) {
           const to = document.getElementById(held) || all("[href]", node).find((e) => e.getAttribute("href") === held);

@@ -3,12 +3,18 @@
 //! `{"schema": "cathedral.run/v1", "generated_at": …, "data": …, "warnings": []}`; errors are problem+json.
 //! Lists are paged by cursor: `data.next` is what to send as `before` (or `after`) for the next page.
 
+use std::marker::PhantomData;
+
 use axum::body::Body;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cathedral_model::access::Action;
 use cathedral_model::time::Timestamp;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::problem::Problem;
@@ -51,6 +57,37 @@ pub(crate) fn routes(routes: Routes) -> Routes {
             crate::live::stream::follow,
         )
         .add(Method::GET, "/api/v1/openapi.json", Access::Public, None, doc::show)
+}
+
+/// The body of a request: one JSON object. A list in the order of its fields is not taken for one.
+pub(crate) struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = JsonRejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, JsonRejection> {
+        axum::Json::<Object<T>>::from_request(request, state).await.map(|axum::Json(Object(body))| Self(body))
+    }
+}
+
+struct Object<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: DeserializeOwned> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+        from.deserialize_map(Fields(PhantomData)).map(Object)
+    }
 }
 
 /// An answer in the envelope.

@@ -43,6 +43,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
+    /// 422: the request is understood, and what it says makes no sense here.
+    pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
     /// 401: nobody is signed in, or the token is not valid. All reasons look the same.
     #[must_use]
     pub fn signed_out() -> Self {

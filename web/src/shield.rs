@@ -73,6 +73,8 @@ struct Asked {
     method: Method,
     html: bool,
     if_none_match: Option<HeaderValue>,
+    /// The page of this hub that a form was sent from, or the page that was asked for.
+    page: String,
 }
 
 impl Asked {
@@ -82,8 +84,17 @@ impl Asked {
             method: request.method().clone(),
             html: wants_html(request.headers(), path),
             if_none_match: request.headers().get(header::IF_NONE_MATCH).cloned(),
+            page: came_from(request.headers()),
         }
     }
+}
+
+/// The path of the page that the request was made from, when it is one of this hub; else nothing.
+fn came_from(headers: &HeaderMap) -> String {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+    let (host, referer) = (text(header::HOST), text(header::REFERER));
+    let path = referer.split_once("://").and_then(|(_, rest)| rest.strip_prefix(host)).unwrap_or_default();
+    if host.is_empty() { String::new() } else { path.to_owned() }
 }
 
 /// Whether a person looks at the answer.
@@ -180,7 +191,7 @@ async fn as_problem(state: &Shared, asked: &Asked, trace: &str, response: Respon
     parts.headers.remove(header::CONTENT_LENGTH);
     let who = parts.extensions.get::<Arc<Identity>>().cloned();
     let shown = if asked.html {
-        pages::error::page(state, who.as_deref(), &problem, trace)
+        pages::error::page(state, who.as_deref(), &problem, trace, &asked.page)
     } else {
         let text = problem.document(trace).to_string();
         ([(header::CONTENT_TYPE, "application/problem+json")], text).into_response()

@@ -141,6 +141,10 @@ pub struct State {
     pub(crate) stream_count: Arc<AtomicUsize>,
     pub(crate) started: Timestamp,
     pub(crate) view: crate::view::Views,
+    /// Held from the look at what is there to the act that follows from it: two people, or one double click,
+    /// come one after the other.
+    pub(crate) deciding: tokio::sync::Mutex<()>,
+    pub(crate) restoring: tokio::sync::Mutex<()>,
     /// The document at `/api/v1/openapi.json`, written when the router is made.
     pub(crate) openapi: std::sync::OnceLock<serde_json::Value>,
 }
@@ -158,6 +162,8 @@ impl State {
         Arc::new(Self {
             started: env.now(),
             view: crate::view::Views::default(),
+            deciding: tokio::sync::Mutex::default(),
+            restoring: tokio::sync::Mutex::default(),
             engine: ArcSwap::from_pointee(engine),
             store,
             env,

@@ -1,32 +1,8 @@
 // The way in: the one-time link and the form, by keyboard alone.
 
+import { pressed, tabTo } from './keyboard.mjs';
+
 export const password = 'correct horse 7 battery';
-
-/** Presses Tab until `selector` has the focus; each stop on the way must be visible. */
-async function tabTo(page, selector, tally, where) {
-  for (let stops = 0; stops < 40; stops += 1) {
-    await page.keyboard.press('Tab');
-    const at = await page.evaluate((wanted) => {
-      const focused = document.activeElement;
-      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(focused);
-      const box = focused.getBoundingClientRect();
-      return {
-        there: focused.matches(wanted),
-        name: `${focused.tagName.toLowerCase()}${focused.id ? `#${focused.id}` : ''}`,
-        marked: (outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1) || boxShadow !== 'none',
-        inside: box.width > 0 && box.height > 0 && box.right > 0 && box.bottom > 0 && box.left < innerWidth,
-      };
-    }, selector);
-    tally.check(`${where}: focus on ${at.name} is visible`, at.marked && at.inside, JSON.stringify(at));
-    if (at.there) return;
-  }
-  throw new Error(`Tab does not reach ${selector}`);
-}
-
-async function pressed(page, key) {
-  const [answer] = await Promise.all([page.waitForNavigation({ waitUntil: 'load' }), page.keyboard.press(key)]);
-  return answer;
-}
 
 function quiet(watch, where, tally, awaitedStatus) {
   const { errors, failed, strangers } = watch.end();
@@ -35,6 +11,15 @@ function quiet(watch, where, tally, awaitedStatus) {
   const lost = failed.filter((text) => !awaitedStatus || !text.startsWith(`${awaitedStatus} `));
   tally.check(`${where}: no failed request`, lost.length === 0, lost.join('; '));
   tally.check(`${where}: no request to other hosts`, strangers.length === 0, strangers.join('; '));
+}
+
+/** Opens a one-time link and sets a password, without looking further. */
+export async function enter(page, welcome) {
+  await page.goto(welcome, { waitUntil: 'load' });
+  await page.locator('#password').fill(password);
+  await page.locator('#again').fill(password);
+  await page.locator('#again').focus();
+  await pressed(page, 'Enter');
 }
 
 /** Opens the one-time link, sets a password at the second try, and uses the link up. */

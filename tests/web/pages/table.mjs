@@ -1,34 +1,45 @@
 // The pages: where, and what must be visible there. A path names things of the hub by braces: {run},
-// {conflict}, {plan}, {snapshot}, {spoke}, {schedule}, {leaf} become the newest the hub has.
+// {conflict}, {plan}, {snapshot}, {spoke}, {schedule}, {leaf} become the newest the hub has; {sync} is its newest
+// sync, {text} a conflict between two texts, {row} one between two rows.
 
-/** Pages that are served. A row that does not answer is a failure. */
-export const served = [
+export const pages = [
   { path: '/', shows: [/can be restored|do not know|Safe, but/i, /circuitum99/, /ledger/] },
+  { path: '/?show=attention', shows: [/ledger/] },
   { path: '/no-such-page', status: 404, shows: [/no such page/i] },
-];
-
-/** Pages that are still to come: 404 is told as missing. When one is served, its row moves up. */
-export const awaited = [
   { path: '/ecosystem', shows: [/circuitum99/, /ledger/, /codex/] },
-  { path: '/spokes/{spoke}', shows: [/bidirectional|distribution|collection/i] },
+  { path: '/spokes/{spoke}', shows: [/both ways|hub to spoke|spoke to hub|snapshots only/i, /last success/i] },
+  { path: '/spokes/no-such-spoke', status: 404, shows: [/no spoke/i] },
   { path: '/runs', shows: [/succeeded|partly|failed/i] },
-  { path: '/runs?failed=1', shows: [] },
-  { path: '/runs/{run}', shows: [/validate/i, /snapshot/i, /verify/i] },
+  { path: '/runs?show=failed', shows: [/runs/i] },
+  { path: '/runs/{run}', shows: [/what was restored/i, /proven equal/i, /log/i] },
+  { path: '/runs/{sync}', shows: [/validate/i, /snapshot/i, /verify/i] },
+  { path: '/runs/{sync}?only=warnings', shows: [/worth a look/i] },
   { path: '/runs/999999999', status: 404, shows: [/no run/i] },
   { path: '/plans/{plan}', shows: [/plan/i] },
-  { path: '/conflicts', shows: [/ledger|codex|circuitum99/] },
+  { path: '/conflicts', shows: [/ledger/, /codex/] },
   { path: '/conflicts/{conflict}', shows: [/hub/i, /spoke/i] },
+  { path: '/conflicts/{row}', shows: [/1 to choose/i, /both changed it/i] },
+  { path: '/conflicts/{text}', shows: [/result/i, /text, whole/i] },
+  { path: '/conflicts/{text}?take=edit', shows: [/the whole new value/i, /check/i] },
   { path: '/snapshots', shows: [/snapshot/i] },
+  { path: '/snapshots?day=2001-01-01', shows: [/no snapshot on this day/i] },
   { path: '/snapshots/{snapshot}', shows: [/root/i] },
-  { path: '/restore', shows: [/restore/i] },
+  { path: '/snapshots/{snapshot}/browse?part=codex', shows: [/motto\.txt/] },
+  { path: '/restore', shows: [/what to restore/i] },
+  { path: '/restore?snapshot={snapshot}&part=codex&step=where', shows: [/new or empty folder/i] },
+  { path: '/restore?snapshot={snapshot}&part=codex&mode=new&to=relative&step=dry', shows: [/whole path/i] },
+  { path: '/restore?snapshot={snapshot}&part=codex&mode=new&to=/no-such-place/a&step=dry', shows: [/would do/i, /written anew/i] },
+  { path: '/restore?snapshot={snapshot}&part=codex&mode=in_place&to=&step=confirm', shows: [/living data/i] },
   { path: '/integrity', shows: [/leaf|leaves/i, /head/i] },
   { path: '/integrity/leaf/{leaf}', shows: [/proof/i] },
   { path: '/schedules', shows: [/next/i] },
   { path: '/events', shows: [/event/i] },
-  { path: '/settings', shows: [/configuration/i] },
+  { path: '/deliveries', shows: [/deliver/i] },
+  { path: '/settings', shows: [/configuration/i, /destinations/i] },
   { path: '/settings/config', shows: [/configuration/i] },
-  { path: '/settings/destinations', shows: [/destination/i] },
-  { path: '/settings/keys', shows: [/key/i] },
+  { path: '/settings/versions/1', shows: [/version 1/i] },
+  { path: '/settings/access', shows: [/people and tokens/i] },
   { path: '/search?q=ledger', shows: [/ledger/] },
+  { path: '/search?q=nothing-has-this-name', shows: [/nothing/i] },
   { path: '/status', shows: [/can be restored|do not know|Safe, but/i] },
 ];

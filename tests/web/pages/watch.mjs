@@ -20,8 +20,9 @@ export class Watch {
         if (response.status() >= 400) this.failed.push(`${response.status()} ${response.url()}`);
       },
       requestfailed: (request) => {
-        // Leaving a page ends its stream of events, and the icon that is still on its way.
-        if (/\/events\/stream|\/icon-/.test(request.url()) && request.failure()?.errorText === 'net::ERR_ABORTED') return;
+        // Leaving a page ends its stream of events, what it was fetching, and the icon that is still on its way.
+        const isCut = request.resourceType() === 'fetch' || /\/events\/stream|\/icon-/.test(request.url());
+        if (isCut && request.failure()?.errorText === 'net::ERR_ABORTED') return;
         this.failed.push(`${request.failure()?.errorText} ${request.url()}`);
       },
     };

@@ -1,6 +1,5 @@
 //! Tokens and people.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use cathedral_model::access::{Action, Person, Role, is_person_name};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::doc::Doc;
 use super::runs::line;
-use super::{Answer, answer, show};
+use super::{Answer, Json, answer, show};
 use crate::auth::{Identity, Who, token, welcome};
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};
@@ -96,9 +95,9 @@ async fn create_token(
     who.require_fresh(&state)?;
     let label = line("a label", &wanted.label, 100)?;
     let expires = wanted.expires_at.as_deref().map(Timestamp::parse_rfc3339).transpose();
-    let expires = expires.map_err(|_| Problem::bad_request("expires_at", "expires_at is no time in RFC 3339"))?;
+    let expires = expires.map_err(|_| Problem::invalid("expires_at", "expires_at is no time in RFC 3339"))?;
     if expires.is_some_and(|expires| expires <= state.now()) {
-        return Err(Problem::bad_request("expires_at", "expires_at lies in the past"));
+        return Err(Problem::invalid("expires_at", "expires_at lies in the past"));
     }
     let scope = Role::from(wanted.scope);
     let entropy = |into: &mut [u8]| state.env.entropy(into);

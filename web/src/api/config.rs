@@ -1,6 +1,5 @@
 //! The configuration: as it stands, what would be wrong with another, every accepted version.
 
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::Method;
 use cathedral_model::access::Action;
@@ -10,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::doc::Doc;
-use super::{Answer, answer, length, show};
+use super::{Answer, Json, answer, length, show};
 use crate::auth::Who;
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::Method;
 use cathedral_model::access::Action;
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::doc::Doc;
-use super::{Answer, answer, length, page, show};
+use super::{Answer, Json, answer, length, page, show};
 use crate::auth::{Identity, Who};
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};
@@ -51,7 +50,7 @@ pub(crate) struct Wanted {
 async fn list(State(state): State<Shared>, Query(wanted): Query<Wanted>) -> Result<Answer, Problem> {
     let limit = length(wanted.limit)?;
     let spoke = wanted.spoke.as_deref().map(SpokeName::new).transpose();
-    let spoke = spoke.map_err(|error| Problem::bad_request("spoke", error.to_string()))?;
+    let spoke = spoke.map_err(|error| Problem::invalid("spoke", error.to_string()))?;
     let states: &[ConflictState] =
         if wanted.all == Some(true) { &[] } else { &[ConflictState::Open, ConflictState::Answered] };
     let records = state.store.conflicts(spoke.as_ref(), states).await?;
@@ -109,7 +108,7 @@ async fn give(
         }),
         (None, Some(fields), None) if !fields.is_empty() => Answered::Fields(fields),
         (None, None, Some(text)) => Answered::Content(state.content().put(text.as_bytes())?),
-        _ => return Err(Problem::bad_request("answer", "an answer is exactly one of take, fields and text")),
+        _ => return Err(Problem::invalid("answer", "an answer is exactly one of take, fields and text")),
     };
     decide(&state, &who, id, &wanted, given.versions).await
 }
@@ -139,6 +138,7 @@ pub async fn carry_out(
     wanted: &Answered,
     versions: Option<u32>,
 ) -> Result<(ConflictRecord, cathedral_model::ids::RunId), Problem> {
+    let _one_at_a_time = state.deciding.lock().await;
     let record = known(state, id).await?;
     if versions.is_some_and(|seen| seen != record.versions) {
         return Err(

@@ -43,8 +43,8 @@ impl Doc {
         Self { kind: "text/event-stream", ..self }
     }
 
-    pub(crate) fn file(self) -> Self {
-        Self { kind: "application/octet-stream", ..self }
+    pub(crate) fn file(self, kind: &'static str) -> Self {
+        Self { kind, ..self }
     }
 }
 

@@ -1,16 +1,17 @@
 //! The log: its head, its leaves, proofs to take away.
 
-use axum::Json;
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use cathedral_model::access::Action;
 use cathedral_model::ids::{LeafIndex, SnapshotId};
 use cathedral_model::ports::ledger::NewLeaf;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::doc::Doc;
-use super::{Answer, Page, answer, length, page};
+use super::{Answer, Json, Page, answer, length, page};
 use crate::auth::Who;
 use crate::hub::Subject;
 use crate::problem::Problem;
@@ -19,9 +20,10 @@ use crate::state::Shared;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let read = Access::Needs(Action::Read);
-    let leaf_doc = Doc::new("Everything to check a leaf without this hub").file();
-    let snapshot_doc = Doc::new("Everything to check a snapshot without this hub").file();
-    let append_doc = Doc::new("Appends a leaf, for commands in the hub's own folder only");
+    let leaf_doc = Doc::new("Everything to check a leaf without this hub").file("application/x-tar");
+    let snapshot_doc = Doc::new("Everything to check a snapshot without this hub").file("application/x-tar");
+    let append_doc =
+        Doc::new("Appends a leaf, for commands in the hub's own folder only").body::<BTreeMap<String, Value>>();
     routes
         .add(Method::POST, "/api/v1/log/leaves", Access::Needs(Action::ManageAccess), Some(append_doc), append)
         .add(Method::GET, "/api/v1/log/head", read, Some(Doc::new("The signed head of the log")), head)

@@ -7,7 +7,7 @@ use cathedral_model::ids::SpokeName;
 use serde_json::json;
 
 use super::doc::Doc;
-use super::{Answer, answer};
+use super::{Answer, answer, show};
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};
 use crate::state::Shared;
@@ -22,20 +22,20 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 async fn status(State(state): State<Shared>) -> Result<Answer, Problem> {
     let view = state.view().await?;
-    let data = json!({ "ecosystem": state.hub.name(), "version": state.hub.version(), "verdict": &*view.verdict });
+    let data = json!({ "ecosystem": state.hub.name(), "version": state.hub.version(), "verdict": show::with_times(json!(&*view.verdict)) });
     Ok(answer(&state, "hub-status", data))
 }
 
 async fn spokes(State(state): State<Shared>) -> Result<Answer, Problem> {
     let view = state.view().await?;
-    Ok(answer(&state, "spokes", json!({ "spokes": view.verdict.spokes })))
+    Ok(answer(&state, "spokes", json!({ "spokes": show::with_times(json!(view.verdict.spokes)) })))
 }
 
 async fn spoke(State(state): State<Shared>, Path(name): Path<String>) -> Result<Answer, Problem> {
     let view = state.view().await?;
     let found = view.verdict.spokes.iter().find(|spoke| spoke.name.as_str() == name);
     let shown = found.ok_or_else(|| no_spoke(&name))?;
-    Ok(answer(&state, "spoke", json!({ "spoke": shown })))
+    Ok(answer(&state, "spoke", json!({ "spoke": show::with_times(json!(shown)) })))
 }
 
 pub(super) fn no_spoke(name: &str) -> Problem {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use cathedral_model::access::Action;
@@ -14,7 +13,7 @@ use serde_json::json;
 use super::doc::Doc;
 use super::overview::named;
 use super::runs::saved_plan;
-use super::{Answer, answer};
+use super::{Answer, Json, answer};
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};
 use crate::state::Shared;

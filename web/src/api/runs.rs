@@ -1,6 +1,5 @@
 //! Runs: list, one, its journal; a sync is asked for here.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::Method;
 use cathedral_model::access::Action;
@@ -14,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::doc::Doc;
 use super::overview::named;
-use super::{Answer, Page, answer, length, page, show};
+use super::{Answer, Json, Page, answer, length, page, show};
 use crate::auth::Who;
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};
@@ -110,7 +109,7 @@ impl From<Word> for Phase {
 /// A line of text from outside, as it goes into records.
 pub(super) fn line(what: &'static str, text: &str, most: usize) -> Result<String, Problem> {
     if text.chars().count() > most || text.chars().any(char::is_control) {
-        return Err(Problem::bad_request("text", format!("{what} is one line of at most {most} characters")));
+        return Err(Problem::invalid("text", format!("{what} is one line of at most {most} characters")));
     }
     Ok(text.trim().to_owned())
 }
@@ -118,7 +117,7 @@ pub(super) fn line(what: &'static str, text: &str, most: usize) -> Result<String
 async fn create(State(state): State<Shared>, Who(who): Who, Json(wanted): Json<NewRun>) -> Result<Answer, Problem> {
     let spokes = named(&state, &wanted.spokes)?;
     if wanted.tags.len() > 16 {
-        return Err(Problem::bad_request("tags", "at most 16 tags"));
+        return Err(Problem::invalid("tags", "at most 16 tags"));
     }
     let tags = wanted.tags.iter().map(|tag| line("a tag", tag, 60)).collect::<Result<_, _>>()?;
     let plan = match &wanted.plan {

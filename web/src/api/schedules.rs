@@ -1,6 +1,5 @@
 //! Schedules: what runs by itself, and when.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use cathedral_model::access::Action;
@@ -13,7 +12,7 @@ use serde_json::json;
 
 use super::doc::Doc;
 use super::runs::{line, submit};
-use super::{Answer, answer, show};
+use super::{Answer, Json, answer, show};
 use crate::auth::Who;
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};

@@ -112,3 +112,31 @@ pub fn version(version: &ConfigVersion) -> Value {
         "cause": version.cause, "text": version.text,
     })
 }
+
+/// A verdict or a part of it with its times as RFC 3339: by itself it has them as microseconds.
+pub fn with_times(mut value: Value) -> Value {
+    fn mend(time: &mut Value) {
+        if let Some(micros) = time.as_i64() {
+            *time = at(Timestamp(micros)).into();
+        }
+    }
+    fn walk(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(walk),
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    match (name.as_str(), field) {
+                        ("as_of" | "at" | "since" | "good_at" | "verified_at", field) => mend(field),
+                        ("newest_snapshot" | "snapshot" | "sealed" | "verify_failed", Value::Array(pair)) => {
+                            pair.iter_mut().skip(1).for_each(mend);
+                        }
+                        (_, field) => walk(field),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    walk(&mut value);
+    value
+}

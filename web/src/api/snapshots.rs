@@ -1,6 +1,5 @@
 //! Snapshots: what can be gone back to.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::Method;
 use cathedral_model::access::Action;
@@ -11,7 +10,7 @@ use serde::Deserialize;
 
 use super::doc::Doc;
 use super::runs::{line, submit};
-use super::{Answer, answer, length, page, show};
+use super::{Answer, Json, answer, length, page, show};
 use crate::auth::Who;
 use crate::problem::Problem;
 use crate::routes::{Access, Routes};
@@ -50,7 +49,7 @@ fn no_snapshot() -> Problem {
 async fn list(State(state): State<Shared>, Query(wanted): Query<Wanted>) -> Result<Answer, Problem> {
     let limit = length(wanted.limit)?;
     let before = wanted.before.as_deref().map(SnapshotId::parse).transpose();
-    let before = before.map_err(|error| Problem::bad_request("before", error.to_string()))?;
+    let before = before.map_err(|error| Problem::invalid("before", error.to_string()))?;
     let all = state.snapshots().await.map_err(|why| Problem::unavailable("vault", why, 5))?;
     let rows: Vec<_> = all
         .iter()
@@ -83,7 +82,7 @@ async fn create(
     Json(wanted): Json<NewSnapshot>,
 ) -> Result<Answer, Problem> {
     if wanted.tags.len() > 16 {
-        return Err(Problem::bad_request("tags", "at most 16 tags"));
+        return Err(Problem::invalid("tags", "at most 16 tags"));
     }
     let tags = wanted.tags.iter().map(|tag| line("a tag", tag, 60)).collect::<Result<_, _>>()?;
     let sync = SyncRequest { only: vec![Phase::Snapshot], tags, force_snapshot: true, ..SyncRequest::default() };

@@ -1,12 +1,11 @@
 //! `/conflicts/{id}`: what differs, what is the safe answer.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, Query, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use cathedral_model::access::Action;
 use cathedral_model::ids::ConflictId;
@@ -16,21 +15,22 @@ use serde::Deserialize;
 
 use super::act::{Fields, field};
 use super::conflicts::{Item, answer_words, item};
-use super::diff::{self, Line};
 use super::overview::Tab;
 use super::part::{self, Html, capital, esc};
-use super::{Frame, html};
+use super::{Frame, html_with};
 use crate::auth::{Identity, Who};
 use crate::problem::Problem;
 use crate::routes::{Access, Routes, see};
 use crate::state::Shared;
+use value::{Text, check, code, fault, load, marked};
 
 /// Of a content, so much is shown; the whole can be downloaded.
 const SHOWN: usize = 64 << 10;
-const LINES: usize = 2_000;
 /// A result that can be edited on the page: a form has at most 1 MB, three bytes a letter when encoded.
 const EDITABLE: usize = 256 << 10;
 const LISTED: usize = 60;
+
+mod value;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
     let (read, decide) = (Access::Needs(Action::ReadContents), Access::Needs(Action::AnswerConflict));
@@ -74,6 +74,10 @@ struct Page {
     result_state: Html,
     is_editing: bool,
     edit_text: String,
+    /// Why what was typed is not carried out; it is kept on the page.
+    refused: String,
+    /// It may be carried out as it is all the same.
+    can_insist: bool,
     take: String,
     is_text: bool,
 }
@@ -106,6 +110,14 @@ struct Wanted {
     take: String,
 }
 
+/// A value that a person typed and that is not carried out yet.
+struct Typed {
+    text: String,
+    status: StatusCode,
+    /// Why not; empty when it was only looked at.
+    refused: String,
+}
+
 async fn known(state: &Shared, id: i64) -> Result<ConflictRecord, Problem> {
     let found = state.store.conflict(ConflictId(id)).await?;
     found.ok_or_else(|| Problem::not_found(format!("there is no conflict {id}")))
@@ -120,80 +132,6 @@ fn side<'a>(record: &'a ConflictRecord, name: &str) -> Option<&'a SideValue> {
         "suggested" => draft.suggested.as_ref(),
         _ => None,
     }
-}
-
-/// A value as text, as far as it is shown.
-enum Text {
-    /// Nothing is there on that side.
-    Nothing,
-    /// Only a short form is known (an object id, a cell).
-    Short(String),
-    Whole(String),
-    Cut(String),
-    Binary,
-    Lost(String),
-}
-
-impl Text {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Whole(text) | Self::Cut(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
-async fn load(state: &Shared, value: Option<&SideValue>, most: usize) -> Text {
-    let Some(value) = value else { return Text::Nothing };
-    let Some(id) = value.content else { return Text::Short(value.shown.clone()) };
-    let content = state.content();
-    let read = move || -> Result<Vec<u8>, String> {
-        let mut bytes = vec![];
-        let from = content.open(&id).map_err(|error| error.to_string())?;
-        from.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        Ok(bytes)
-    };
-    let bytes = match tokio::task::spawn_blocking(read).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(why)) => return Text::Lost(why),
-        Err(error) => return Text::Lost(error.to_string()),
-    };
-    let is_cut = bytes.len() > most;
-    let kept = &bytes[..bytes.len().min(most)];
-    match std::str::from_utf8(kept) {
-        Ok(text) if is_cut => Text::Cut(text.to_owned()),
-        Ok(text) => Text::Whole(text.to_owned()),
-        // A letter may be cut in two at the end.
-        Err(error) if is_cut && kept.len() - error.valid_up_to() < 4 => {
-            Text::Cut(String::from_utf8_lossy(&kept[..error.valid_up_to()]).into_owned())
-        }
-        Err(_) => Text::Binary,
-    }
-}
-
-fn code(number: usize, class: &str, text: &str) -> Html {
-    let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
-    askama::filters::Safe(format!("<span{class} data-n=\"{number}\">{}</span>", esc(text)))
-}
-
-/// The lines of a side, those that differ from before marked.
-fn marked(base: Option<&str>, text: &str) -> Vec<Html> {
-    let mut number = 0;
-    let mut out = vec![];
-    let compared = diff::lines(base.unwrap_or(""), text);
-    for line in compared {
-        let (class, text) = match line {
-            Line::Same(text) => ("", text),
-            Line::Added(text) => (if base.is_some() { "a" } else { "" }, text),
-            Line::Removed(_) => continue,
-        };
-        number += 1;
-        out.push(code(number, class, text));
-        if out.len() >= LINES {
-            break;
-        }
-    }
-    out
 }
 
 fn pane(
@@ -267,58 +205,47 @@ fn row_of(record: &ConflictRecord, side_name: &str) -> Vec<Html> {
     record.draft.fields.iter().enumerate().filter_map(line).collect()
 }
 
-/// What can be said of a result before it is put in place.
-fn check(place: &str, text: &Text) -> Html {
-    let Some(whole) = text.text() else {
-        return match text {
-            Text::Nothing => part::mark("warn", "It is removed on both sides"),
-            Text::Lost(_) => part::mark("bad", "Cannot be read"),
-            _ => part::mark("idle", "Taken as it is"),
-        };
-    };
-    if matches!(text, Text::Cut(_)) {
-        return part::mark("idle", "Too long to check here");
-    }
-    if whole.lines().any(|l| l.starts_with("<<<<<<< ") || l.starts_with(">>>>>>> ")) {
-        return part::mark("bad", "Marks of a merge are left in it");
-    }
-    let ends = |end: &str| place.to_ascii_lowercase().ends_with(end);
-    if ends(".json") {
-        return match serde_json::from_str::<serde::de::IgnoredAny>(whole) {
-            Ok(_) => part::mark("ok", "Parses as JSON"),
-            Err(error) => part::mark("bad", &format!("No JSON: {error}")),
-        };
-    }
-    part::mark("ok", "Text, whole")
-}
-
 async fn show(
     State(state): State<Shared>,
     Who(who): Who,
     Path(id): Path<i64>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
-    let record = known(&state, id).await?;
+    page(&state, &who, id, &wanted.take, None).await
+}
+
+async fn page(
+    state: &Shared,
+    who: &Identity,
+    id: i64,
+    wanted: &str,
+    typed: Option<Typed>,
+) -> Result<Response, Problem> {
+    let record = known(state, id).await?;
     let view = state.view().await?;
     let (now, draft) = (state.now(), &record.draft);
     let has_fields = !draft.fields.is_empty();
-    let base = load(&state, draft.base.as_ref(), SHOWN).await;
-    let hub = load(&state, draft.hub.as_ref(), SHOWN).await;
-    let spoke = load(&state, draft.spoke.as_ref(), SHOWN).await;
+    let base = load(state, draft.base.as_ref(), SHOWN).await;
+    let hub = load(state, draft.hub.as_ref(), SHOWN).await;
+    let spoke = load(state, draft.spoke.as_ref(), SHOWN).await;
     // The content of a row is the syncer's own form: its fields tell more.
     let is_text = !has_fields && (hub.text().is_some() || spoke.text().is_some());
     let fallback = if draft.suggested.is_some() { "suggested" } else { "hub" };
-    let take = match wanted.take.as_str() {
+    let take = match wanted {
         given @ ("hub" | "spoke" | "base" | "suggested")
             if given == "hub" || given == "spoke" || side(&record, given).is_some() =>
         {
             given
         }
-        "edit" if is_text => "edit",
+        "edit" if is_text || typed.is_some() => "edit",
         _ => fallback,
     };
     let shown = if take == "edit" { fallback } else { take };
-    let result = load(&state, side(&record, shown), if take == "edit" { EDITABLE } else { SHOWN }).await;
+    let result = load(state, side(&record, shown), if take == "edit" { EDITABLE } else { SHOWN }).await;
+    let (result, refused, status) = match typed {
+        Some(typed) => (Text::Whole(typed.text), typed.refused, typed.status),
+        None => (result, String::new(), StatusCode::OK),
+    };
     let tab = |name: &str, key: &str| Tab {
         name: name.into(),
         href: format!("/conflicts/{id}?take={key}#result"),
@@ -338,7 +265,7 @@ async fn show(
     let fields: Vec<FieldRow> = draft.fields.iter().enumerate().map(field_row).collect();
     let (state_note, state_class) = note(&record);
     let is_open = record.state == ConflictState::Open;
-    let frame = Frame::of(&state, Some(&who), "conflicts")
+    let frame = Frame::of(state, Some(who), "conflicts")
         .with(&view)
         .at(&[("Conflicts", "/conflicts")], record.spoke.as_str())
         .live("conflict,run", record.state == ConflictState::Answered)
@@ -397,11 +324,13 @@ async fn show(
         },
         is_editing: take == "edit",
         edit_text: if take == "edit" { result.text().unwrap_or_default().to_owned() } else { String::new() },
+        can_insist: status == StatusCode::UNPROCESSABLE_ENTITY,
+        refused,
         take: take.to_owned(),
         is_text,
         frame,
     };
-    Ok(html(&page))
+    Ok(html_with(status, &page))
 }
 
 fn note(record: &ConflictRecord) -> (String, &'static str) {
@@ -480,19 +409,41 @@ async fn answer(
         "base" => Answer::Take(Choice::Base),
         "suggested" => Answer::Take(Choice::Suggested),
         "fields" => chosen(&record, &fields)?,
-        "edit" => {
-            // Browsers send line ends as CR LF; what had none before gets none now.
-            let text = field(&fields, "text");
-            let had = match load(&state, record.draft.hub.as_ref().or(record.draft.spoke.as_ref()), EDITABLE).await {
-                Text::Whole(text) => text.contains("\r\n"),
-                _ => false,
+        take @ ("edit" | "check" | "insist") => {
+            let text = typed(&state, &record, field(&fields, "text")).await;
+            let why = fault(&record.draft.place, &text);
+            let kept = |status, refused| Some(Typed { text: text.clone(), status, refused });
+            match (take, why) {
+                ("check", _) => return page(&state, &who, id, "edit", kept(StatusCode::OK, String::new())).await,
+                ("edit", Some(why)) => {
+                    let why = format!("{why}. Nothing was recorded; what you wrote is below.");
+                    return page(&state, &who, id, "edit", kept(StatusCode::UNPROCESSABLE_ENTITY, why)).await;
+                }
+                _ => {}
+            }
+            let wanted = Answer::Content(state.content().put(text.as_bytes())?);
+            return match decide(&state, &who, id, &wanted, Some(versions)).await {
+                // Somebody else was quicker, or a side has moved: what was typed is not lost.
+                Err(problem) if problem.status == StatusCode::CONFLICT => {
+                    let hint = problem.hint.unwrap_or_default();
+                    let why = format!("{}. {}. What you wrote is below.", capital(&problem.detail), capital(&hint));
+                    page(&state, &who, id, "edit", kept(StatusCode::CONFLICT, why)).await
+                }
+                done => done,
             };
-            let text = if had { text.to_owned() } else { text.replace("\r\n", "\n") };
-            Answer::Content(state.content().put(text.as_bytes())?)
         }
         _ => return Err(Problem::bad_request("answer", "choose an answer")),
     };
     decide(&state, &who, id, &wanted, Some(versions)).await
+}
+
+/// What was typed, with the ends of lines that the value had: browsers send CR LF.
+async fn typed(state: &Shared, record: &ConflictRecord, text: &str) -> String {
+    let had = match load(state, record.draft.hub.as_ref().or(record.draft.spoke.as_ref()), EDITABLE).await {
+        Text::Whole(text) => text.contains("\r\n"),
+        _ => false,
+    };
+    if had { text.to_owned() } else { text.replace("\r\n", "\n") }
 }
 
 async fn undo(State(state): State<Shared>, Who(who): Who, Path(id): Path<i64>) -> Result<Response, Problem> {
@@ -507,6 +458,16 @@ async fn decide(
     versions: Option<u32>,
 ) -> Result<Response, Problem> {
     let record = known(state, id).await?;
+    let seen = || see(&format!("/conflicts/{id}"));
+    // The same answer by the same person, sent twice: a double click, or the form after going back.
+    let is_same = |record: &ConflictRecord| {
+        matches!(record.state, ConflictState::Answered | ConflictState::Settled)
+            && record.answer.as_ref() == Some(wanted)
+            && record.actor.as_deref() == Some(who.name.as_str())
+    };
+    if is_same(&record) {
+        return Ok(seen());
+    }
     let asks_undo = matches!(wanted, Answer::Undo);
     if !asks_undo && !matches!(record.state, ConflictState::Open | ConflictState::Answered) {
         let by = record.actor.as_deref().unwrap_or("somebody");
@@ -516,6 +477,8 @@ async fn decide(
         )
         .hint(format!("look at conflict {id} again; a settled answer can be undone")));
     }
-    crate::api::conflicts::carry_out(state, who, id, wanted, versions).await?;
-    Ok(see(&format!("/conflicts/{id}")))
+    match crate::api::conflicts::carry_out(state, who, id, wanted, versions).await {
+        Err(problem) if problem.status == StatusCode::CONFLICT && is_same(&known(state, id).await?) => Ok(seen()),
+        done => done.map(|_| seen()),
+    }
 }

@@ -15,13 +15,13 @@ struct Page {
     title: String,
     detail: String,
     hint: String,
-    /// Where a person can prove once more who they are.
-    sign_in: bool,
+    /// Where a person can prove once more who they are, to come back to where they were; else empty.
+    sign_in: String,
     status: u16,
     trace: String,
 }
 
-pub(crate) fn page(state: &State, who: Option<&Identity>, problem: &Problem, trace: &str) -> Response {
+pub(crate) fn page(state: &State, who: Option<&Identity>, problem: &Problem, trace: &str, from: &str) -> Response {
     let title = match problem.status.as_u16() {
         404 => "Not here".to_owned(),
         401 => "Signed out".to_owned(),
@@ -37,7 +37,11 @@ pub(crate) fn page(state: &State, who: Option<&Identity>, problem: &Problem, tra
         title,
         detail: sentence(&problem.detail),
         hint: problem.hint.as_deref().map(sentence).unwrap_or_default(),
-        sign_in: matches!(problem.code, "signed_out" | "sign_in_again"),
+        sign_in: if matches!(problem.code, "signed_out" | "sign_in_again") {
+            from.parse().map_or_else(|_| "/sign-in".into(), |page| super::sign_in::address(&page))
+        } else {
+            String::new()
+        },
         status: problem.status.as_u16(),
         trace: trace.to_owned(),
     };

@@ -23,6 +23,11 @@ use crate::problem::Problem;
 use crate::routes::{Access, Routes, see};
 use crate::state::Shared;
 
+/// More parts than this are not listed one by one.
+const MANY: usize = 200;
+/// In the place of a part's name: all of them.
+const ALL: &str = "*";
+
 pub(crate) fn routes(routes: Routes) -> Routes {
     routes.get("/restore", Access::Needs(Action::Read), show).post(
         "/restore",
@@ -41,6 +46,12 @@ struct Page {
     short: String,
     snapshots: Vec<(String, String, bool)>,
     parts: Vec<PartChoice>,
+    /// With very many parts: how many all of them are, whether they are chosen, and what was searched for.
+    is_many: bool,
+    all: usize,
+    is_all: bool,
+    find: String,
+    count: usize,
     chosen: Vec<String>,
     to: String,
     in_place: bool,
@@ -82,6 +93,7 @@ struct Wanted {
     mode: String,
     to: String,
     step: String,
+    find: String,
 }
 
 impl Wanted {
@@ -93,6 +105,7 @@ impl Wanted {
             mode: one("mode"),
             to: one("to").trim().to_owned(),
             step: one("step"),
+            find: one("find").trim().to_owned(),
         }
     }
 
@@ -112,6 +125,21 @@ impl Wanted {
 /// A side that was not there yet when the snapshot was taken has nothing to give back.
 fn is_there(part: &PartInfo) -> bool {
     !matches!(part.position.as_str(), "missing" | "not there")
+}
+
+/// What is restored unless somebody chooses: each spoke once, and its other side where it differs.
+fn preset(info: &SnapshotInfo, part: &PartInfo) -> bool {
+    let is_hub_side = |q: &&PartInfo| q.key.spoke == part.key.spoke && q.key.side == Side::Hub;
+    is_there(part)
+        && (part.key.side == Side::Hub || info.parts.iter().find(is_hub_side).map(|q| q.root) != Some(part.root))
+}
+
+/// The chosen parts, in the order they were chosen.
+fn chosen<'a>(info: &'a SnapshotInfo, names: &[String]) -> Result<Vec<&'a PartInfo>, String> {
+    if names.iter().any(|name| name == ALL) {
+        return Ok(info.parts.iter().filter(|part| preset(info, part)).collect());
+    }
+    names.iter().map(|name| part_of(info, name).map_err(|problem| problem.detail)).collect()
 }
 
 fn folder_name(part: &PartInfo) -> String {
@@ -164,8 +192,8 @@ fn empty(path: &FsPath) -> Result<(), String> {
 fn request(info: &SnapshotInfo, wanted: &Wanted, ecosystem: &Ecosystem) -> Result<RestoreRequest, String> {
     let to = if wanted.mode == "in_place" { None } else { Some(place(&wanted.to, ecosystem)?) };
     let mut parts = vec![];
-    for name in &wanted.parts {
-        let part = part_of(info, name).map_err(|problem| problem.detail)?;
+    for part in chosen(info, &wanted.parts)? {
+        let name = part_name(&part.key);
         if !is_there(part) {
             return Err(format!("{name} was not there yet when this snapshot was taken"));
         }
@@ -205,13 +233,15 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
     }
     let info = if wanted.snapshot.is_empty() { None } else { Some(known(&state, &wanted.snapshot).await?) };
     let parts: &[PartInfo] = info.as_ref().map_or(&[], |i| &i.parts);
-    let hub_root =
-        |p: &PartInfo| parts.iter().find(|q| q.key.spoke == p.key.spoke && q.key.side == Side::Hub).map(|q| q.root);
-    let preset = |p: &PartInfo| is_there(p) && (p.key.side == Side::Hub || hub_root(p) != Some(p.root));
-    let choices = parts.iter().map(|p| {
+    let is_many = parts.len() > MANY;
+    let is_all = is_many && (wanted.parts.is_empty() || wanted.parts.iter().any(|name| name == ALL));
+    let preset = |p: &PartInfo| info.as_ref().is_some_and(|info| preset(info, p));
+    let listed = parts.iter().filter(|p| !is_many || part_name(&p.key).contains(&wanted.find)).take(MANY);
+    let choices = listed.map(|p| {
         let name = part_name(&p.key);
+        let is_preset = wanted.parts.is_empty() && !is_many && preset(p);
         PartChoice {
-            checked: if wanted.parts.is_empty() { preset(p) } else { wanted.parts.contains(&name) && is_there(p) },
+            checked: is_preset || wanted.parts.contains(&name) && is_there(p),
             icon: p.kind.as_str(),
             detail: format!("{} · {}", size(p.bytes), p.position),
             is_there: is_there(p),
@@ -226,7 +256,7 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
         _ => 1,
     };
     let mut problem = String::new();
-    let mut effects = vec![];
+    let (mut effects, mut count) = (vec![], 0);
     if step >= 2 && wanted.parts.is_empty() {
         (step, problem) = (1, "Choose at least one part.".into());
     }
@@ -250,11 +280,15 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
             Err(why) => Err(why),
         };
         match checked {
-            Ok(request) => effects = request.parts.iter().filter_map(|p| effect(info, p)).collect(),
+            Ok(request) => {
+                count = request.parts.len();
+                effects = request.parts.iter().take(MANY).filter_map(|p| effect(info, p)).collect();
+            }
             Err(why) => (step, problem) = (2, super::error::sentence(&why)),
         }
     }
-    let bytes: u64 = parts.iter().filter(|p| wanted.parts.contains(&part_name(&p.key))).map(|p| p.bytes).sum();
+    let taken = info.as_ref().and_then(|info| chosen(info, &wanted.parts).ok()).unwrap_or_default();
+    let bytes: u64 = taken.iter().map(|p| p.bytes).sum();
     let earlier = view.facts.runs.iter().find(|r| matches!(r.request.work, Work::Restore(_)) && r.state == "finished");
     let page = Page {
         frame: Frame::of(&state, Some(&who), "snapshots").with(&view).at(&[("Snapshots", "/snapshots")], "Restore"),
@@ -277,6 +311,11 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
                 (id, words, selected)
             })
             .collect(),
+        all: if is_many { parts.iter().filter(|p| preset(p)).count() } else { 0 },
+        is_many,
+        is_all,
+        find: wanted.find.clone(),
+        count,
         parts: choices,
         in_place: wanted.mode == "in_place",
         may_new: who.may(Action::RestoreToNewPlace),
@@ -361,6 +400,7 @@ async fn restore(State(state): State<Shared>, Who(who): Who, Form(fields): Form<
         }
     }
     let request = request(&info, &wanted, engine.ecosystem()).map_err(|why| Problem::bad_request("restore", why))?;
+    let _one_at_a_time = state.restoring.lock().await;
     // The same restore, sent twice (a double click, the back button), is the same run.
     let running = state.store.runs(None, 200).await?;
     let same = running

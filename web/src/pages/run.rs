@@ -33,6 +33,8 @@ pub(crate) fn routes(routes: Routes) -> Routes {
 #[template(path = "pages/run.html")]
 struct Page {
     frame: Frame,
+    /// Only syncs have phases of their own for each spoke.
+    has_timeline: bool,
     number: i64,
     state: Html,
     work: String,
@@ -152,6 +154,7 @@ async fn show(
             .live(format!("run:{number}"), !is_over)
             .api(format!("/api/v1/runs/{number}")),
         number,
+        has_timeline: matches!(row.request.work, Work::Sync(_)),
         state: part::result(&super::runs::word(&row)),
         work: part::work_word(&row.request.work),
         cause: part::name(&row.request.cause),

@@ -6,10 +6,16 @@ use askama::filters::Safe;
 use cathedral_engine::query::{Health, SpokeView, Verdict};
 use cathedral_model::run::RunSummary;
 
-use super::part::{Html, count, encode, esc};
+use super::part::{Html, count, encode};
 
 /// More spokes than this are shown by groups.
 pub const SINGLE: usize = 24;
+
+/// Text in a picture stands for itself: what would turn its direction is left out.
+fn esc(text: &str) -> String {
+    let turns = |c: &char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    super::part::esc(&text.chars().filter(|c| !turns(c)).collect::<String>())
+}
 
 /// One petal or node.
 struct Node {
@@ -143,8 +149,10 @@ pub fn map(verdict: &Verdict, hub: &str, only: Option<&dyn Fn(&SpokeView) -> boo
         } else {
             (x - 20.0, y + 4.0, "end")
         };
-        let label: String = if node.label.chars().count() > 15 {
-            node.label.chars().take(14).collect::<String>() + "…"
+        // Above and below there is more room than at the sides.
+        let most = if anchor == "middle" { 28 } else { 16 };
+        let label: String = if node.label.chars().count() > most {
+            node.label.chars().take(most - 1).collect::<String>() + "…"
         } else {
             node.label.clone()
         };

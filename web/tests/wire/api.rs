@@ -30,11 +30,18 @@ async fn answers_have_the_envelope_and_a_tag() {
     assert!(run["data"]["cause"].as_str().unwrap().starts_with("a try (token "));
     let journal = hub.send("GET", "/api/v1/runs/1/journal", &[bearer], "").await.json();
     assert_eq!(journal["data"]["journal"], serde_json::json!([]));
+    let status = hub.send("GET", "/api/v1/status", &[bearer], "").await.json();
+    assert!(status["data"]["verdict"]["as_of"].as_str().is_some_and(|at| at.ends_with('Z')), "{status}");
     let unknown = hub.send("POST", "/api/v1/runs", &[bearer, json], r#"{"spokes":["nowhere"]}"#).await;
     assert_eq!(unknown.status, 404, "{unknown:?}");
-    for (body, status) in
-        [(r#"{"only":["all"]}"#, 422), (r#"{"tags":[],"tags":[]}"#, 422), ("{", 400), (r#"{"plan":"../x"}"#, 404)]
-    {
+    for (body, status) in [
+        (r#"{"only":["all"]}"#, 422),
+        (r#"{"tags":[],"tags":[]}"#, 422),
+        ("{", 400),
+        ("[]", 422),
+        (r#"[["docs"],[]]"#, 422),
+        (r#"{"plan":"../x"}"#, 404),
+    ] {
         assert_eq!(hub.send("POST", "/api/v1/runs", &[bearer, json], body).await.status, status, "{body}");
     }
 }

@@ -253,6 +253,75 @@ async fn the_second_of_two_people_is_told() {
 }
 
 #[tokio::test]
+async fn what_was_typed_is_checked_first_and_never_lost() {
+    let served = full().await;
+    served.person("mara", Role::Operator, "one two three four").await;
+    served.person("nils", Role::Operator, "one two three four").await;
+    let (mara, mara_form) = served.sign_in("mara", "one+two+three+four").await;
+    let (nils, nils_form) = served.sign_in("nils", "one+two+three+four").await;
+    let page = served.send("GET", "/conflicts/1", &[("Cookie", &nils), ("Accept", "text/html")], "").await;
+    let versions = page.body.split("name=\"versions\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let send = async |cookie: &str, form: &str, take: &str, text: &str| {
+        let body = format!("csrf={form}&versions={versions}&take={take}&text={text}");
+        served.post_form("/conflicts/1/answer", cookie, &body).await
+    };
+    let marks = "%3C%3C%3C%3C%3C%3C%3C+hub%0D%0Amine%0D%0A";
+    let refused = send(&nils, &nils_form, "edit", marks).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert!(refused.body.contains("Marks of a merge are left in it. Nothing was recorded"), "{}", refused.body);
+    let looked_at = send(&nils, &nils_form, "check", "two+lines%0D%0Aof+%3Cb%3E+mine").await;
+    assert_eq!(looked_at.status, 200, "{looked_at:?}");
+    assert!(looked_at.body.contains("Text, whole") && looked_at.body.contains("two lines\nof &#60;b&#62; mine"));
+    for reply in [&refused, &looked_at] {
+        check("/conflicts/1/answer", &reply.body);
+    }
+    assert_eq!(send(&mara, &mara_form, "hub", "").await.status, 303);
+    assert_eq!(send(&mara, &mara_form, "hub", "").await.status, 303, "the same answer sent twice is one answer");
+    let late = send(&nils, &nils_form, "edit", "all+my+work").await;
+    assert_eq!(late.status, 409, "{late:?}");
+    assert!(
+        late.body.contains("Mara has answered this meanwhile") && late.body.contains("all my work"),
+        "{}",
+        late.body
+    );
+}
+
+#[tokio::test]
+async fn of_many_answers_in_the_same_instant_one_is_taken() {
+    let served = full().await;
+    let mut people = vec![];
+    for name in ["ada", "ben", "cem", "dee", "eve", "fay"] {
+        served.person(name, Role::Operator, "one two three four").await;
+        people.push(served.sign_in(name, "one+two+three+four").await);
+    }
+    let page = served.send("GET", "/conflicts/1", &[("Cookie", &people[0].0), ("Accept", "text/html")], "").await;
+    let versions = page.body.split("name=\"versions\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let send = |at: usize| {
+        let (cookie, form) = &people[at];
+        let body = format!("csrf={form}&versions={versions}&take={}", ["hub", "spoke"][at % 2]);
+        let served = &served;
+        async move { served.post_form("/conflicts/1/answer", cookie, &body).await.status }
+    };
+    let (a, b, c, d, e, f) = tokio::join!(send(0), send(1), send(2), send(3), send(4), send(5));
+    let mut all = [a, b, c, d, e, f];
+    all.sort_unstable();
+    assert_eq!(all, [303, 409, 409, 409, 409, 409]);
+}
+
+#[tokio::test]
+async fn who_signs_in_again_comes_back_to_the_form() {
+    let served = full().await;
+    let from = "http://localhost/restore?snapshot=x&step=confirm";
+    let headers = [("Accept", "text/html"), ("Referer", from), ("Origin", "http://localhost")];
+    let reply = served.send("POST", "/restore", &headers, "").await;
+    assert_eq!(reply.status, 401, "{reply:?}");
+    assert!(reply.body.contains("/sign-in?next=/restore%3Fsnapshot%3Dx%26step%3Dconfirm\""), "{}", reply.body);
+    let stranger = [("Accept", "text/html"), ("Referer", "http://evil.example/runs")];
+    let reply = served.send("POST", "/restore", &stranger, "").await;
+    assert!(reply.body.contains("href=\"/sign-in\""), "{}", reply.body);
+}
+
+#[tokio::test]
 async fn a_restore_in_place_wants_role_fresh_sign_in_and_name() {
     let served = full().await;
     let operator = served.token(Role::Operator).await;
