@@ -102,9 +102,9 @@ try {
   const number = (name) => conflicts.find((one) => place_of(one) === name)?.id;
   tally.check('every disputed file is a conflict', names.every((name) => number(name) !== undefined), JSON.stringify(conflicts.map((one) => one.where.slice(0, 60))));
 
-  const paths = ['/', '/?show=attention', '/ecosystem', '/ecosystem?kind=files&state=attention', '/spokes/names', '/spokes/spoke-0001', '/runs', `/runs?before=${newest - 5_000}`,
-    `/runs/${newest}`, `/runs/${newest}?from=1`, `/runs/${newest}?only=warnings`, '/conflicts', ...names.map((name) => `/conflicts/${number(name)}`),
-    `/conflicts/${number('huge.txt')}?take=edit`, `/search?q=${encodeURIComponent(evil)}`, '/search?q=spoke', '/events', '/schedules', '/settings', '/status', '/snapshots', '/restore'];
+  const paths = ['/', '/ecosystem', '/spokes/names', '/spokes/spoke-0001', '/runs', `/runs?before=${newest - 5_000}`,
+    `/runs/${newest}`, `/runs/${newest}?only=warnings`, '/conflicts', ...names.map((name) => `/conflicts/${number(name)}`),
+    `/conflicts/${number('huge.txt')}?take=edit`, `/search?q=${encodeURIComponent(evil)}`, '/search?q=spoke', '/events', '/settings', '/status', '/restore'];
 
   browser = await openBrowser();
   const page = await (await browser.newContext({ viewport: { width: 390, height: 900 }, reducedMotion: 'reduce' })).newPage();

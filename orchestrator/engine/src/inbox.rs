@@ -18,11 +18,24 @@ impl Engine {
         answer: &Answer,
         actor: &str,
     ) -> Result<(ConflictRecord, Request), EngineError> {
-        if let Some(record) = self.ports.store.conflict(id).await? {
-            self.try_answer(&record, answer).await?;
+        let seen = self.ports.store.conflict(id).await?;
+        self.answer_seen(id, seen.as_ref(), answer, actor).await
+    }
+
+    /// As [`Engine::answer`], to the conflict as somebody has looked at it: one that has changed since, by another
+    /// answer or on a side, is refused.
+    pub async fn answer_seen(
+        &self,
+        id: ConflictId,
+        seen: Option<&ConflictRecord>,
+        answer: &Answer,
+        actor: &str,
+    ) -> Result<(ConflictRecord, Request), EngineError> {
+        if let Some(record) = seen {
+            self.try_answer(record, answer).await?;
         }
         let now = self.ports.env.now();
-        let record = self.ports.store.answer(id, answer, actor, now).await?;
+        let record = self.ports.store.answer(id, answer, actor, seen, now).await?;
         let leaf = NewLeaf {
             kind: LeafKind::Admin,
             // A second answer to the same conflict is an act of its own.

@@ -170,9 +170,13 @@ pub(crate) async fn answer(
     id: ConflictId,
     answer: &Answer,
     actor: &str,
+    seen: Option<&ConflictRecord>,
     now: Timestamp,
 ) -> Result<ConflictRecord, PortError> {
     let mut record = one(conn, id).await?.ok_or_else(|| missing(id))?;
+    if seen.is_some_and(|seen| *seen != record) {
+        return Err(PortError::failed(Cause::Refused, format!("conflict {id} has changed since it was looked at")));
+    }
     let refused = |why: String| Err(PortError::failed(Cause::Refused, format!("conflict {id} {why}")));
     match (record.state, answer) {
         (ConflictState::Open | ConflictState::Answered, Answer::Undo) => {

@@ -174,10 +174,14 @@ impl<E: Send + Sync + 'static> Store for SqlStore<E> {
         id: ConflictId,
         answer: &Answer,
         actor: &str,
+        seen: Option<&ConflictRecord>,
         now: Timestamp,
     ) -> Result<ConflictRecord, PortError> {
-        let (answer, actor) = (answer.clone(), actor.to_owned());
-        self.write(move |conn| Box::pin(async move { inbox::answer(conn, id, &answer, &actor, now).await })).await
+        let (answer, actor, seen) = (answer.clone(), actor.to_owned(), seen.cloned());
+        self.write(move |conn| {
+            Box::pin(async move { inbox::answer(conn, id, &answer, &actor, seen.as_ref(), now).await })
+        })
+        .await
     }
 
     async fn events(&self, after: Cursor, limit: u32) -> Result<Vec<Event>, PortError> {

@@ -4,8 +4,8 @@ import { tools } from '../tally.mjs';
 
 const axe = readFileSync(tools.resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Looks at the page in the width and theme it has now. */
-export async function look(page, where, tally) {
+/** Looks at the page in the width and theme it has now; without `deep` axe is left out. */
+export async function look(page, where, tally, deep = true) {
   const seen = await page.evaluate(() => ({
     headings: document.querySelectorAll('h1').length,
     title: document.title,
@@ -20,6 +20,7 @@ export async function look(page, where, tally) {
   tally.check(`${where}: title`, /\S.* · Cathedral$/.test(seen.title), `"${seen.title}"`);
   tally.check(`${where}: language`, seen.language === 'en', `"${seen.language}"`);
   tally.check(`${where}: no horizontal scroll`, seen.over <= 0, `${seen.over} px too wide: ${seen.wide.join(' ')}`);
+  if (!deep) return;
   if (!await page.evaluate(() => 'axe' in globalThis)) await page.evaluate(axe);
   const found = await page.evaluate(async () => {
     const { violations } = await globalThis.axe.run(document, { resultTypes: ['violations'] });

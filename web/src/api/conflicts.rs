@@ -151,7 +151,7 @@ pub async fn carry_out(
         return Err(Problem::conflict("answered", format!("{by} has answered this meanwhile")).hint("look again"));
     }
     let engine = state.engine();
-    let (record, request) = engine.answer(ConflictId(id), wanted, &who.name).await?;
+    let (record, request) = engine.answer_seen(ConflictId(id), Some(&record), wanted, &who.name).await?;
     let run = engine.submit(&request).await?.run();
     state.bell.ring();
     Ok((record, run))

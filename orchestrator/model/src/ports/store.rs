@@ -142,12 +142,14 @@ pub trait Store: Send + Sync {
     async fn conflict(&self, id: ConflictId) -> Result<Option<ConflictRecord>, PortError>;
 
     /// Records a person's answer to an open or answered conflict ([`Answer::Undo`]: to a settled one),
-    /// with an event; the conflict is `answered` then.
+    /// with an event; the conflict is `answered` then. With `seen`, only while the conflict still is as it was
+    /// when somebody looked at it: of several answers in the same instant one is taken, the others are refused.
     async fn answer(
         &self,
         id: ConflictId,
         answer: &Answer,
         actor: &str,
+        seen: Option<&ConflictRecord>,
         now: Timestamp,
     ) -> Result<ConflictRecord, PortError>;
 

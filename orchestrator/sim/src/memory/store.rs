@@ -329,11 +329,16 @@ impl Store for MemoryStore {
         id: ConflictId,
         answer: &Answer,
         actor: &str,
+        seen: Option<&ConflictRecord>,
         now: Timestamp,
     ) -> Result<ConflictRecord, PortError> {
         let mut inner = lock(&self.0);
         let missing = || PortError::failed(Cause::NotFound, format!("there is no conflict {id}"));
         let record = inner.conflicts.get_mut(&id).ok_or_else(missing)?;
+        if seen.is_some_and(|seen| *seen != *record) {
+            let message = format!("conflict {id} has changed since it was looked at");
+            return Err(PortError::failed(Cause::Refused, message));
+        }
         let allowed = match record.state {
             ConflictState::Open | ConflictState::Answered => *answer != Answer::Undo,
             ConflictState::Settled => *answer == Answer::Undo,

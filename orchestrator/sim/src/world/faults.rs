@@ -210,9 +210,10 @@ impl Store for FaultyStore {
         id: ConflictId,
         answer: &Answer,
         actor: &str,
+        seen: Option<&ConflictRecord>,
         now: Timestamp,
     ) -> Result<ConflictRecord, PortError> {
-        through!(self, "answer", (id, answer), self.shared.store.answer(id, answer, actor, now))
+        through!(self, "answer", (id, answer), self.shared.store.answer(id, answer, actor, seen, now))
     }
 
     async fn events(&self, after: Cursor, limit: u32) -> Result<Vec<Event>, PortError> {

@@ -112,7 +112,7 @@ async fn answer(shared: &Shared) {
         (false, 0) => Answer::Take(Choice::Hub),
         (false, _) => Answer::Take(Choice::Spoke),
     };
-    let answered = shared.store.answer(record.id, &answer, "person", shared.exec.now()).await;
+    let answered = shared.store.answer(record.id, &answer, "person", None, shared.exec.now()).await;
     shared.exec.note(format!("person answers {} {answer:?} {}", record.id, answered.is_ok()));
     submit(shared, Work::Sync(SyncRequest { spokes: vec![record.spoke.clone()], ..SyncRequest::default() })).await;
 }

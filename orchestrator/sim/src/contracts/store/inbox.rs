@@ -13,6 +13,7 @@ promises! {
     a_dispute_is_opened_and_told,
     a_dispute_that_stays_the_same_stays_as_it_is,
     a_side_that_moves_is_counted,
+    of_two_answers_to_what_was_seen_one_is_taken,
     an_answer_outlives_a_run_that_did_not_carry_it_out,
     an_answer_to_other_sides_no_longer_counts,
     an_answer_carried_out_settles_the_conflict,
@@ -53,7 +54,7 @@ impl Inbox {
     }
 
     async fn answer(&self, id: i64, answer: &Answer) -> ConflictRecord {
-        self.store.answer(ConflictId(id), answer, "ada", at(50)).await.unwrap()
+        self.store.answer(ConflictId(id), answer, "ada", None, at(50)).await.unwrap()
     }
 
     async fn count(&self) -> usize {
@@ -213,7 +214,7 @@ async fn conflicts_of_other_spokes_are_left_alone(store: Subject) {
 
 async fn only_a_waiting_conflict_can_be_answered(store: Subject) {
     let mut inbox = Inbox::new(store).await;
-    let missing = inbox.store.answer(ConflictId(9), &TAKE_HUB, "ada", at(0)).await;
+    let missing = inbox.store.answer(ConflictId(9), &TAKE_HUB, "ada", None, at(0)).await;
     assert_permanent(missing, Some(Cause::NotFound));
     assert_eq!(inbox.store.conflict(ConflictId(9)).await.unwrap(), None);
     inbox.report("a", &[dispute("x", "h", "s"), dispute("y", "h", "s")], &[]).await;
@@ -224,20 +225,35 @@ async fn only_a_waiting_conflict_can_be_answered(store: Subject) {
     inbox.report("a", &[], &[1]).await;
     let before = (inbox.get(1).await, inbox.get(2).await, kinds(&inbox.store).await);
     for id in [1, 2] {
-        assert_permanent(inbox.store.answer(ConflictId(id), &TAKE_HUB, "ada", at(0)).await, None);
+        assert_permanent(inbox.store.answer(ConflictId(id), &TAKE_HUB, "ada", None, at(0)).await, None);
     }
     assert_eq!((inbox.get(1).await, inbox.get(2).await, kinds(&inbox.store).await), before);
+}
+
+async fn of_two_answers_to_what_was_seen_one_is_taken(store: Subject) {
+    let mut inbox = Inbox::new(store).await;
+    inbox.report("a", &[dispute("x", "h", "s")], &[]).await;
+    let seen = inbox.get(1).await;
+    let take = |answer: Answer, actor: &'static str| {
+        let (store, seen) = (&inbox.store, &seen);
+        async move { store.answer(ConflictId(1), &answer, actor, Some(seen), at(60)).await }
+    };
+    let first = take(TAKE_HUB, "ada").await.unwrap();
+    assert_permanent(take(Answer::Take(Choice::Spoke), "ben").await, Some(Cause::Refused));
+    assert_eq!(inbox.get(1).await, first, "the second is refused, and the first stands");
+    let replaced = inbox.store.answer(ConflictId(1), &TAKE_HUB, "ben", Some(&first), at(61)).await.unwrap();
+    assert_eq!(replaced.actor.as_deref(), Some("ben"), "who has seen the first answer may replace it");
 }
 
 async fn only_a_settled_conflict_can_be_undone(store: Subject) {
     let mut inbox = Inbox::new(store).await;
     inbox.report("a", &[dispute("x", "h", "s"), dispute("y", "h", "s")], &[]).await;
-    let undo = |id| inbox.store.answer(ConflictId(id), &Answer::Undo, "ada", at(0));
+    let undo = |id| inbox.store.answer(ConflictId(id), &Answer::Undo, "ada", None, at(0));
     assert_permanent(undo(1).await, None);
     inbox.answer(1, &TAKE_HUB).await;
     assert_permanent(undo(1).await, None);
     inbox.report("a", &[], &[1]).await;
-    let undo = |id| inbox.store.answer(ConflictId(id), &Answer::Undo, "ada", at(0));
+    let undo = |id| inbox.store.answer(ConflictId(id), &Answer::Undo, "ada", None, at(0));
     assert_permanent(undo(2).await, None);
     let record = undo(1).await.unwrap();
     assert_eq!((record.state, record.answer), (ConflictState::Answered, Some(Answer::Undo)));
