@@ -29,7 +29,7 @@ pub const PIN: &str = "refs/cathedral/pin";
 /// Copies both sides as they are now.
 pub fn live(context: &Context<'_>, sink: &mut dyn Sink) -> Result<SideState, PortError> {
     let facts = context.observe()?;
-    for (item, why) in facts.frozen.iter().map(|(i, w)| (i, w)).chain(facts.left_out.iter().map(|(i, w)| (i, w))) {
+    for (item, why) in facts.frozen.iter().chain(facts.left_out.iter().map(|(i, w)| (i, w))) {
         sink.skipped(item, why);
     }
     let (hub, spoke) = context.states(&facts);
