@@ -7,13 +7,16 @@ mod adopt;
 mod browse;
 mod check;
 mod check_content;
+mod checked;
 mod commit;
 mod fanout;
 mod file_cache;
 mod found;
 mod index_cache;
 mod key_file;
+mod look;
 mod members;
+mod mend;
 mod packer;
 mod presence;
 mod read;
@@ -25,7 +28,7 @@ use async_trait::async_trait;
 use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::ids::{Digest, SnapshotId};
 use cathedral_model::ports::{Destination, Env, PortError, Progress, Sink, SnapshotWriter, Source, Vault};
-use cathedral_model::snapshot::{CheckLevel, CheckReport, PartKey, Problem, SnapshotInfo, SnapshotMeta};
+use cathedral_model::snapshot::{CheckLevel, CheckReport, PartKey, Problem, SnapshotInfo, SnapshotMeta, VaultLook};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -81,6 +84,8 @@ pub(crate) struct Inner {
     /// The key file as it was written.
     pub sealed_key: Option<Vec<u8>>,
     pub trusted: Vec<VerifyingKey>,
+    /// The hub's folder of keys; none where the vault was opened with a key alone.
+    pub keys_dir: Option<PathBuf>,
     pub destinations: Vec<Arc<dyn Destination>>,
     pub quorum: usize,
     pub cache: Option<PathBuf>,
@@ -107,10 +112,12 @@ impl LocalVault {
     }
 
     /// Returns the faults of destinations that were met while something else worked, each object of a
-    /// destination once, and forgets them.
+    /// destination once, and forgets them. What was mended meanwhile is marked as restorable.
     #[must_use]
     pub fn take_faults(&self) -> Vec<Problem> {
         let mut faults = std::mem::take(&mut *lock(&self.inner.faults));
+        // Where it was met first and mended later, only the end of it is told.
+        faults.sort_by_key(|fault| !fault.restorable);
         let mut told = BTreeSet::new();
         faults.retain(|fault| told.insert((fault.destination.clone(), fault.object.clone())));
         faults
@@ -167,6 +174,11 @@ impl Vault for LocalVault {
             _ => run(),
         }
     }
+
+    async fn look(&self) -> Result<VaultLook, PortError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || look::look(&inner)).await
+    }
 }
 
 struct Writer {
@@ -219,6 +231,16 @@ impl Inner {
     /// Remembers that a destination gave back something wrong.
     pub(crate) fn note_fault(&self, destination: &dyn Destination, object: &str, fault: &str) {
         tracing::warn!(destination = %destination.name(), object, fault, "object is not usable at this destination");
+        self.note(destination, object, fault, false);
+    }
+
+    /// Remembers that something wrong at a destination was replaced by what was written.
+    pub(crate) fn note_mended(&self, destination: &dyn Destination, object: &str, fault: &str) {
+        tracing::info!(destination = %destination.name(), object, fault, "object was mended at this destination");
+        self.note(destination, object, fault, true);
+    }
+
+    fn note(&self, destination: &dyn Destination, object: &str, fault: &str, restorable: bool) {
         let mut faults = lock(&self.faults);
         if faults.len() < 10_000 {
             faults.push(Problem {
@@ -226,7 +248,7 @@ impl Inner {
                 object: object.to_owned(),
                 fault: fault.to_owned(),
                 affects: vec![],
-                restorable: false,
+                restorable,
             });
         }
     }

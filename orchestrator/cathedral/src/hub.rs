@@ -10,6 +10,6 @@ mod resolve;
 mod site;
 
 pub use env::HubEnv;
-pub use open::{Hub, close_stores, offline_engine, read_vault};
+pub use open::{Hub, close_stores, keys_are_whole, offline_engine, places, read_vault};
 pub use resolve::{is_repository, normal, resolve};
 pub use site::{CONFIG, FileLookup, Site, capabilities, invalid, prepare_state, shown};

@@ -120,7 +120,8 @@ impl HubChores {
 
     async fn report(&self) -> Result<UpkeepReport, PortError> {
         let snapshots = self.vault.list().await.map(Arc::new).map_err(|e| e.to_string());
-        let facts = Facts::collect(&self.store, &self.ecosystem, snapshots, HubEnv::clock()).await?;
+        let mut facts = Facts::collect(&self.store, &self.ecosystem, snapshots, HubEnv::clock()).await?;
+        facts.look = self.vault.look().await.ok();
         let verdict = verdict(&facts);
         let mut done = UpkeepReport { sentence: verdict.sentence.clone(), ..UpkeepReport::default() };
         let snapshots = facts.snapshots.as_ref().map_or(0, |list| list.len() as u64);

@@ -1,0 +1,143 @@
+//! What checks have found, remembered beside the hub's keys.
+//!
+//! It holds with cache and state database lost: a copy that was found damaged is not counted as a copy
+//! again, whoever writes the next snapshot. It is believed until a check has read the object whole, or
+//! until it was mended; believing too much costs a second copy, never a byte. Who opens the vault with a
+//! key alone writes nothing and remembers nothing.
+
+use cathedral_model::ids::{DestinationName, Digest};
+use cathedral_model::snapshot::{CheckLevel, LastCheck};
+use cathedral_model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use super::Inner;
+use crate::destination::local::sync_dir;
+use crate::index;
+
+/// The file in the folder of the keys.
+pub(crate) const FILE: &str = "vault-checks.json";
+const FORMAT: &str = "cathedral-checks";
+
+/// All that is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    format: String,
+    version: u32,
+    vault: String,
+    pub destinations: BTreeMap<DestinationName, At>,
+}
+
+/// What is remembered of one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct At {
+    /// The last check of everything at each level, newest first.
+    pub checks: Vec<LastCheck>,
+    /// Objects that are not what was written.
+    pub damaged: BTreeMap<String, Damage>,
+}
+
+/// One object that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Damage {
+    pub fault: String,
+    pub found: Timestamp,
+    /// Whether it holds something that is nowhere else.
+    pub needed: bool,
+}
+
+impl Memory {
+    /// Says whether an object is known to be damaged at a destination.
+    pub(crate) fn is_damaged(&self, at: &DestinationName, object: &str) -> bool {
+        self.destinations.get(at).is_some_and(|d| d.damaged.contains_key(object))
+    }
+
+    /// Returns the packs that are known to be damaged at a destination.
+    pub(crate) fn packs(&self, at: &DestinationName) -> BTreeSet<Digest> {
+        let damaged = self.destinations.get(at).into_iter().flat_map(|d| d.damaged.keys());
+        damaged.filter_map(|object| index::pack_of(object)).collect()
+    }
+
+    /// Remembers that an object is damaged.
+    pub(crate) fn note(&mut self, at: &DestinationName, object: &str, fault: &str, found: Timestamp, needed: bool) {
+        let damage = Damage { fault: fault.to_owned(), found, needed };
+        self.destinations.entry(at.clone()).or_default().damaged.insert(object.to_owned(), damage);
+    }
+
+    /// Forgets what was mended, or found whole.
+    pub(crate) fn forget(&mut self, at: &DestinationName, object: &str) {
+        if let Some(known) = self.destinations.get_mut(at) {
+            known.damaged.remove(object);
+        }
+    }
+
+    /// Remembers when everything was checked last.
+    pub(crate) fn note_check(&mut self, at: &DestinationName, level: CheckLevel, now: Timestamp, problems: u64) {
+        let known = self.destinations.entry(at.clone()).or_default();
+        known.checks.retain(|check| check.level != level);
+        known.checks.insert(0, LastCheck { level, at: now, problems });
+    }
+
+    /// Notes which packs hold something that is nowhere else, and which are kept for nothing.
+    pub(crate) fn note_needed(&mut self, is_needed: impl Fn(&Digest) -> bool) {
+        for (object, damage) in self.destinations.values_mut().flat_map(|d| d.damaged.iter_mut()) {
+            if let Some(pack) = index::pack_of(object) {
+                damage.needed = is_needed(&pack);
+            }
+        }
+    }
+}
+
+/// Reads what is remembered. What cannot be read says nothing: a check finds it again.
+pub(crate) fn load(inner: &Inner) -> Memory {
+    let fresh =
+        || Memory { format: FORMAT.into(), version: 1, vault: inner.file.vault.clone(), destinations: BTreeMap::new() };
+    let Some(dir) = &inner.keys_dir else { return fresh() };
+    let bytes = match fs::read(dir.join(FILE)) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return fresh(),
+        Err(error) => {
+            tracing::warn!(file = FILE, %error, "what earlier checks found cannot be read");
+            return fresh();
+        }
+    };
+    match serde_json::from_slice::<Memory>(&bytes) {
+        Ok(known) if known.format == FORMAT && known.version == 1 && known.vault == inner.file.vault => known,
+        Ok(_) => fresh(),
+        Err(error) => {
+            tracing::warn!(file = FILE, %error, "what earlier checks found cannot be read");
+            fresh()
+        }
+    }
+}
+
+/// Changes what is remembered, durably; other processes of this hub wait meanwhile.
+pub(crate) fn update(inner: &Inner, change: impl FnOnce(&mut Memory)) {
+    let Some(dir) = &inner.keys_dir else { return };
+    let write = || -> io::Result<()> {
+        let mut lock = File::options();
+        lock.create(true).truncate(false).write(true).mode(0o600);
+        let lock = lock.open(dir.join("vault-checks.lock"))?;
+        lock.lock()?;
+        let mut known = load(inner);
+        let before = known.clone();
+        change(&mut known);
+        if known == before { Ok(()) } else { replace(dir, &known) }
+    };
+    if let Err(error) = write() {
+        tracing::warn!(file = FILE, %error, "what was found is not remembered");
+    }
+}
+
+fn replace(dir: &Path, known: &Memory) -> io::Result<()> {
+    let mut aside = tempfile::NamedTempFile::new_in(dir)?;
+    serde_json::to_writer(&mut aside, known)?;
+    aside.write_all(b"\n")?;
+    aside.as_file().sync_all()?;
+    aside.persist(dir.join(FILE)).map_err(|e| e.error)?;
+    sync_dir(dir)
+}
