@@ -26,13 +26,13 @@ mod store;
 use age::x25519;
 use async_trait::async_trait;
 use cathedral_model::ecosystem::SpokeKind;
-use cathedral_model::ids::{Digest, SnapshotId};
+use cathedral_model::ids::{DestinationName, Digest, SnapshotId};
 use cathedral_model::ports::{Destination, Env, PortError, Progress, Sink, SnapshotWriter, Source, Vault};
 use cathedral_model::snapshot::{CheckLevel, CheckReport, PartKey, Problem, SnapshotInfo, SnapshotMeta, VaultLook};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use crate::hash::Hashes;
 use crate::index::Index;
@@ -87,6 +87,8 @@ pub(crate) struct Inner {
     /// The hub's folder of keys; none where the vault was opened with a key alone.
     pub keys_dir: Option<PathBuf>,
     pub destinations: Vec<Arc<dyn Destination>>,
+    /// Where reading is confined to.
+    pub only: OnceLock<DestinationName>,
     pub quorum: usize,
     pub cache: Option<PathBuf>,
     pub env: Option<Arc<dyn Env>>,
@@ -121,6 +123,17 @@ impl LocalVault {
         let mut told = BTreeSet::new();
         faults.retain(|fault| told.insert((fault.destination.clone(), fault.object.clone())));
         faults
+    }
+
+    /// Reads from this destination only, from now on and in every clone; what is written still goes to all.
+    /// The first name that is given stays.
+    pub fn read_only_from(&self, name: DestinationName) {
+        let _ = self.inner.only.set(name);
+    }
+
+    /// Returns the SHA-256 of a snapshot's manifest as each destination that answers gives it. Blocking.
+    pub fn manifest_digests(&self, id: &SnapshotId) -> Result<Vec<(DestinationName, String)>, PortError> {
+        snapshots::digests(&self.inner, id)
     }
 
     /// Replaces sizes and efforts; for tests and small machines. Only before the first use.
@@ -226,6 +239,11 @@ impl Inner {
 
     pub(crate) fn write_index(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether a destination is read from.
+    pub(crate) fn reads(&self, destination: &dyn Destination) -> bool {
+        self.only.get().is_none_or(|only| only == destination.name())
     }
 
     /// Remembers that a destination gave back something wrong.

@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use zeroize::Zeroizing;
 
 use super::{Inner, LocalVault, Tuning, key_file};
@@ -163,6 +163,7 @@ fn assemble(
         file,
         keys_dir: None,
         destinations,
+        only: OnceLock::new(),
         quorum,
         cache: None,
         env: None,

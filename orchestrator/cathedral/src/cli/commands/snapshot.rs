@@ -2,8 +2,8 @@
 
 use cathedral_backup::LocalVault;
 use cathedral_model::ecosystem::{Side, SpokeKind};
-use cathedral_model::ports::Vault;
 use cathedral_model::ports::vault::{EntryKind, TreeEntry};
+use cathedral_model::ports::{Cause, Vault};
 use cathedral_model::run::{Phase, RunResult, SyncRequest};
 use cathedral_model::snapshot::{PartKey, SnapshotInfo};
 
@@ -247,7 +247,13 @@ async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended 
             .next(format!("cathedral snapshot cat {text} {}/NAME", part_name(key))));
     }
     let mut out = std::io::stdout().lock();
-    tokio::task::block_in_place(|| vault.cat(&info.meta.id, key, below.as_bytes(), &mut out))?;
+    let copied = tokio::task::block_in_place(|| vault.cat(&info.meta.id, key, below.as_bytes(), &mut out));
+    copied.map_err(|error| match error.cause() {
+        Cause::Invalid => Failure::new(2, "C1201", format!("{:?} is a folder", safe(path)))
+            .why("a folder has no content of its own to print")
+            .next(format!("cathedral snapshot ls {text} {path}    lists it")),
+        _ => error.into(),
+    })?;
     drop(out);
     Met::of_vault(&vault).tell(output);
     Ok(0)
