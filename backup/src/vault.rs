@@ -114,7 +114,8 @@ impl LocalVault {
     }
 
     /// Returns the faults of destinations that were met while something else worked, each object of a
-    /// destination once, and forgets them. What was mended meanwhile is marked as restorable.
+    /// destination once, and forgets them. What was mended meanwhile is marked as restorable; packs that are
+    /// damaged indeed are remembered as a check remembers them. Blocking.
     #[must_use]
     pub fn take_faults(&self) -> Vec<Problem> {
         let mut faults = std::mem::take(&mut *lock(&self.inner.faults));
@@ -122,6 +123,7 @@ impl LocalVault {
         faults.sort_by_key(|fault| !fault.restorable);
         let mut told = BTreeSet::new();
         faults.retain(|fault| told.insert((fault.destination.clone(), fault.object.clone())));
+        checked::note_met(&self.inner, &faults);
         faults
     }
 

@@ -19,7 +19,9 @@ use crate::seal;
 /// index that names them, indexes before manifests. One that cannot be brought up to date is lagging.
 /// Returns the packs that cannot be had: they hold no destination up, and nothing is built on them.
 pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) -> BTreeSet<Digest> {
-    let known = checked::load(inner);
+    let now = inner.env.as_ref().map_or(Timestamp(0), |env| env.now());
+    let mut known = checked::load(inner);
+    mend::note_short(members, &mut known, now);
     let mut mended = Vec::new();
     let mut held = presence::ask(members, &known);
     let packs = inner.read_index().packs().to_vec();
@@ -44,7 +46,6 @@ pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) -> BTreeSet<Digest
             listing.snapshots.extend(lacks_snapshot.into_iter().map(|o| (o, 0)));
         }
     }
-    let now = inner.env.as_ref().map_or(Timestamp(0), |env| env.now());
     checked::update(inner, |later| {
         mended.iter().for_each(|(name, object)| later.forget(name, object));
         presence::remember(members, &held, &known, later, now);

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::check_content::{self, Scope};
 use super::checked::{self, Memory};
 use super::members::{self, Member};
-use super::{Inner, index_cache, lock, snapshots};
+use super::{Inner, adopt, index_cache, lock, snapshots};
 use crate::index::{self, Pack};
 use crate::manifest;
 use crate::pack::read::PackReader;
@@ -180,7 +180,9 @@ impl Checking<'_> {
                 continue;
             };
             if self.level == CheckLevel::Quick && !self.known.is_damaged(member.destination.name(), object) {
-                if Some(size) != usual {
+                if size == 0 {
+                    found.note(object, at, "is empty".into());
+                } else if Some(size) != usual {
                     found.note(object, at, format!("has {size} bytes, elsewhere {}", usual.unwrap_or(0)));
                 }
                 continue;
@@ -196,6 +198,7 @@ impl Checking<'_> {
     /// Reads the index anew where the level asks for it; the cache must not hide a loss.
     fn indexed_packs(&self) -> Vec<Pack> {
         let mut packs: BTreeMap<Digest, Pack> = BTreeMap::new();
+        let mut is_whole = true;
         for object in index_cache::objects(self.members) {
             let loaded = if self.level == CheckLevel::Quick {
                 index_cache::load(self.inner, self.members, &object)
@@ -204,9 +207,17 @@ impl Checking<'_> {
                 members::fetch(self.inner, self.members, &object, lists, |b| index_cache::open(self.inner, &b))
             };
             let loaded = loaded.or_else(|_| index_cache::load(self.inner, self.members, &object));
+            is_whole &= loaded.is_ok();
             packs.extend(loaded.unwrap_or_default().into_iter().map(|p| (p.id, p)));
         }
         index_cache::refresh(self.inner, self.members);
+        if !is_whole {
+            // What a lost index named, its packs' own tables still say.
+            let found = adopt::unindexed(self.inner, self.members);
+            let mut index = self.inner.write_index();
+            found.iter().for_each(|pack| index.add(pack));
+            packs.extend(found.into_iter().map(|p| (p.id, p)));
+        }
         packs.into_values().collect()
     }
 

@@ -6,7 +6,7 @@
 //! key alone writes nothing and remembers nothing.
 
 use cathedral_model::ids::{DestinationName, Digest};
-use cathedral_model::snapshot::{CheckLevel, LastCheck};
+use cathedral_model::snapshot::{CheckLevel, LastCheck, Problem};
 use cathedral_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,8 @@ use crate::index;
 
 /// The file in the folder of the keys.
 pub(crate) const FILE: &str = "vault-checks.json";
+/// So many packs that readers met are looked into at once.
+const MET_MAX: usize = 64;
 const FORMAT: &str = "cathedral-checks";
 
 /// All that is remembered.
@@ -130,6 +132,26 @@ pub(crate) fn update(inner: &Inner, change: impl FnOnce(&mut Memory)) {
     };
     if let Err(error) = write() {
         tracing::warn!(file = FILE, %error, "what was found is not remembered");
+    }
+}
+
+/// Remembers packs that a reader could not use, once they are seen to be damaged indeed: what failed may
+/// have been the way to them.
+pub(crate) fn note_met(inner: &Inner, faults: &[Problem]) {
+    let (Some(env), true) = (&inner.env, faults.iter().any(|f| !f.restorable)) else { return };
+    let known = load(inner);
+    let is_damaged = |fault: &&Problem| {
+        let Some(pack) = index::pack_of(&fault.object) else { return false };
+        let place = inner.destinations.iter().find(|d| *d.name() == fault.destination);
+        let read = place.map(|destination| destination.get(&fault.object));
+        read.is_some_and(|bytes| bytes.is_ok_and(|bytes| Digest::of(&bytes) != pack))
+    };
+    let new = faults.iter().filter(|f| !f.restorable && !known.is_damaged(&f.destination, &f.object));
+    let damaged: Vec<&Problem> = new.take(MET_MAX).filter(is_damaged).collect();
+    if !damaged.is_empty() {
+        update(inner, |known| {
+            damaged.iter().for_each(|f| known.note(&f.destination, &f.object, &f.fault, env.now(), true))
+        });
     }
 }
 

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use super::members::{self, Member};
 use super::{Inner, check, check_content, checked, index_cache, lock, mend, presence, snapshots};
 
+/// So many parts are named.
+const SHOWN: usize = 3;
+
 /// Looks; nothing is read but listings, manifests and, where something is lost, directories.
 pub(crate) fn look(inner: &Arc<Inner>) -> Result<VaultLook, PortError> {
     let met = lock(&inner.faults).len();
@@ -47,9 +50,10 @@ pub(crate) fn look(inner: &Arc<Inner>) -> Result<VaultLook, PortError> {
         let without = presence::without_copy(&members, &held, &packs);
         let lost = inner.read_index().last_places(&without);
         found.lost_packs = lost.len() as u64;
-        found.newest_lacks = if lost.is_empty() { None } else { newest_lacks(inner, &members, &lost) };
+        found.newest_lacks = newest_lacks(inner, &members, &lost);
         let listed = snapshots::ids(&members);
-        found.vanished = check::seen(inner).into_iter().filter(|id| !listed.contains(id)).collect();
+        let unread = listed.iter().filter(|id| snapshots::load(inner, &members, id).is_err()).cloned();
+        found.vanished = check::seen(inner).into_iter().filter(|id| !listed.contains(id)).chain(unread).collect();
     }
     // Whatever was met here is part of the answer, not of what the command did.
     lock(&inner.faults).truncate(met);
@@ -63,10 +67,18 @@ fn newest_lacks(inner: &Arc<Inner>, members: &[Member], lost: &BTreeSet<Digest>)
         Ok(loaded) => loaded,
         Err(error) => return Some(error.to_string()),
     };
+    if lost.is_empty() {
+        return None;
+    }
     let parts = loaded.manifest.spokes.iter();
     let damaged: Vec<String> = parts
         .filter(|part| !check_content::is_whole(inner, &newest, part, lost))
         .map(|part| format!("{} ({})", part.name, part.side.as_str()))
         .collect();
-    (!damaged.is_empty()).then(|| damaged.join(", "))
+    let shown = damaged.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match damaged.len() {
+        0 => None,
+        n if n > SHOWN => Some(format!("{shown} and {} more", n - SHOWN)),
+        _ => Some(shown),
+    }
 }

@@ -3,10 +3,11 @@
 
 use cathedral_model::ids::DestinationName;
 use cathedral_model::ports::{Destination, PortError};
+use cathedral_model::time::Timestamp;
 
 use super::checked::Memory;
 use super::members::{self, Member};
-use super::{Inner, check, fanout, index_cache};
+use super::{Inner, adopt, check, fanout, index_cache};
 use crate::{stock, vault_file};
 
 /// Writes the small objects of one destination again that are known to be damaged, as far as their right
@@ -50,7 +51,7 @@ fn right_bytes(inner: &Inner, members: &[Member], to: usize, object: &str) -> Op
 }
 
 /// What the hub can give itself: its own sealed key, the texts of this release if they are the vault's,
-/// and an index that its cache still holds.
+/// and an index.
 fn own(inner: &Inner, members: &[Member], object: &str) -> Option<Vec<u8>> {
     if object == super::found::KEY_OBJECT {
         return inner.sealed_key.clone();
@@ -60,19 +61,47 @@ fn own(inner: &Inner, members: &[Member], object: &str) -> Option<Vec<u8>> {
         return check::judge(inner, object, &bytes).is_ok().then_some(bytes);
     }
     if object.starts_with("index/") {
-        let packs = index_cache::load(inner, members, object).ok()?;
-        return index_cache::seal(inner, &packs).ok();
+        // Where the cache is lost too, the packs' own tables say what an index did.
+        let packs = index_cache::load(inner, members, object).unwrap_or_else(|_| adopt::unindexed(inner, members));
+        let sealed = index_cache::seal(inner, &packs).ok()?;
+        let mut index = inner.write_index();
+        packs.iter().for_each(|pack| index.add(pack));
+        return Some(sealed);
     }
     None
+}
+
+/// Which small objects a listing is asked for.
+type Pick = fn(&members::Listing) -> &std::collections::BTreeMap<String, u64>;
+
+/// The length an object has where it is longest; at least one byte.
+fn longest(members: &[Member], pick: Pick, object: &str) -> u64 {
+    let lengths = members.iter().filter_map(|m| pick(m.listing()?).get(object).copied());
+    lengths.max().unwrap_or(0).max(1)
+}
+
+/// Notes indexes and manifests that are cut short: listings tell it without a check.
+pub(crate) fn note_short(members: &[Member], known: &mut Memory, now: Timestamp) {
+    let picks: [Pick; 2] = [|l| &l.index, |l| &l.snapshots];
+    for member in members {
+        let Some(listing) = member.listing() else { continue };
+        for pick in picks {
+            for (object, len) in pick(listing).iter().filter(|(o, len)| **len < longest(members, pick, o)) {
+                known.note(member.destination.name(), object, &format!("cut short: {len} bytes"), now, true);
+            }
+        }
+    }
 }
 
 /// Counts what one destination lacks of the small objects that any destination lists.
 pub(crate) fn lacking(inner: &Inner, members: &[Member], at: usize) -> u64 {
     let Some(listing) = members[at].listing() else { return 0 };
-    let all = |pick: fn(&members::Listing) -> &std::collections::BTreeMap<String, u64>| {
+    let all = |pick: Pick| {
         let named: std::collections::BTreeSet<&String> =
             members.iter().filter_map(Member::listing).flat_map(|l| pick(l).keys()).collect();
-        named.into_iter().filter(|object| !pick(listing).contains_key(*object)).count() as u64
+        let is_whole =
+            |object: &&String| pick(listing).get(*object).is_some_and(|len| *len >= longest(members, pick, object));
+        named.iter().filter(|object| !is_whole(object)).count() as u64
     };
     let founding = inner.file.files.keys().map(String::as_str).chain([vault_file::OBJECT, super::found::KEY_OBJECT]);
     let target = members[at].destination.as_ref();

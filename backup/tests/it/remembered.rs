@@ -180,3 +180,68 @@ fn what_is_remembered_and_cannot_be_read_is_found_again() {
         assert_eq!(look(&world).destinations[0].damaged, 1);
     }
 }
+
+#[test]
+fn an_index_that_is_lost_everywhere_is_made_again_from_the_packs() {
+    for level in [CheckLevel::Quick, CheckLevel::Full] {
+        let world = World::new(&["one", "two"], 1);
+        let first = take(&world.open(), &meta(1), &everything()).unwrap();
+        let index = objects(&world, "one", "index/").remove(0);
+        for name in ["one", "two"] {
+            fs::remove_file(world.folder(name).join(&index)).unwrap();
+            fs::write(world.folder(name).join(&index), b"").unwrap();
+        }
+        fs::remove_dir_all(world.cache()).unwrap();
+        let report = check(&world.open(), level);
+        assert!(report.problems.iter().all(|p| p.object == index) && report.problems.len() == 2, "{report:?}");
+        let second = take(&world.open(), &meta(2), &everything()).unwrap();
+        assert_eq!(second.bytes.new, 0);
+        fs::remove_dir_all(world.cache()).unwrap();
+        assert_eq!(check(&world.open(), CheckLevel::Full).problems, vec![]);
+        restores(&world, &first);
+        restores(&world, &second);
+    }
+}
+
+#[test]
+fn a_manifest_that_no_destination_gives_is_told_by_a_look() {
+    let world = World::new(&["one", "two"], 1);
+    let first = take(&world.open(), &meta(1), &everything()).unwrap();
+    take(&world.open(), &meta(2), &everything()).unwrap();
+    let object = format!("snapshots/{}.age", first.meta.id);
+    flip(&world, "one", &object);
+    assert_eq!(look(&world).vanished, []);
+    flip(&world, "two", &object);
+    let seen = look(&world);
+    assert_eq!((seen.vanished, seen.newest_lacks), (vec![first.meta.id], None));
+}
+
+#[test]
+fn reading_can_be_confined_to_one_destination() {
+    let world = World::new(&["one", "two"], 1);
+    let info = take(&world.open(), &meta(1), &everything()).unwrap();
+    fs::remove_dir_all(world.folder("one").join("packs")).unwrap();
+    for (name, works) in [("one", false), ("two", true)] {
+        let vault = world.open();
+        vault.read_only_from(cathedral_model::ids::DestinationName::new(name).unwrap());
+        assert_eq!(give_back(&vault, &info).is_ok(), works, "{name}");
+    }
+}
+
+#[test]
+fn what_a_reader_found_damaged_is_remembered_like_what_a_check_found() {
+    let world = World::new(&["one"], 1);
+    let info = take(&world.open(), &meta(1), &everything()).unwrap();
+    objects(&world, "one", "packs/").iter().for_each(|o| drop(flip(&world, "one", o)));
+    let vault = world.open();
+    assert!(give_back(&vault, &info).is_err());
+    assert!(!vault.take_faults().is_empty());
+    let known = look(&world).destinations[0].damaged;
+    assert!(known > 0, "no check was needed");
+    // A place that cannot be read says nothing about what it holds.
+    fs::remove_dir_all(world.folder("one").join("packs")).unwrap();
+    let vault = world.open();
+    assert!(give_back(&vault, &info).is_err());
+    let _ = vault.take_faults();
+    assert_eq!(look(&world).destinations[0].damaged, known);
+}

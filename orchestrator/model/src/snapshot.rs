@@ -180,7 +180,7 @@ pub struct VaultLook {
     /// The first thing of the newest snapshot that no destination has whole; none: nothing is known to
     /// be lost of it.
     pub newest_lacks: Option<String>,
-    /// Snapshots that this hub has taken and no destination lists any more.
+    /// Snapshots that were taken, and whose manifest no destination gives any more.
     pub vanished: Vec<SnapshotId>,
     /// Packs with something that no destination has whole any more, of whichever snapshot.
     pub lost_packs: u64,

@@ -67,7 +67,7 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
 fn place_for_pages(dir: &Path, global: &Global) -> Result<(), Failure> {
     let site = site(global).ok();
     let ecosystem = site.as_ref().and_then(|site| crate::hub::resolve(site).ok());
-    let destinations = site.iter().flat_map(|site| crate::hub::places(site)).map(|(_, path)| path).collect();
+    let destinations = site.iter().flat_map(crate::hub::places).map(|(_, path)| path).collect();
     if dir.exists() && !dir.is_dir() {
         return Err(Failure::new(7, "C1701", format!("{} is a file; nothing was changed", Output::safe_path(dir)))
             .why("man pages are several files")

@@ -210,8 +210,13 @@ impl Site {
         Ok(Some(LogReader::open(&log, &key).map_err(PortError::from)?))
     }
 
-    /// Says what is wrong with the log, as far as opening it and what the state remembers tell.
+    /// Says what is wrong with the log, as far as opening it, what the state remembers, and the last check tell.
     pub fn log_fault(&self, runs: &[RunRow]) -> Option<String> {
+        self.log_fault_now(runs).or_else(|| super::log_check::log_check(&self.state))
+    }
+
+    /// The same without what an earlier check has found.
+    pub fn log_fault_now(&self, runs: &[RunRow]) -> Option<String> {
         let known = runs.iter().filter_map(|r| u64::try_from(r.summary.leaf?.0).ok()).max();
         match (self.log(), known) {
             (Err(failure), _) => Some(failure.what),

@@ -76,7 +76,7 @@ pub(super) fn damage(facts: &Facts) -> Option<(Health, u8, String)> {
     if let Some(look) = look.filter(|look| look.lost_packs > 0 || !look.vanished.is_empty()) {
         let what = match look.vanished.len() {
             0 => "older ones are damaged at every destination".to_owned(),
-            n => format!("{} at no destination any more", count(n, "other is", "others are")),
+            n => format!("{} whole at no destination any more", count(n, "other is", "others are")),
         };
         return Some((Health::Bad, 20, format!("The newest snapshot can be restored; {what}.")));
     }
@@ -84,16 +84,22 @@ pub(super) fn damage(facts: &Facts) -> Option<(Health, u8, String)> {
     let bad = |wanted: fn(&DestinationView) -> bool| places.iter().find(|d| wanted(d));
     if let Some(place) = bad(|d| d.damaged > 0) {
         let what = count(place.damaged as usize, "damaged object", "damaged objects");
-        return Some((Health::Attention, 20, format!("Safe, but {} has {what}; another copy is whole.", place.name)));
+        return Some((Health::Attention, 20, format!("Everything can be restored, but {} has {what}.", place.name)));
     }
     let place = bad(|d| d.health == Health::Bad)?;
     Some(match place.state.as_str() {
-        "unreachable" => (Health::Attention, 6, format!("Safe, but {} does not answer.", place.name)),
+        "unreachable" => {
+            (Health::Attention, 6, format!("Everything can be restored, but {} does not answer.", place.name))
+        }
         _ if place.missing > 0 => {
             let what = count(place.missing as usize, "object is missing", "objects are missing");
-            (Health::Attention, 12, format!("Safe, but {what} at {}; another copy is whole.", place.name))
+            (Health::Attention, 12, format!("Everything can be restored, but {what} at {}.", place.name))
         }
-        _ => (Health::Attention, 12, format!("Safe, but {} does not hold the newest snapshot.", place.name)),
+        _ => (
+            Health::Attention,
+            12,
+            format!("Everything can be restored, but {} does not hold the newest snapshot.", place.name),
+        ),
     })
 }
 
@@ -131,9 +137,6 @@ pub(super) fn needs(facts: &Facts) -> Vec<Need> {
         let why = "a new snapshot stores again what is still there; a check says what is lost";
         needs.push(need(health, sentence, why.into(), "cathedral snapshot create"));
     }
-    if let Some(why) = &facts.log_fault {
-        needs.push(need(Health::Bad, "The log is not as it was signed".into(), why.clone(), "cathedral log audit"));
-    }
     for place in destinations(facts).into_iter().filter(|d| d.health == Health::Bad) {
         let is_held = place.damaged + place.missing > 0 && place.state != "unreachable";
         let (what, command) = match is_held {
@@ -141,6 +144,16 @@ pub(super) fn needs(facts: &Facts) -> Vec<Need> {
             false => (format!("{} does not hold the newest snapshot", place.name), "cathedral verify --level quick"),
         };
         needs.push(need(Health::Bad, what, place.state, command));
+    }
+    // What a snapshot could mend is mended by the next one; what is lost only a check can name.
+    let is_lost = facts.look.as_ref().is_some_and(|look| look.lost_packs > 0 && look.newest_lacks.is_none());
+    if is_lost {
+        for need in &mut needs {
+            need.command = "cathedral verify --level full".into();
+        }
+    }
+    if let Some(why) = &facts.log_fault {
+        needs.push(need(Health::Bad, "The log is not as it was signed".into(), why.clone(), "cathedral log audit"));
     }
     let checks = facts.look.iter().flat_map(|look| &look.destinations).filter_map(|d| d.checks.first());
     if let Some(failed) = checks.filter(|check| check.problems > 0).max_by_key(|check| check.at)

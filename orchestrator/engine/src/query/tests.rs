@@ -255,14 +255,14 @@ fn nothing_is_called_restorable_that_a_look_has_seen_damaged() {
     let mut look = clean.clone();
     look.destinations[1].fault = Some("connection refused".into());
     facts.look = Some(look);
-    check(&facts, Health::Attention, 6, "Safe, but eu does not answer.");
+    check(&facts, Health::Attention, 6, "Everything can be restored, but eu does not answer.");
     facts.look =
         Some(VaultLook { destinations: vec![standing("local", 2, 0), standing("eu", 0, 0)], ..VaultLook::default() });
-    check(&facts, Health::Attention, 12, "Safe, but 2 objects are missing at local; another copy is whole.");
+    check(&facts, Health::Attention, 12, "Everything can be restored, but 2 objects are missing at local.");
     let mut look =
         VaultLook { destinations: vec![standing("local", 0, 1), standing("eu", 0, 1)], ..VaultLook::default() };
     facts.look = Some(look.clone());
-    let told = check(&facts, Health::Attention, 20, "Safe, but local has 1 damaged object; another copy is whole.");
+    let told = check(&facts, Health::Attention, 20, "Everything can be restored, but local has 1 damaged object.");
     assert_eq!(told.needs[0].command, "cathedral snapshot create");
     look.lost_packs = 1;
     facts.look = Some(look.clone());

@@ -161,7 +161,9 @@ fn verification(facts: &Facts) -> (Option<Timestamp>, Option<(RunId, Timestamp, 
 
 /// The newest run whose changes are in no snapshot: a sync's own snapshot is taken before them.
 fn not_in_a_snapshot(facts: &Facts) -> Option<RunId> {
-    let changed = facts.runs.iter().find(|r| r.summary.spokes.iter().any(|s| s.changes_in + s.changes_out > 0))?;
+    // A restore brings back what a snapshot holds.
+    let syncs = facts.runs.iter().filter(|r| matches!(r.request.work, Work::Sync(_)));
+    let changed = syncs.into_iter().find(|r| r.summary.spokes.iter().any(|s| s.changes_in + s.changes_out > 0))?;
     let newest = facts.newest();
     newest.is_none_or(|s| changed.summary.snapshot.as_ref() == Some(&s.meta.id)).then_some(changed.run)
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cathedral_model::ecosystem::{Ecosystem, SpokeDetail};
+use cathedral_model::ecosystem::{Ecosystem, GitIntegration, SpokeDetail};
 
 use super::Failure;
 
@@ -29,7 +29,7 @@ pub fn check(to: &Path, kept: &Kept<'_>) -> Result<(), Failure> {
                 .why("git keeps its objects and refs there; other files among them can break it"));
         }
     }
-    for destination in kept.destinations.iter().filter(|d| real.starts_with(landing(d))) {
+    if let Some(destination) = kept.destinations.iter().find(|d| real.starts_with(landing(d))) {
         let name = super::Output::safe_path(destination);
         return Err(refused(to, &format!("is inside the backup destination {name}"))
             .why("a vault holds its own objects only; a check would wonder about everything else"));
@@ -44,8 +44,15 @@ fn outside_of_spokes(to: &Path, real: &Path, ecosystem: &Ecosystem) -> Result<()
             SpokeDetail::Files(files) => ("the file tree", vec![files.hub.clone(), files.spoke.clone()]),
             // The hub's own worktree is where people work; its repository is kept out of above.
             SpokeDetail::Git(git) if git.url != ecosystem.hub.url => {
-                let url = git.url.strip_prefix("file://").unwrap_or(&git.url);
-                ("the repository", Path::new(url).is_absolute().then(|| PathBuf::from(url)).into_iter().collect())
+                let local = |url: &str| {
+                    let path = PathBuf::from(url.strip_prefix("file://").unwrap_or(url));
+                    path.is_absolute().then_some(path)
+                };
+                let mut places: Vec<PathBuf> = local(&git.url).into_iter().collect();
+                if let GitIntegration::Submodule { path } = &git.integration {
+                    places.extend(local(&ecosystem.hub.url).map(|hub| hub.join(path)));
+                }
+                ("the repository", places)
             }
             SpokeDetail::Git(_) => continue,
             SpokeDetail::Database(database) => ("the database", vec![database.hub.clone(), database.spoke.clone()]),

@@ -120,7 +120,7 @@ fn tell(output: &Output, verdict: &Verdict, last_run: Option<&RunRow>, views: &[
     if views.iter().any(|view| view.state == "conflict") {
         output.note(output.paint(Tint::Dim, "next: cathedral conflicts"));
     }
-    let of_places = |n: &&cathedral_engine::query::Need| n.link == "/snapshots" && n.health != Health::Unknown;
+    let of_places = |n: &&cathedral_engine::query::Need| n.link == "/snapshots";
     if let Some(need) = verdict.needs.iter().find(of_places) {
         if let Some(run) = verdict.not_in_a_snapshot {
             output.note(output.paint(Tint::Dim, &format!("what run {run} changed is in no snapshot yet")));

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use cathedral_backup::LocalVault;
 use cathedral_integrity::LogReader;
+use cathedral_model::ids::SnapshotId;
+use cathedral_model::ports::Vault as _;
 use cathedral_model::ports::store::RunRow;
 use cathedral_model::snapshot::{CheckLevel, SnapshotInfo};
 use serde::Serialize;
 
 use super::Finding;
 use crate::cli::output::many;
-use crate::hub::Site;
+use crate::hub::{Site, note_log_check};
 
 /// What findings here name in place of a destination; no destination can be called so.
 pub const LOG: &str = "transparency log";
@@ -34,6 +36,20 @@ pub async fn check(
     list: &[SnapshotInfo],
     warnings: &mut Vec<String>,
 ) -> (Looked, Vec<Finding>) {
+    let (looked, findings) = look(site, level, vault, list, warnings).await;
+    let of_log = findings.iter().filter(|f| f.destination == LOG);
+    let told: Vec<String> = of_log.map(|f| format!("{}: {}", f.object, f.fault)).collect();
+    note_log_check(&site.state, level == CheckLevel::Full, &told);
+    (looked, findings)
+}
+
+async fn look(
+    site: &Site,
+    level: CheckLevel,
+    vault: &LocalVault,
+    list: &[SnapshotInfo],
+    warnings: &mut Vec<String>,
+) -> (Looked, Vec<Finding>) {
     let mut findings = vec![];
     let mut looked = Looked::default();
     // Whatever the state remembers was in the log before it was recorded.
@@ -45,7 +61,7 @@ pub async fn check(
         looked.leaves = audit(site, &runs, &mut findings);
     }
     if findings.is_empty()
-        && let Some(fault) = site.log_fault(&runs)
+        && let Some(fault) = site.log_fault_now(&runs)
     {
         findings.push(finding("checkpoint", fault, affected_runs(&runs, 0, u64::MAX)));
     }
@@ -76,7 +92,7 @@ pub async fn check(
         }
     }
     if level == CheckLevel::Full {
-        vanished(&reader, list, &mut findings);
+        vanished(&reader, vault, list, &mut findings).await;
     }
     (looked, findings)
 }
@@ -87,9 +103,7 @@ fn finding(object: &str, fault: String, affects: Vec<String>) -> Finding {
 
 /// Computes the whole tree anew, as `log audit` does.
 fn audit(site: &Site, runs: &[RunRow], findings: &mut Vec<Finding>) -> u64 {
-    let (log, keys) = (site.state.join("log"), site.state.join("keys"));
-    let audit = cathedral_integrity::key::verifier_key(&keys).and_then(|key| LogReader::audit(&log, &key));
-    let audit = match audit {
+    let audit = match crate::hub::audit(&site.state) {
         Ok(audit) => audit,
         Err(error) => {
             findings.push(finding("log", error.to_string(), affected_runs(runs, 0, u64::MAX)));
@@ -175,19 +189,26 @@ fn snapshot(
     }
 }
 
-/// Snapshots that the log names and no destination lists.
-fn vanished(reader: &LogReader, list: &[SnapshotInfo], findings: &mut Vec<Finding>) {
+/// Snapshots that the log names and no destination gives.
+async fn vanished(reader: &LogReader, vault: &LocalVault, list: &[SnapshotInfo], findings: &mut Vec<Finding>) {
     let listed: BTreeSet<&str> = list.iter().map(|info| info.meta.id.as_str()).collect();
     let mut at = 0;
     while at < reader.size() {
         let Ok(statements) = reader.statements(at, at + PAGE) else { return };
         for (index, statement) in (at..).zip(&statements).filter(|(_, s)| s.kind == "snapshot") {
-            if !listed.contains(statement.subject.as_str()) {
+            let id = statement.subject.as_str();
+            // One that was taken since the list was made is there by now.
+            let is_there = match SnapshotId::parse(id) {
+                _ if listed.contains(id) => true,
+                Ok(id) => vault.snapshot(&id).await.is_ok(),
+                Err(_) => false,
+            };
+            if !is_there {
                 findings.push(Finding {
                     destination: "every destination".into(),
-                    object: format!("snapshots/{}.age", statement.subject),
+                    object: format!("snapshots/{id}.age"),
                     fault: format!("leaf {index} of the log names it, and no destination gives it"),
-                    affects: vec![format!("snapshot {}", statement.subject)],
+                    affects: vec![format!("snapshot {id}")],
                     restorable: false,
                 });
             }
