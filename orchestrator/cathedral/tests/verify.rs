@@ -420,4 +420,16 @@ fn a_snapshot_lists_what_lies_below_a_path_and_says_its_tags() {
         .map(|p| p["root"].to_string())
         .collect();
     assert_eq!(roots.len(), 2, "the sides of the database differ, and so do their roots");
+    let told = outputs::json(&world, "conflicts", &["conflicts", "list"], 11);
+    let rows = told["data"]["conflicts"].as_array().unwrap().iter().filter(|c| c["kind"] == "database");
+    for row in rows {
+        assert!(row["row_versions"].is_string(), "{row:#}");
+        for side in ["hub", "spoke_side"] {
+            assert_eq!(
+                row[side]["content"],
+                Value::Null,
+                "one id for both sides would say that they are equal: {row:#}"
+            );
+        }
+    }
 }
