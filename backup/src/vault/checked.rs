@@ -6,6 +6,7 @@
 //! key alone writes nothing and remembers nothing.
 
 use cathedral_model::ids::{DestinationName, Digest};
+use cathedral_model::ports::Destination;
 use cathedral_model::snapshot::{CheckLevel, LastCheck, Problem};
 use cathedral_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ use crate::index;
 pub(crate) const FILE: &str = "vault-checks.json";
 /// So many packs that readers met are looked into at once.
 const MET_MAX: usize = 64;
+/// So many bytes are read at a destination beside what a reader met.
+const AROUND_MAX: u64 = 1 << 30;
 const FORMAT: &str = "cathedral-checks";
 
 /// All that is remembered.
@@ -149,10 +152,33 @@ pub(crate) fn note_met(inner: &Inner, faults: &[Problem]) {
     let new = faults.iter().filter(|f| !f.restorable && !known.is_damaged(&f.destination, &f.object));
     let damaged: Vec<&Problem> = new.take(MET_MAX).filter(is_damaged).collect();
     if !damaged.is_empty() {
+        let places: BTreeSet<&DestinationName> = damaged.iter().map(|f| &f.destination).collect();
+        let more =
+            inner.destinations.iter().filter(|d| places.contains(d.name())).flat_map(|d| look_around(d.as_ref()));
+        let more: Vec<(DestinationName, String)> = more.collect();
+        update(inner, |known| {
+            more.iter().for_each(|(at, object)| known.note(at, object, "does not match its name", env.now(), true));
+        });
         update(inner, |known| {
             damaged.iter().for_each(|f| known.note(&f.destination, &f.object, &f.fault, env.now(), true))
         });
     }
+}
+
+/// Reads the packs of a destination that gave damaged ones, as far as it costs little: damage seldom comes
+/// alone, and a reader stops at the first.
+fn look_around(destination: &dyn Destination) -> Vec<(DestinationName, String)> {
+    let mut left = AROUND_MAX;
+    let mut damaged = Vec::new();
+    for (object, len) in destination.list("packs/").unwrap_or_default() {
+        let Some(pack) = index::pack_of(&object) else { continue };
+        let Some(rest) = left.checked_sub(len) else { break };
+        left = rest;
+        if destination.get(&object).is_ok_and(|bytes| Digest::of(&bytes) != pack) {
+            damaged.push((destination.name().clone(), object));
+        }
+    }
+    damaged
 }
 
 fn replace(dir: &Path, known: &Memory) -> io::Result<()> {
