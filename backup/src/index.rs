@@ -273,6 +273,22 @@ impl Index {
         self.gone = gone.iter().filter_map(|id| self.by_pack.get(id).copied()).collect();
     }
 
+    /// Returns those of the given packs that hold a chunk which is in none but them.
+    #[must_use]
+    pub fn last_places(&self, packs: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        let numbers: HashSet<u32> = packs.iter().filter_map(|id| self.by_pack.get(id).copied()).collect();
+        let mut last = BTreeSet::new();
+        if numbers.is_empty() {
+            return last;
+        }
+        for id in self.chunks.keys() {
+            if self.spots(id).all(|place| numbers.contains(&place.pack)) {
+                last.extend(self.spots(id).map(|place| self.packs[place.pack as usize].id));
+            }
+        }
+        last
+    }
+
     /// Returns all places of a chunk, the latest first, those in packs that are gone last.
     #[must_use]
     pub fn places(&self, id: &Digest) -> Vec<(Header, Record)> {

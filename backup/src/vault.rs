@@ -7,13 +7,16 @@ mod adopt;
 mod browse;
 mod check;
 mod check_content;
+mod checked;
 mod commit;
 mod fanout;
 mod file_cache;
 mod found;
 mod index_cache;
 mod key_file;
+mod look;
 mod members;
+mod mend;
 mod packer;
 mod presence;
 mod read;
@@ -23,13 +26,13 @@ mod store;
 use age::x25519;
 use async_trait::async_trait;
 use cathedral_model::ecosystem::SpokeKind;
-use cathedral_model::ids::{Digest, SnapshotId};
+use cathedral_model::ids::{DestinationName, Digest, SnapshotId};
 use cathedral_model::ports::{Destination, Env, PortError, Progress, Sink, SnapshotWriter, Source, Vault};
-use cathedral_model::snapshot::{CheckLevel, CheckReport, PartKey, Problem, SnapshotInfo, SnapshotMeta};
+use cathedral_model::snapshot::{CheckLevel, CheckReport, PartKey, Problem, SnapshotInfo, SnapshotMeta, VaultLook};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use crate::hash::Hashes;
 use crate::index::Index;
@@ -81,7 +84,11 @@ pub(crate) struct Inner {
     /// The key file as it was written.
     pub sealed_key: Option<Vec<u8>>,
     pub trusted: Vec<VerifyingKey>,
+    /// The hub's folder of keys; none where the vault was opened with a key alone.
+    pub keys_dir: Option<PathBuf>,
     pub destinations: Vec<Arc<dyn Destination>>,
+    /// Where reading is confined to.
+    pub only: OnceLock<DestinationName>,
     pub quorum: usize,
     pub cache: Option<PathBuf>,
     pub env: Option<Arc<dyn Env>>,
@@ -107,13 +114,28 @@ impl LocalVault {
     }
 
     /// Returns the faults of destinations that were met while something else worked, each object of a
-    /// destination once, and forgets them.
+    /// destination once, and forgets them. What was mended meanwhile is marked as restorable; packs that are
+    /// damaged indeed are remembered as a check remembers them. Blocking.
     #[must_use]
     pub fn take_faults(&self) -> Vec<Problem> {
         let mut faults = std::mem::take(&mut *lock(&self.inner.faults));
+        // Where it was met first and mended later, only the end of it is told.
+        faults.sort_by_key(|fault| !fault.restorable);
         let mut told = BTreeSet::new();
         faults.retain(|fault| told.insert((fault.destination.clone(), fault.object.clone())));
+        checked::note_met(&self.inner, &faults);
         faults
+    }
+
+    /// Reads from this destination only, from now on and in every clone; what is written still goes to all.
+    /// The first name that is given stays.
+    pub fn read_only_from(&self, name: DestinationName) {
+        let _ = self.inner.only.set(name);
+    }
+
+    /// Returns the SHA-256 of a snapshot's manifest as each destination that answers gives it. Blocking.
+    pub fn manifest_digests(&self, id: &SnapshotId) -> Result<Vec<(DestinationName, String)>, PortError> {
+        snapshots::digests(&self.inner, id)
     }
 
     /// Replaces sizes and efforts; for tests and small machines. Only before the first use.
@@ -167,6 +189,11 @@ impl Vault for LocalVault {
             _ => run(),
         }
     }
+
+    async fn look(&self) -> Result<VaultLook, PortError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || look::look(&inner)).await
+    }
 }
 
 struct Writer {
@@ -216,9 +243,24 @@ impl Inner {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says whether a destination is read from.
+    pub(crate) fn reads(&self, destination: &dyn Destination) -> bool {
+        self.only.get().is_none_or(|only| only == destination.name())
+    }
+
     /// Remembers that a destination gave back something wrong.
     pub(crate) fn note_fault(&self, destination: &dyn Destination, object: &str, fault: &str) {
         tracing::warn!(destination = %destination.name(), object, fault, "object is not usable at this destination");
+        self.note(destination, object, fault, false);
+    }
+
+    /// Remembers that something wrong at a destination was replaced by what was written.
+    pub(crate) fn note_mended(&self, destination: &dyn Destination, object: &str, fault: &str) {
+        tracing::info!(destination = %destination.name(), object, fault, "object was mended at this destination");
+        self.note(destination, object, fault, true);
+    }
+
+    fn note(&self, destination: &dyn Destination, object: &str, fault: &str, restorable: bool) {
         let mut faults = lock(&self.faults);
         if faults.len() < 10_000 {
             faults.push(Problem {
@@ -226,7 +268,7 @@ impl Inner {
                 object: object.to_owned(),
                 fault: fault.to_owned(),
                 affects: vec![],
-                restorable: false,
+                restorable,
             });
         }
     }

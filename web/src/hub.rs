@@ -81,6 +81,11 @@ pub trait Hub: Send + Sync {
     /// What the owner wants: how much may be lost, how soon everything must be back.
     fn objectives(&self) -> Objectives;
 
+    /// What is wrong with the log, as far as opening it tells; none: nothing is known to be.
+    async fn log_fault(&self) -> Option<String> {
+        None
+    }
+
     /// When this hub last looked at what, and what could not be looked at.
     fn watching(&self) -> Watching;
 

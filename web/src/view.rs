@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cathedral_engine::query::{Facts, Verdict, verdict};
 use cathedral_model::ids::Cursor;
-use cathedral_model::snapshot::SnapshotInfo;
+use cathedral_model::snapshot::{SnapshotInfo, VaultLook};
 use cathedral_model::time::Timestamp;
 use tokio::sync::Mutex;
 
@@ -38,6 +38,8 @@ pub struct View {
 #[derive(Clone)]
 struct Listed {
     list: Result<Arc<Vec<SnapshotInfo>>, String>,
+    look: Option<VaultLook>,
+    log_fault: Option<String>,
     cursor: Cursor,
     at: Timestamp,
 }
@@ -56,8 +58,10 @@ impl State {
         }
         let engine = self.engine();
         let ecosystem = Arc::new(engine.ecosystem().clone());
-        let snapshots = self.snapshots().await;
-        let mut facts = Facts::collect(&self.store, &ecosystem, snapshots, now).await?;
+        let Listed { list, look, log_fault, .. } = self.listed().await;
+        let mut facts = Facts::collect(&self.store, &ecosystem, list, now).await?;
+        facts.look = look;
+        facts.log_fault = log_fault;
         facts.objectives = self.hub.objectives();
         facts.watching = self.hub.watching();
         facts.schedules = self.ports.schedules.schedules().await?;
@@ -70,14 +74,22 @@ impl State {
 
     /// All snapshots, oldest first; the error as a text when the vault cannot be read.
     pub async fn snapshots(&self) -> Result<Arc<Vec<SnapshotInfo>>, String> {
+        self.listed().await.list
+    }
+
+    /// The snapshots, and how the places that hold them stand.
+    async fn listed(&self) -> Listed {
         let mut listed = self.view.snapshots.lock().await;
         let (now, cursor) = (self.now(), self.feed.newest());
         if let Some(known) = listed.as_ref().filter(|known| known.cursor == cursor && is_fresh(known.at, now, LIST_MS))
         {
-            return known.list.clone();
+            return known.clone();
         }
         let list = self.vault().list().await.map(Arc::new).map_err(|error| error.to_string());
-        *listed = Some(Listed { list: list.clone(), cursor, at: now });
-        list
+        let look = self.vault().look().await.ok();
+        let log_fault = self.hub.log_fault().await;
+        let found = Listed { list, look, log_fault, cursor, at: now };
+        *listed = Some(found.clone());
+        found
     }
 }

@@ -111,8 +111,8 @@ chunk() { # writes the plain bytes of a chunk to stdout
     is_hex "$1" || die "chunk id $1 is not valid"
     shard=$tmp/index/$(printf '%.2s' "$1")
     places=$(grep "^$1 " "$shard" 2>/dev/null) || die "chunk $1 is in no index"
-    # A chunk that was stored anew has several places; the pack of an older one may be gone.
-    place=$(printf '%s\n' "$places" | while read -r id name rest; do
+    # A chunk that was stored anew has several places, the newest last; an older pack may be gone or damaged.
+    place=$(printf '%s\n' "$places" | sed '1!G;h;$!d' | while read -r id name rest; do
         [ ! -f "$vault/packs/$(printf '%.2s' "$name")/$name.age" ] || { printf '%s %s %s\n' "$id" "$name" "$rest"; break; }
     done)
     [ -n "$place" ] || die "every pack of chunk $1 is missing: $(printf '%.64s' "${places#* }")"

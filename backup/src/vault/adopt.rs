@@ -2,13 +2,14 @@
 
 use cathedral_model::ids::Digest;
 use cathedral_model::ports::PortError;
+use cathedral_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
 use super::fanout;
 use super::members::Member;
-use super::{Inner, index_cache, presence, snapshots};
+use super::{Inner, checked, index_cache, mend, presence, snapshots};
 use crate::index::{self, Pack};
 use crate::manifest;
 use crate::pack::read::PackReader;
@@ -18,7 +19,11 @@ use crate::seal;
 /// index that names them, indexes before manifests. One that cannot be brought up to date is lagging.
 /// Returns the packs that cannot be had: they hold no destination up, and nothing is built on them.
 pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) -> BTreeSet<Digest> {
-    let mut held = presence::ask(members);
+    let now = inner.env.as_ref().map_or(Timestamp(0), |env| env.now());
+    let mut known = checked::load(inner);
+    mend::note_short(members, &mut known, now);
+    let mut mended = Vec::new();
+    let mut held = presence::ask(members, &known);
     let packs = inner.read_index().packs().to_vec();
     let indexes = index_cache::objects(members);
     let snapshots: BTreeSet<String> =
@@ -29,7 +34,8 @@ pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) -> BTreeSet<Digest
         let lacks_snapshot: Vec<_> =
             snapshots.iter().filter(|o| !listing.snapshots.contains_key(*o)).cloned().collect();
         let brought = presence::bring(inner, members, &mut held, at, &packs)
-            .and_then(|()| bring(inner, members, at, &lacks_index, &lacks_snapshot));
+            .and_then(|()| bring(inner, members, at, &lacks_index, &lacks_snapshot))
+            .and_then(|()| mend::mend(inner, members, at, &known, &mut mended));
         if let Err(error) = brought {
             tracing::warn!(destination = %members[at].destination.name(), %error, "destination stays behind");
             members[at].state = Err(error);
@@ -40,6 +46,10 @@ pub(crate) fn catch_up(inner: &Inner, members: &mut [Member]) -> BTreeSet<Digest
             listing.snapshots.extend(lacks_snapshot.into_iter().map(|o| (o, 0)));
         }
     }
+    checked::update(inner, |later| {
+        mended.iter().for_each(|(name, object)| later.forget(name, object));
+        presence::remember(members, &held, &known, later, now);
+    });
     presence::gone(members, &held, &packs)
 }
 

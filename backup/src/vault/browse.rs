@@ -12,9 +12,13 @@ use crate::source::PartSource;
 use crate::source::files::{self, FileReader, Walker};
 use crate::tree::Line;
 
+/// Where the hub keeps what no side shows any more.
+const OWN_REFS: &str = "refs/cathedral/";
+
 impl LocalVault {
     /// Lists what lies directly below a folder of a file tree (the empty path is the top), the refs of
-    /// a repository, or the tables of a database, the latter two as files. Blocking.
+    /// a repository at or below a name, or the tables of a database at or below a name, the latter two as
+    /// files. Refs that the hub keeps for itself are not listed; `cat` gives them. Blocking.
     pub fn ls(&self, id: &SnapshotId, key: &PartKey, path: &[u8]) -> Result<Vec<TreeEntry>, PortError> {
         let mut source = PartSource::open(&self.inner, id, key)?;
         let item = |name: &str, size| TreeEntry {
@@ -34,10 +38,18 @@ impl LocalVault {
                 Some(exact) => Ok(vec![exact]),
             };
         }
-        if part.git.is_some() {
-            return Ok(source.git_refs()?.refs.iter().map(|r| item(&r.name, 0)).collect());
+        let found: Vec<TreeEntry> = if part.git.is_some() {
+            let refs = source.git_refs()?.refs;
+            let shown = refs.iter().filter(|r| !path.is_empty() || !r.name.starts_with(OWN_REFS));
+            shown.map(|r| item(&r.name, 0)).collect()
+        } else {
+            source.schema()?.1.iter().map(|t| item(&t.name, t.rows)).collect()
+        };
+        if path.is_empty() {
+            return Ok(found);
         }
-        Ok(source.schema()?.1.iter().map(|t| item(&t.name, t.rows)).collect())
+        let below: Vec<TreeEntry> = found.into_iter().filter(|entry| leads_to(path, &entry.path)).collect();
+        if below.is_empty() { Err(not_found(id, key, path)) } else { Ok(below) }
     }
 
     /// Writes a file's content; of a repository, the object id of a ref; of a database, the rows of a
@@ -151,7 +163,10 @@ impl Walker for Copy<'_> {
             self.result = Some(match (content, &entry.kind) {
                 (Some(mut content), _) => io::copy(&mut content, self.out).map(|_| ()),
                 (None, EntryKind::Symlink { target }) => self.out.write_all(target),
-                (None, _) => Err(io::Error::from(io::ErrorKind::IsADirectory)),
+                (None, _) => Err(io::Error::other(PortError::failed(
+                    Cause::Invalid,
+                    format!("{:?} is a folder, which has no content of its own", String::from_utf8_lossy(self.path)),
+                ))),
             });
         }
         Ok(())

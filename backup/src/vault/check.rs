@@ -7,13 +7,15 @@ use cathedral_model::ids::{Digest, SnapshotId};
 use cathedral_model::ports::env::Update;
 use cathedral_model::ports::{PortError, Progress};
 use cathedral_model::snapshot::{CheckLevel, CheckReport, Checked, Problem};
-use std::collections::{BTreeMap, BTreeSet};
+use cathedral_model::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::check_content::{self, Scope};
+use super::checked::{self, Memory};
 use super::members::{self, Member};
-use super::{Inner, index_cache, lock, snapshots};
+use super::{Inner, adopt, index_cache, lock, snapshots};
 use crate::index::{self, Pack};
 use crate::manifest;
 use crate::pack::read::PackReader;
@@ -26,9 +28,16 @@ const AFFECTS_MAX: usize = 1_000;
 struct Findings {
     names: Vec<cathedral_model::ids::DestinationName>,
     answers: Vec<bool>,
-    bad: BTreeMap<(String, usize), String>,
+    bad: BTreeMap<Place, String>,
+    /// Small objects that were looked at.
+    looked: BTreeSet<String>,
+    /// Packs that are not listed with their length.
+    unlisted: BTreeSet<Place>,
     affects: BTreeMap<String, BTreeSet<String>>,
 }
+
+/// An object at the destination of this number.
+type Place = (String, usize);
 
 /// The objects of one destination with their sizes.
 type Objects = BTreeMap<String, u64>;
@@ -47,9 +56,12 @@ pub(crate) fn run(
         names: members.iter().map(|m| m.destination.name().clone()).collect(),
         answers: members.iter().map(|m| m.state.is_ok()).collect(),
         bad: BTreeMap::new(),
+        looked: BTreeSet::new(),
+        unlisted: BTreeSet::new(),
         affects: BTreeMap::new(),
     };
     let mut objects: Vec<Option<Objects>> = Vec::new();
+    let known = checked::load(inner);
     for (at, member) in members.iter().enumerate() {
         let listed = match &member.state {
             Ok(_) => member.destination.list("").map_err(|e| e.to_string()),
@@ -64,11 +76,13 @@ pub(crate) fn run(
             }
         });
     }
-    let checked = Checking { inner, members: &members, objects: &objects, level, progress, bytes: AtomicU64::new(0) };
+    let bytes = AtomicU64::new(0);
+    let checked = Checking { inner, members: &members, objects: &objects, known: &known, level, progress, bytes };
     let ids = checked.small_objects(&mut found, only);
-    let packs = checked.indexed_packs();
+    let all = checked.indexed_packs();
     let wanted = if only.is_empty() { None } else { Some(check_content::packs_of(inner, &members, &ids)) };
-    let packs: Vec<Pack> = packs.into_iter().filter(|p| wanted.as_ref().is_none_or(|w| w.contains(&p.id))).collect();
+    let in_scope = |p: &&Pack| wanted.as_ref().is_none_or(|w| w.contains(&p.id));
+    let packs: Vec<Pack> = all.iter().filter(in_scope).cloned().collect();
     checked.packs(&mut found, &packs);
 
     let bad_packs: BTreeSet<Digest> = found.bad.keys().filter_map(|(object, _)| index::pack_of(object)).collect();
@@ -84,12 +98,21 @@ pub(crate) fn run(
             found.bad.entry((fault.object, at)).or_insert(fault.fault);
         }
     }
+    let superseded = checked.superseded(&found, &all, &packs);
+    let looked: Vec<String> = found.looked.iter().cloned().chain(packs.iter().map(Pack::object)).collect();
+    if let Some(env) = &inner.env {
+        let is_all = only.is_empty();
+        checked::update(inner, |known| found.remember(known, &looked, &superseded, is_all.then_some(level), env.now()));
+    }
+    found.bad.retain(|place, _| !superseded.contains(place));
+    let superseded = superseded.iter().map(|(object, _)| object).collect::<BTreeSet<_>>().len() as u64;
     let chunks = packs.iter().map(|p| p.records.len() as u64).sum();
     let bytes = checked.bytes.load(Ordering::Relaxed);
     Ok(CheckReport {
         checked: Checked { packs: packs.len() as u64, chunks, bytes },
         problems: found.problems(),
         snapshots: ids.iter().map(ToString::to_string).collect(),
+        superseded,
     })
 }
 
@@ -97,6 +120,8 @@ struct Checking<'a> {
     inner: &'a Arc<Inner>,
     members: &'a [Member],
     objects: &'a [Option<Objects>],
+    /// What earlier checks found: that is read again at each level.
+    known: &'a Memory,
     level: CheckLevel,
     progress: &'a dyn Progress,
     bytes: AtomicU64,
@@ -115,7 +140,7 @@ impl Checking<'_> {
         let mut ids: BTreeSet<SnapshotId> = only.iter().cloned().collect();
         if only.is_empty() {
             ids = listed("snapshots/").iter().filter_map(|o| manifest::id_of(o)).collect();
-            ids.extend(self.seen());
+            ids.extend(seen(self.inner));
         }
         expected.extend(ids.iter().map(manifest::object));
         for object in &expected {
@@ -138,14 +163,8 @@ impl Checking<'_> {
         }
     }
 
-    /// Snapshots that this hub has committed, as its cache remembers.
-    fn seen(&self) -> Vec<SnapshotId> {
-        let Some(dir) = self.inner.cache.as_deref() else { return Vec::new() };
-        let Ok(entries) = std::fs::read_dir(dir.join("seen")) else { return Vec::new() };
-        entries.flatten().filter_map(|e| SnapshotId::parse(e.file_name().to_str()?).ok()).collect()
-    }
-
     fn small_object(&self, found: &mut Findings, object: &str) {
+        found.looked.insert(object.to_owned());
         if let Some(id) = manifest::id_of(object) {
             found.affects.entry(object.into()).or_default().insert(format!("snapshot {id}"));
         }
@@ -160,45 +179,26 @@ impl Checking<'_> {
                 found.note(object, at, "missing".into());
                 continue;
             };
-            if self.level == CheckLevel::Quick {
-                if Some(size) != usual {
+            if self.level == CheckLevel::Quick && !self.known.is_damaged(member.destination.name(), object) {
+                if size == 0 {
+                    found.note(object, at, "is empty".into());
+                } else if Some(size) != usual {
                     found.note(object, at, format!("has {size} bytes, elsewhere {}", usual.unwrap_or(0)));
                 }
                 continue;
             }
             self.bytes.fetch_add(size, Ordering::Relaxed);
             let read = member.destination.get(object).map_err(|e| e.to_string());
-            if let Err(fault) = read.and_then(|bytes| self.judge(object, &bytes)) {
+            if let Err(fault) = read.and_then(|bytes| judge(self.inner, object, &bytes)) {
                 found.note(object, at, fault);
             }
-        }
-    }
-
-    /// Says whether an object's bytes are what they must be.
-    fn judge(&self, object: &str, bytes: &[u8]) -> Result<(), String> {
-        let inner = self.inner;
-        if let Some(id) = manifest::id_of(object) {
-            return snapshots::verify(inner, &id, bytes).map(|_| ());
-        }
-        if object.starts_with("index/") {
-            return index_cache::open(inner, bytes).map(|_| ());
-        }
-        if object.starts_with("keys/") {
-            return super::found::judge_key(inner, object, bytes);
-        }
-        if object == vault_file::OBJECT {
-            let file = VaultFile::from_bytes(bytes, &inner.trusted).map_err(|e| e.to_string())?;
-            return if file == inner.file { Ok(()) } else { Err("it is another version than the one in use".into()) };
-        }
-        match inner.file.files.get(object) {
-            Some(digest) if *digest != Digest::of(bytes) => Err("it is not the file that was written".into()),
-            _ => Ok(()),
         }
     }
 
     /// Reads the index anew where the level asks for it; the cache must not hide a loss.
     fn indexed_packs(&self) -> Vec<Pack> {
         let mut packs: BTreeMap<Digest, Pack> = BTreeMap::new();
+        let mut is_whole = true;
         for object in index_cache::objects(self.members) {
             let loaded = if self.level == CheckLevel::Quick {
                 index_cache::load(self.inner, self.members, &object)
@@ -207,9 +207,17 @@ impl Checking<'_> {
                 members::fetch(self.inner, self.members, &object, lists, |b| index_cache::open(self.inner, &b))
             };
             let loaded = loaded.or_else(|_| index_cache::load(self.inner, self.members, &object));
+            is_whole &= loaded.is_ok();
             packs.extend(loaded.unwrap_or_default().into_iter().map(|p| (p.id, p)));
         }
         index_cache::refresh(self.inner, self.members);
+        if !is_whole {
+            // What a lost index named, its packs' own tables still say.
+            let found = adopt::unindexed(self.inner, self.members);
+            let mut index = self.inner.write_index();
+            found.iter().for_each(|pack| index.add(pack));
+            packs.extend(found.into_iter().map(|p| (p.id, p)));
+        }
         packs.into_values().collect()
     }
 
@@ -222,16 +230,18 @@ impl Checking<'_> {
         };
         let done = AtomicU64::new(0);
         let total = (packs.len() * self.members.len()) as u64;
-        let judged: Vec<Vec<(String, String)>> = std::thread::scope(|scope| {
+        let judged: Vec<Vec<(String, String, bool)>> = std::thread::scope(|scope| {
             let judge = |at: usize| {
                 let Some(objects) = &self.objects[at] else { return Vec::new() };
                 let mut bad = Vec::new();
                 for pack in packs {
                     let object = pack.object();
-                    let fault = self.pack(at, objects, pack, &object, is_read(pack));
+                    let is_known = self.known.is_damaged(self.members[at].destination.name(), &object);
+                    let fault = self.pack(at, objects, pack, &object, is_read(pack) || is_known);
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     self.progress.update(&Update { phase: "check", item: &object, done, total, unit: "packs" });
-                    bad.extend(fault.map(|fault| (object, fault)));
+                    let is_listed = objects.get(&object) == Some(&pack.len);
+                    bad.extend(fault.map(|fault| (object, fault, is_listed)));
                 }
                 bad
             };
@@ -239,7 +249,10 @@ impl Checking<'_> {
             threads.into_iter().map(|t| t.join().unwrap_or_default()).collect()
         });
         for (at, bad) in judged.into_iter().enumerate() {
-            for (object, fault) in bad {
+            for (object, fault, is_listed) in bad {
+                if !is_listed {
+                    found.unlisted.insert((object.clone(), at));
+                }
                 found.note(&object, at, fault);
             }
         }
@@ -254,6 +267,33 @@ impl Checking<'_> {
                 }
             }
         }
+    }
+
+    /// Returns the places of damaged or missing packs that are no loss: each chunk of them is in another pack
+    /// that is whole at the same destination.
+    fn superseded(&self, found: &Findings, all: &[Pack], looked: &[Pack]) -> BTreeSet<Place> {
+        let bad: Vec<&Pack> = looked.iter().filter(|p| found.is_bad_anywhere(&p.object())).collect();
+        let scope: HashSet<Digest> = looked.iter().map(|pack| pack.id).collect();
+        let mut superseded = BTreeSet::new();
+        for (at, objects) in self.objects.iter().enumerate().filter(|_| !bad.is_empty()) {
+            let Some(objects) = objects else { continue };
+            let name = self.members[at].destination.name();
+            let is_whole = |pack: &&Pack| {
+                let place = (pack.object(), at);
+                // What was not looked at now is believed as it was found before.
+                let is_doubtful = match scope.contains(&pack.id) {
+                    true => found.bad.contains_key(&place),
+                    false => self.known.is_damaged(name, &place.0),
+                };
+                objects.get(&place.0) == Some(&pack.len) && !is_doubtful
+            };
+            let there: HashSet<Digest> =
+                all.iter().filter(is_whole).flat_map(|p| p.records.iter().map(|r| r.id)).collect();
+            let here = bad.iter().map(|pack| (pack, (pack.object(), at))).filter(|(_, at)| found.bad.contains_key(at));
+            let kept = here.filter(|(pack, _)| pack.records.iter().all(|r| there.contains(&r.id)));
+            superseded.extend(kept.map(|(_, place)| place));
+        }
+        superseded
     }
 
     fn pack(&self, at: usize, objects: &Objects, pack: &Pack, object: &str, is_read: bool) -> Option<String> {
@@ -296,8 +336,48 @@ impl Findings {
         self.bad.entry((object.to_owned(), at)).or_insert(fault);
     }
 
+    /// What is wrong although no object is: told of the first destination.
+    fn unexplained(&self) -> impl Iterator<Item = (&String, &BTreeSet<String>)> {
+        self.affects.iter().filter(|(o, _)| o.starts_with("chunk ") || o.starts_with("root "))
+    }
+
+    fn is_bad_anywhere(&self, object: &str) -> bool {
+        (0..self.names.len()).any(|at| self.bad.contains_key(&(object.to_owned(), at)))
+    }
+
+    /// Remembers what is damaged, and forgets what was found whole.
+    fn remember(
+        &self,
+        known: &mut Memory,
+        looked: &[String],
+        superseded: &BTreeSet<Place>,
+        all: Option<CheckLevel>,
+        now: Timestamp,
+    ) {
+        for (at, name) in self.names.iter().enumerate() {
+            if self.answers[at] {
+                looked.iter().for_each(|object| known.forget(name, object));
+            }
+            let bad = self.bad.iter().filter(|((_, place), _)| *place == at);
+            for ((object, _), fault) in bad.clone().filter(|((object, _), _)| self.answers[at] && !object.is_empty()) {
+                // What is missing or torn every listing tells.
+                let is_listed = !self.unlisted.contains(&(object.clone(), at));
+                if is_listed {
+                    let needed = !superseded.contains(&(object.clone(), at));
+                    known.note(name, object, fault, now, needed);
+                }
+            }
+            if let Some(level) = all {
+                let objects = bad.filter(|(place, _)| !superseded.contains(*place)).count();
+                let unexplained = if at == 0 { self.unexplained().count() } else { 0 };
+                let problems = (objects + unexplained) as u64;
+                known.note_check(name, level, now, problems);
+            }
+        }
+    }
+
     fn problems(self) -> Vec<Problem> {
-        let Self { names, answers, bad, affects } = self;
+        let Self { names, answers, bad, affects, .. } = self;
         let intact = |object: &str| {
             (0..names.len()).any(|at| answers[at] && !bad.contains_key(&(object.to_owned(), at))) && !object.is_empty()
         };
@@ -335,4 +415,32 @@ impl Findings {
 fn usual(sizes: &[Option<u64>]) -> Option<u64> {
     let count = |size: &u64| sizes.iter().flatten().filter(|s| *s == size).count();
     sizes.iter().flatten().copied().max_by_key(|size| (count(size), *size))
+}
+
+/// Says whether a small object's bytes are what they must be.
+pub(crate) fn judge(inner: &Inner, object: &str, bytes: &[u8]) -> Result<(), String> {
+    if let Some(id) = manifest::id_of(object) {
+        return snapshots::verify(inner, &id, bytes).map(|_| ());
+    }
+    if object.starts_with("index/") {
+        return index_cache::open(inner, bytes).map(|_| ());
+    }
+    if object.starts_with("keys/") {
+        return super::found::judge_key(inner, object, bytes);
+    }
+    if object == vault_file::OBJECT {
+        let file = VaultFile::from_bytes(bytes, &inner.trusted).map_err(|e| e.to_string())?;
+        return if file == inner.file { Ok(()) } else { Err("it is another version than the one in use".into()) };
+    }
+    match inner.file.files.get(object) {
+        Some(digest) if *digest != Digest::of(bytes) => Err("it is not the file that was written".into()),
+        _ => Ok(()),
+    }
+}
+
+/// Snapshots that this hub has committed, as its cache remembers.
+pub(crate) fn seen(inner: &Inner) -> Vec<SnapshotId> {
+    let Some(dir) = inner.cache.as_deref() else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(dir.join("seen")) else { return Vec::new() };
+    entries.flatten().filter_map(|e| SnapshotId::parse(e.file_name().to_str()?).ok()).collect()
 }

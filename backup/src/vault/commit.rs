@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::snapshots::{self, Loaded};
 use super::store::Store;
-use super::{Inner, adopt, file_cache, index_cache, lock, presence};
+use super::{Inner, adopt, checked, file_cache, index_cache, lock, presence};
 use crate::index::Pack;
 use crate::manifest::{self, Manifest, Part, Stats};
 use crate::root;
@@ -94,6 +94,11 @@ fn remember(store: &Store, inner: &Inner, loaded: Loaded, packs: &[Pack], index:
     if let Some(dir) = inner.cache.as_deref() {
         file_cache::replace(&dir.join("seen").join(loaded.manifest.id.as_str()), b"");
     }
+    // What was stored again makes packs that are damaged superfluous, here and in older snapshots.
+    let (gone, index) = (&store.gone, inner.read_index());
+    let last = index.last_places(gone);
+    drop(index);
+    checked::update(inner, |known| known.note_needed(|pack| !gone.contains(pack) || last.contains(pack)));
     presence::note_proven(inner, &loaded.manifest.id, &store.gone);
     adopt::mark_closed(inner);
     let loaded = Arc::new(loaded);

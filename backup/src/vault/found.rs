@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use zeroize::Zeroizing;
 
 use super::{Inner, LocalVault, Tuning, key_file};
@@ -23,7 +23,7 @@ use crate::vault_file::{self, VaultFile};
 const IDENTITY: &str = "hub.key";
 const SIGNING: &str = "signing.key";
 const SEALED: &str = "vault-0001.0.age";
-const KEY_OBJECT: &str = "keys/0001.0.age";
+pub(super) const KEY_OBJECT: &str = "keys/0001.0.age";
 const KEY_MAX: u64 = 64 * 1024;
 
 impl LocalVault {
@@ -92,6 +92,7 @@ impl LocalVault {
         inner.signer = Some(signer);
         inner.openers = openers;
         inner.sealed_key = Some(sealed.to_vec());
+        inner.keys_dir = Some(keys_dir.to_owned());
         inner.cache = Some(cache_dir.to_owned());
         inner.env = Some(env);
         Ok(Self { inner: Arc::new(inner) })
@@ -160,7 +161,9 @@ fn assemble(
         trusted: if secret.signers.is_empty() { file.signer_keys() } else { secret.signers.clone() },
         secret,
         file,
+        keys_dir: None,
         destinations,
+        only: OnceLock::new(),
         quorum,
         cache: None,
         env: None,

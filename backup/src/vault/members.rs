@@ -102,7 +102,8 @@ pub(crate) fn fetch<T>(
 ) -> Result<T, PortError> {
     let mut faults = Vec::new();
     let mut seen = false;
-    for member in members.iter().filter(|m| m.listing().is_some_and(&lists)) {
+    let asked = members.iter().filter(|m| inner.reads(m.destination.as_ref()));
+    for member in asked.filter(|m| m.listing().is_some_and(&lists)) {
         seen = true;
         let read = member.destination.get(object).map_err(|e| e.to_string()).and_then(&accept);
         match read {
@@ -116,5 +117,9 @@ pub(crate) fn fetch<T>(
     if seen {
         return Err(PortError::Corrupt(faults.join("; ")));
     }
-    Err(PortError::failed(Cause::NotFound, format!("{object} is at no destination that answers")))
+    let place = match inner.only.get() {
+        Some(only) => format!("not at {only}"),
+        None => "at no destination that answers".to_owned(),
+    };
+    Err(PortError::failed(Cause::NotFound, format!("{object} is {place}")))
 }

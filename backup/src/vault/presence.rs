@@ -1,23 +1,38 @@
 //! Which packs are still there: nothing new is built on what has gone.
 //!
 //! Each destination is listed once for a snapshot. Contents are not read: what has its length counts as
-//! there, the check finds the rest.
+//! there unless a check has found it damaged.
 
 use cathedral_model::ids::{Digest, SnapshotId};
 use cathedral_model::ports::{Destination, PortError};
+use cathedral_model::time::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
 
+use super::checked::Memory;
 use super::members::Member;
 use super::{Inner, fanout, file_cache};
 use crate::index::{self, Header};
 
-/// The packs of each destination with their lengths.
-pub(crate) type Held = Vec<HashMap<Digest, u64>>;
+/// A pack as a destination has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copy {
+    len: u64,
+    is_damaged: bool,
+}
+
+impl Copy {
+    fn is_whole(self, pack: &Header) -> bool {
+        self.len == pack.len && !self.is_damaged
+    }
+}
+
+/// The packs of each destination.
+pub(crate) type Held = Vec<HashMap<Digest, Copy>>;
 
 /// Lists the packs of all destinations side by side; one that does not list them does not answer.
-pub(crate) fn ask(members: &mut [Member]) -> Held {
+pub(crate) fn ask(members: &mut [Member], known: &Memory) -> Held {
     let list = |member: &Member| match member.listing() {
         Some(_) => member.destination.list("packs/"),
         None => Ok(Vec::new()),
@@ -33,7 +48,12 @@ pub(crate) fn ask(members: &mut [Member]) -> Held {
             member.state = Err(error);
             Vec::new()
         });
-        held.push(list.into_iter().filter_map(|(object, len)| Some((index::pack_of(&object)?, len))).collect());
+        let damaged = known.packs(member.destination.name());
+        let copy = |(object, len): (String, u64)| {
+            let id = index::pack_of(&object)?;
+            Some((id, Copy { len, is_damaged: damaged.contains(&id) }))
+        };
+        held.push(list.into_iter().filter_map(copy).collect());
     }
     held
 }
@@ -48,7 +68,7 @@ pub(crate) fn bring(
 ) -> Result<(), PortError> {
     for pack in packs {
         let found = held[to].get(&pack.id).copied();
-        if found == Some(pack.len) {
+        if found.is_some_and(|copy| copy.is_whole(pack)) {
             continue;
         }
         let Some(bytes) = fetch(inner, members, held, pack) else {
@@ -60,19 +80,24 @@ pub(crate) fn bring(
             continue;
         };
         put(inner, members[to].destination.as_ref(), pack, found, &bytes)?;
-        held[to].insert(pack.id, pack.len);
+        held[to].insert(pack.id, Copy { len: pack.len, is_damaged: false });
     }
     Ok(())
 }
 
-/// Puts a whole pack, in place of a torn one where there is one.
-fn put(inner: &Inner, to: &dyn Destination, pack: &Header, found: Option<u64>, bytes: &[u8]) -> Result<(), PortError> {
+/// Puts a whole pack, in place of a torn or damaged one where there is one.
+fn put(inner: &Inner, to: &dyn Destination, pack: &Header, found: Option<Copy>, bytes: &[u8]) -> Result<(), PortError> {
     let object = index::object(&pack.id);
-    if let Some(len) = found {
-        inner.note_fault(to, &object, &format!("has {len} bytes where {} were written", pack.len));
-        to.delete(&object)?;
-    }
-    fanout::put(to, &object, bytes)
+    let Some(copy) = found else { return fanout::put(to, &object, bytes) };
+    let fault = match copy.len {
+        len if len == pack.len => "does not match its name".to_owned(),
+        len => format!("has {len} bytes where {} were written", pack.len),
+    };
+    // Whoever is killed in between leaves a pack that is missing, which the next snapshot copies again.
+    to.delete(&object)?;
+    fanout::put(to, &object, bytes)?;
+    inner.note_mended(to, &object, &fault);
+    Ok(())
 }
 
 /// Reads a pack from the first destination that gives it intact; a damaged one does not hold it.
@@ -83,8 +108,10 @@ fn fetch(inner: &Inner, members: &[Member], held: &mut Held, pack: &Header) -> O
         match members[at].destination.get(&object) {
             Ok(bytes) if Digest::of(&bytes) == pack.id => return Some(bytes),
             Ok(_) => {
-                inner.note_fault(members[at].destination.as_ref(), &object, "damaged");
-                held[at].remove(&pack.id);
+                inner.note_fault(members[at].destination.as_ref(), &object, "does not match its name");
+                if let Some(copy) = held[at].get_mut(&pack.id) {
+                    copy.is_damaged = true;
+                }
             }
             Err(error) => inner.note_fault(members[at].destination.as_ref(), &object, &error.to_string()),
         }
@@ -93,8 +120,40 @@ fn fetch(inner: &Inner, members: &[Member], held: &mut Held, pack: &Header) -> O
 }
 
 fn holders<'a>(members: &'a [Member], held: &'a Held, pack: &'a Header) -> impl Iterator<Item = usize> + 'a {
-    let holds = move |at: &usize| members[*at].listing().is_some() && held[*at].get(&pack.id) == Some(&pack.len);
+    let holds = move |at: &usize| {
+        members[*at].listing().is_some() && held[*at].get(&pack.id).is_some_and(|copy| copy.is_whole(pack))
+    };
     (0..members.len()).filter(holds)
+}
+
+/// Remembers which copies are damaged after a look through all destinations, and which are no longer.
+/// `before` is what was believed before the look: what another process has found meanwhile stays.
+pub(crate) fn remember(members: &[Member], held: &Held, before: &Memory, known: &mut Memory, now: Timestamp) {
+    for (member, packs) in members.iter().zip(held).filter(|(m, _)| m.listing().is_some()) {
+        let name = member.destination.name();
+        for (pack, copy) in packs {
+            let object = index::object(pack);
+            match (copy.is_damaged, before.is_damaged(name, &object)) {
+                (true, false) => known.note(name, &object, "does not match its name", now, true),
+                (false, true) => known.forget(name, &object),
+                _ => {}
+            }
+        }
+        // What is not there any more is missing, which every listing tells.
+        for pack in before.packs(name).into_iter().filter(|pack| !packs.contains_key(pack)) {
+            known.forget(name, &index::object(&pack));
+        }
+    }
+}
+
+/// Returns the packs of which no destination that answers has a whole copy.
+pub(crate) fn without_copy(members: &[Member], held: &Held, packs: &[Header]) -> BTreeSet<Digest> {
+    packs.iter().filter(|pack| holders(members, held, pack).next().is_none()).map(|pack| pack.id).collect()
+}
+
+/// Returns the packs that one destination does not list with their length.
+pub(crate) fn unlisted<'a>(held: &'a Held, at: usize, packs: &'a [Header]) -> impl Iterator<Item = &'a Header> {
+    packs.iter().filter(move |pack| held[at].get(&pack.id).is_none_or(|copy| copy.len != pack.len))
 }
 
 /// Returns the packs that some destination still misses.

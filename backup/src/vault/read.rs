@@ -76,7 +76,8 @@ impl Reader {
         let object = crate::index::object(&pack.id);
         let mut faults = Vec::new();
         let mut only_unreachable = true;
-        for at in 0..self.inner.destinations.len() {
+        let inner = Arc::clone(&self.inner);
+        for at in (0..inner.destinations.len()).filter(|at| inner.reads(inner.destinations[*at].as_ref())) {
             match self.read_at(at, pack, record) {
                 Ok(bytes) => return Ok(bytes),
                 Err(fault) => {

@@ -1,6 +1,6 @@
 //! Manifests: found, verified, listed.
 
-use cathedral_model::ids::{Digest, SnapshotId};
+use cathedral_model::ids::{DestinationName, Digest, SnapshotId};
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::snapshot::{Held, SnapshotInfo};
 use sha2::Digest as _;
@@ -54,6 +54,16 @@ pub(crate) fn find(inner: &Inner, id: &SnapshotId) -> Result<Arc<Loaded>, PortEr
     members::require_one(&members)?;
     super::index_cache::refresh(inner, &members);
     load(inner, &members, id)
+}
+
+/// Returns the digests of one manifest's objects, as the destinations give them.
+pub(crate) fn digests(inner: &Inner, id: &SnapshotId) -> Result<Vec<(DestinationName, String)>, PortError> {
+    let members = members::ask(inner);
+    members::require_one(&members)?;
+    let object = manifest::object(id);
+    let there = members.iter().filter(|m| m.listing().is_some_and(|l| l.snapshots.contains_key(&object)));
+    let read = there.filter_map(|m| Some((m.destination.name().clone(), m.destination.get(&object).ok()?)));
+    Ok(read.map(|(name, bytes)| (name, hex::encode(sha2::Sha256::digest(&bytes)))).collect())
 }
 
 /// Returns the ids that any destination lists, oldest first.

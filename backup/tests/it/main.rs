@@ -8,6 +8,7 @@ mod damage;
 mod gone;
 mod keys;
 mod property;
+mod remembered;
 mod round_trip;
 mod samples;
 mod stock;

@@ -115,6 +115,30 @@ fn a_plain_shell_gives_back_every_kind() {
     }
 }
 
+#[test]
+fn what_was_stored_again_is_found_beside_damaged_packs() {
+    use cathedral_model::ports::Vault as _;
+    let world = World::new(&["one"], 1);
+    let parts = Parts::from([(("media".into(), Side::Hub), tree()), (("billing".into(), Side::Spoke), database())]);
+    take(&world.open(), &meta(1), &parts).unwrap();
+    for object in world.objects("one").iter().filter(|o| o.starts_with("packs/")) {
+        let path = world.folder("one").join(object);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+    }
+    let level = cathedral_model::snapshot::CheckLevel::Full;
+    let report = crate::support::wait(world.open().check(level, &[], &cathedral_model::ports::env::Silent)).unwrap();
+    assert!(!report.problems.is_empty());
+    take(&world.open(), &meta(2), &parts).unwrap();
+    let target = world.dir.path().join("out");
+    recover(&world, "dash", &world.keys().join("hub.key"), &[Path::new("latest"), &target]);
+    compare_tree(&target.join("media/hub"), &tree());
+    compare_database(&target.join("billing/spoke.sqlite"), &database());
+}
+
 fn compare_tree(dir: &Path, content: &Content) {
     let Content::Files(entries) = content else { panic!("files are compared") };
     let mut found = 0;

@@ -253,3 +253,183 @@ fn a_damaged_log_is_refused_by_every_command_that_would_append() {
     world.cathedral(&["sync"]).expect(11);
     world.cathedral(&["log", "audit"]).expect(0);
 }
+
+#[test]
+fn what_a_check_found_damaged_is_stored_again_by_the_next_snapshot() {
+    let place = scratch();
+    let world = busy(&place);
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    flip_packs(&world.vault());
+    flip_packs(&world.vault_copy());
+    world.cathedral(&["verify", "--level", "full"]).expect(20);
+    let told = outputs::json(&world, "status", &["status", "--exit-code"], 21);
+    assert!(told["data"]["sentence"].as_str().unwrap().starts_with("Not everything can be restored"), "{told:#}");
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    outputs::json(&world, "verify", &["verify", "latest", "--level", "full"], 0);
+    let to = place.path().join("back");
+    world.cathedral(&["restore", "latest", "--to", to.to_str().unwrap()]).expect(0);
+    let told = outputs::json(&world, "status", &["status", "--exit-code"], 20);
+    assert!(told["data"]["sentence"].as_str().unwrap().starts_with("The newest snapshot can be restored"), "{told:#}");
+}
+
+#[test]
+fn status_tells_what_is_gone_without_a_check() {
+    let place = scratch();
+    let world = busy(&place);
+    let status = |code| outputs::json(&world, "status", &["status", "--exit-code"], code)["data"]["sentence"].clone();
+    let told = status(11);
+    assert!(told.as_str().unwrap().starts_with("Everything can be restored. "), "{told}");
+    let pack = below(&world.vault().join("packs"))[0].clone();
+    let aside = place.path().join("pack");
+    fs::rename(&pack, &aside).unwrap();
+    assert_eq!(status(12), "Everything can be restored, but 1 object is missing at here.");
+    let told = world.cathedral(&["doctor"]).expect(20);
+    assert!(told.out.contains("destination here: 1 missing"), "{}", told.out);
+    fs::rename(&aside, &pack).unwrap();
+    let log = world.state().join("log");
+    let away = place.path().join("log");
+    fs::rename(&log, &away).unwrap();
+    let told = status(20);
+    assert!(told.as_str().unwrap().contains("the log is not as it was signed"), "{told}");
+    let told = outputs::json(&world, "verify", &["verify", "--level", "quick"], 20);
+    assert_eq!(problems(&told)[0]["destination"], "transparency log", "{told:#}");
+    fs::rename(&away, &log).unwrap();
+    for vault in [world.vault(), world.vault_copy()] {
+        fs::remove_dir_all(vault.join("snapshots")).unwrap();
+    }
+    let told = status(21);
+    assert!(told.as_str().unwrap().contains("at no destination any more"), "{told}");
+    let told = outputs::json(&world, "verify", &["verify"], 20);
+    assert!(problems(&told).iter().all(|p| p["object"].as_str().unwrap().starts_with("snapshots/")), "{told:#}");
+}
+
+#[test]
+fn at_level_full_the_log_is_computed_anew_and_its_leaves_are_compared_with_the_snapshots() {
+    let place = scratch();
+    let world = busy(&place);
+    let whole = outputs::json(&world, "verify", &["verify", "--level", "full"], 0);
+    assert!(whole["data"]["log"]["leaves"].as_u64().unwrap() > 2, "{whole:#}");
+    let statements = world.state().join("log/statements/000");
+    let bytes = fs::read(&statements).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    fs::write(&statements, &flipped).unwrap();
+    let told = outputs::json(&world, "verify", &["verify", "--level", "full"], 20);
+    let found = problems(&told).iter().find(|p| p["object"] == "statements/000").unwrap();
+    assert_eq!(found["destination"], "transparency log");
+    assert!(found["affects"][0].as_str().unwrap().starts_with("leaf "), "{found}");
+    let told = outputs::json(&world, "status", &["status", "--exit-code"], 20);
+    assert!(told["data"]["sentence"].as_str().unwrap().contains("statements/000"), "{told:#}");
+    fs::write(&statements, &bytes).unwrap();
+    world.cathedral(&["log", "audit"]).expect(0);
+    world.cathedral(&["status", "--exit-code"]).expect(11);
+    // Two manifests under each other's names, and one that the log names and nobody lists.
+    let snapshots = below(&world.vault().join("snapshots"));
+    let manifest = fs::read(&snapshots[0]).unwrap();
+    for vault in [world.vault(), world.vault_copy()] {
+        fs::remove_file(vault.join("snapshots").join(name(&snapshots[0]))).unwrap();
+    }
+    fs::remove_dir_all(world.state().join("cache")).unwrap();
+    let told = outputs::json(&world, "verify", &["verify", "--level", "full"], 20);
+    assert!(problems(&told).iter().any(|p| p["object"].as_str().unwrap().ends_with(&name(&snapshots[0]))), "{told:#}");
+    for vault in [world.vault(), world.vault_copy()] {
+        fs::write(vault.join("snapshots").join(name(&snapshots[0])), &manifest).unwrap();
+    }
+    world.cathedral(&["verify", "--level", "full"]).expect(0);
+}
+
+#[test]
+fn keys_that_are_gone_are_not_taken_for_keys_that_were_never_made() {
+    let place = scratch();
+    let world = busy(&place);
+    fs::rename(world.state().join("keys"), place.path().join("keys")).unwrap();
+    for args in [&["verify", "--level", "full"][..], &["snapshot", "list"], &["snapshot", "show", "latest"]] {
+        let ran = refused(&world, args, 5);
+        assert!(ran.err.contains("hub.key") && ran.err.contains("C1502"), "{}", ran.err);
+    }
+    let told = outputs::json(&world, "status", &["status", "--exit-code"], 5);
+    assert!(told["data"]["sentence"].as_str().unwrap().contains("cannot be read"), "{told:#}");
+}
+
+#[test]
+fn a_restore_reads_from_the_destination_that_is_named() {
+    let place = scratch();
+    let world = busy(&place);
+    let ran = refused(&world, &["restore", "latest", "--from", "her", "--to", "../back"], 4);
+    assert!(ran.err.contains("here, other"), "{}", ran.err);
+    fs::remove_dir_all(world.vault().join("packs")).unwrap();
+    for (from, code) in [("here", 21), ("other", 0)] {
+        let to = place.path().join(from);
+        world.cathedral(&["restore", "latest", "codex", "--from", from, "--to", to.to_str().unwrap()]).expect(code);
+    }
+}
+
+#[test]
+fn nothing_is_written_into_what_a_hub_or_a_sync_works_with() {
+    let place = scratch();
+    let world = busy(&place);
+    let link = place.path().join("link");
+    std::os::unix::fs::symlink(world.hub().join(".git"), &link).unwrap();
+    let linked = link.join("x");
+    let places = [
+        ".cathedral/x",
+        ".git/x",
+        "data/codex/x",
+        "../apps/codex/x",
+        "../spokes/mind.git/x",
+        "modules/soul/x",
+        "../vault-copy/x",
+        "data/ledger.db",
+        linked.to_str().unwrap(),
+    ];
+    for to in places {
+        for args in [&["restore", "latest", "codex", "--to", to][..], &["man", to]] {
+            let ran = refused(&world, args, 7);
+            assert!(ran.err.contains("C1701") && ran.err.contains("nothing was changed"), "{args:?}: {}", ran.err);
+        }
+    }
+    world.cathedral(&["verify", "--level", "full"]).expect(0);
+    let beside = place.path().join("pages");
+    world.cathedral(&["man", beside.to_str().unwrap()]).expect(0);
+}
+
+#[test]
+fn a_snapshot_lists_what_lies_below_a_path_and_says_its_tags() {
+    let place = scratch();
+    let world = busy(&place);
+    world.cathedral(&["snapshot", "create", "--tag", "release"]).expect(0);
+    assert!(world.cathedral(&["snapshot", "list"]).expect(0).out.contains("release"));
+    assert!(world.cathedral(&["snapshot", "show", "latest"]).expect(0).out.contains("release"));
+    let ls = |path: &str, code| world.cathedral(&["snapshot", "ls", "latest", path]).expect(code);
+    let refs = ls("mind", 0).out;
+    assert!(refs.contains("refs/heads/main") && !refs.contains("refs/cathedral/"), "{refs}");
+    assert_eq!(
+        ls("mind/refs/heads", 0).out,
+        ls("mind", 0).out.lines().filter(|l| l.contains("refs/heads/")).map(|l| format!("{l}\n")).collect::<String>()
+    );
+    assert!(ls("ledger/entry", 0).out.lines().count() == 1);
+    for nothing in ["mind/refs/nothing", "ledger/nothing", "codex/nothing"] {
+        ls(nothing, 4);
+    }
+    let parts = outputs::json(&world, "snapshot", &["snapshot", "show", "latest"], 0);
+    let roots: BTreeSet<String> = parts["data"]["snapshot"]["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|p| p["spoke"] == "ledger")
+        .map(|p| p["root"].to_string())
+        .collect();
+    assert_eq!(roots.len(), 2, "the sides of the database differ, and so do their roots");
+    let told = outputs::json(&world, "conflicts", &["conflicts", "list"], 11);
+    let rows = told["data"]["conflicts"].as_array().unwrap().iter().filter(|c| c["kind"] == "database");
+    for row in rows {
+        assert!(row["row_versions"].is_string(), "{row:#}");
+        for side in ["hub", "spoke_side"] {
+            assert_eq!(
+                row[side]["content"],
+                Value::Null,
+                "one id for both sides would say that they are equal: {row:#}"
+            );
+        }
+    }
+}

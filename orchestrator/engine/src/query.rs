@@ -14,10 +14,11 @@ use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{PortError, Store};
 use cathedral_model::run::RunResult;
 use cathedral_model::schedule::ScheduleState;
-use cathedral_model::snapshot::SnapshotInfo;
+use cathedral_model::snapshot::{LastCheck, SnapshotInfo, VaultLook};
 use cathedral_model::time::Timestamp;
 use serde::Serialize;
 
+mod places;
 mod spokes;
 mod verdict;
 
@@ -63,6 +64,10 @@ pub struct Facts {
     pub conflicts: Vec<ConflictRecord>,
     /// Oldest first; the error when the vault cannot be read.
     pub snapshots: Result<Arc<Vec<SnapshotInfo>>, String>,
+    /// How the destinations stand; none: nobody has looked.
+    pub look: Option<VaultLook>,
+    /// What is wrong with the log; none: nothing is known to be.
+    pub log_fault: Option<String>,
     pub schedules: Vec<ScheduleState>,
     pub cursor: Cursor,
 }
@@ -84,18 +89,30 @@ impl Facts {
             memories.insert(spoke.name.clone(), store.memory(&spoke.name).await?);
         }
         let conflicts = store.conflicts(None, &[ConflictState::Open, ConflictState::Answered]).await?;
-        Ok(Self {
+        Ok(Self { runs, memories, conflicts, ..Self::without_state(ecosystem, snapshots, now) })
+    }
+
+    /// What is known where there is no state yet, or no longer.
+    #[must_use]
+    pub fn without_state(
+        ecosystem: &Arc<Ecosystem>,
+        snapshots: Result<Arc<Vec<SnapshotInfo>>, String>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
             now,
             ecosystem: Arc::clone(ecosystem),
             objectives: Objectives::default(),
             watching: Watching::default(),
-            runs,
-            memories,
-            conflicts,
+            runs: vec![],
+            memories: BTreeMap::new(),
+            conflicts: vec![],
             snapshots,
+            look: None,
+            log_fault: None,
             schedules: vec![],
             cursor: Cursor(0),
-        })
+        }
     }
 
     /// The newest snapshot.
@@ -184,6 +201,12 @@ pub struct DestinationView {
     /// How many of the snapshots it holds.
     pub held: u64,
     pub of: u64,
+    /// Objects it should hold and does not.
+    pub missing: u64,
+    /// Objects that a check found damaged there and nothing has mended since.
+    pub damaged: u64,
+    /// The last check of everything there.
+    pub last_check: Option<LastCheck>,
 }
 
 /// Something that needs a person, with where to go.

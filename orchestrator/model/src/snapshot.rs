@@ -150,6 +150,42 @@ pub struct Problem {
     pub restorable: bool,
 }
 
+/// The last check of everything at one destination, at one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCheck {
+    pub level: CheckLevel,
+    pub at: Timestamp,
+    /// How many objects it found missing or damaged there.
+    pub problems: u64,
+}
+
+/// How one destination stands: by what it lists now, and by what checks have found there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub name: DestinationName,
+    /// Why it does not answer.
+    pub fault: Option<String>,
+    /// Objects that it does not list, or lists with another length than was written.
+    pub missing: u64,
+    /// Objects that were found damaged there, are still needed, and were not mended since.
+    pub damaged: u64,
+    /// Newest first, at most one a level.
+    pub checks: Vec<LastCheck>,
+}
+
+/// A cheap look at a vault: listings and what is remembered of checks; no pack is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultLook {
+    pub destinations: Vec<Standing>,
+    /// The first thing of the newest snapshot that no destination has whole; none: nothing is known to
+    /// be lost of it.
+    pub newest_lacks: Option<String>,
+    /// Snapshots that were taken, and whose manifest no destination gives any more.
+    pub vanished: Vec<SnapshotId>,
+    /// Packs with something that no destination has whole any more, of whichever snapshot.
+    pub lost_packs: u64,
+}
+
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckReport {
@@ -157,4 +193,7 @@ pub struct CheckReport {
     pub problems: Vec<Problem>,
     /// Snapshots that were looked at.
     pub snapshots: Vec<String>,
+    /// Damaged or missing packs that are no problem: all that they held was stored again elsewhere.
+    #[serde(default)]
+    pub superseded: u64,
 }

@@ -446,7 +446,10 @@ fn destinations(view: &View) -> Vec<Destination> {
                 held_sign(info.destinations.iter().find(|h| h.name.as_str() == d.name).map(|h| h.state.as_str()))
             })
             .collect(),
-        note: format!("{} of {}", part::number(d.held), part::number(d.of)),
+        note: match d.missing + d.damaged {
+            0 => format!("{} of {}", part::number(d.held), part::number(d.of)),
+            _ => format!("{} of {}, {}", part::number(d.held), part::number(d.of), d.state),
+        },
         class: if d.health == Health::Ok { "muted" } else { "bad" },
     };
     view.verdict.destinations.iter().map(row).collect()

@@ -7,6 +7,7 @@ mod faults;
 mod init;
 mod log;
 mod merge_file;
+mod place;
 mod plan;
 mod restore;
 mod runs;
@@ -46,7 +47,11 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
             merge_file::run(&files, path.as_deref(), suggest, explain, output)
         }
         Command::Completion { shell } => guide::completion(shell, output),
-        Command::Man { place } => guide::man(place.map(|place| at(global, &place)), output),
+        Command::Man { place: None } => guide::man(None, output),
+        Command::Man { place: Some(dir) } => {
+            let dir = at(global, &dir);
+            place_for_pages(&dir, global).and_then(|()| guide::man(Some(dir), output))
+        }
         Command::Schema { name } => schema::run(name, output),
         Command::Help { topic } => guide::help(&topic, output),
         Command::Proof { what: None, verify: Some(file), vkey, manifest } => {
@@ -60,6 +65,19 @@ pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result
         }
         other => return Err(Box::new(other)),
     })
+}
+
+/// Man pages go where nothing else is at work; a configuration is looked at when there is one.
+fn place_for_pages(dir: &Path, global: &Global) -> Result<(), Failure> {
+    let site = site(global).ok();
+    let ecosystem = site.as_ref().and_then(|site| crate::hub::resolve(site).ok());
+    let destinations = site.iter().flat_map(crate::hub::places).map(|(_, path)| path).collect();
+    if dir.exists() && !dir.is_dir() {
+        return Err(Failure::new(7, "C1701", format!("{} is a file; nothing was changed", Output::safe_path(dir)))
+            .why("man pages are several files")
+            .next("name a folder"));
+    }
+    place::check(dir, &place::Kept { ecosystem: ecosystem.as_ref().map(|(ecosystem, _)| ecosystem), destinations })
 }
 
 /// Runs commands on a hub.

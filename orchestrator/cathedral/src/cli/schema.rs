@@ -106,10 +106,28 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         json!({ "name": text(), "kind": kind(), "state": text(), "lag_seconds": maybe(number()), "position": text(), "conflicts": number() }),
         &["name", "kind", "state", "lag_seconds", "position", "conflicts"],
     );
+    let last_check = json!({
+        "type": ["object", "null"],
+        "properties": { "level": words(&["quick", "metadata", "full"]), "at": text(), "problems": number() },
+        "required": ["level", "at", "problems"],
+    });
+    let status_place = object(
+        json!({
+            "name": text(), "state": text(), "held": number(), "of": number(), "missing": number(),
+            "damaged": number(), "last_check": last_check,
+        }),
+        &["name", "state", "held", "of", "missing", "damaged", "last_check"],
+    );
+    let need = object(json!({ "what": text(), "why": text(), "command": text() }), &["what", "why", "command"]);
     let restored = object(
         json!({ "spoke": text(), "path": text(), "files": number(), "bytes": number(), "root": text(), "verified": { "type": "boolean" } }),
         &["spoke", "path", "files", "bytes", "root", "verified"],
     );
+    let log_looked = json!({
+        "type": ["object", "null"],
+        "properties": { "leaves": number(), "snapshots": number() },
+        "required": ["leaves", "snapshots"],
+    });
     let checked =
         object(json!({ "packs": number(), "chunks": number(), "bytes": number() }), &["packs", "chunks", "bytes"]);
     let problem = object(
@@ -151,7 +169,10 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             document(
                 "status",
                 object(
-                    json!({ "sentence": text(), "code": number(), "spokes": array(status_spoke) }),
+                    json!({
+                        "sentence": text(), "code": number(), "spokes": array(status_spoke), "detail": text(),
+                        "verified_at": maybe(text()), "destinations": array(status_place), "needs": array(need),
+                    }),
                     &["sentence", "code", "spokes"],
                 ),
             ),
@@ -172,7 +193,10 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             document(
                 "verify",
                 object(
-                    json!({ "checked": checked, "problems": array(problem), "content_store": store, "git": array(repository) }),
+                    json!({
+                        "checked": checked, "problems": array(problem), "content_store": store, "git": array(repository),
+                        "log": log_looked, "superseded": number(),
+                    }),
                     &["checked", "problems"],
                 ),
             ),

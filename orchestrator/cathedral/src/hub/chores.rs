@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cathedral_engine::query::{Facts, verdict};
-use cathedral_integrity::LogReader;
 use cathedral_model::ecosystem::Ecosystem;
 use cathedral_model::ports::env::Silent;
 use cathedral_model::ports::{Accounts, Chores, Intake, PortError, Store, Vault};
@@ -63,11 +62,8 @@ impl Chores for HubChores {
 impl HubChores {
     /// Recomputes the whole log from its statements, and compares what the state says was sealed with it.
     async fn integrity(&self) -> Result<UpkeepReport, PortError> {
-        let (log, keys) = (self.state.join("log"), self.state.join("keys"));
-        let audit = tokio::task::spawn_blocking(move || {
-            let key = cathedral_integrity::key::verifier_key(&keys)?;
-            LogReader::audit(&log, &key)
-        });
+        let state = self.state.clone();
+        let audit = tokio::task::spawn_blocking(move || super::log_check::audit(&state));
         let audit = audit.await.map_err(|e| PortError::permanent(format!("the audit stopped: {e}")))?;
         let audit = audit.map_err(PortError::from)?;
         let mut done = UpkeepReport {
@@ -76,6 +72,7 @@ impl HubChores {
             ..UpkeepReport::default()
         };
         done.figures.insert("leaves".into(), audit.leaves);
+        super::log_check::note_log_check(&self.state, true, &done.problems);
         for row in self.store.runs(None, 200).await? {
             if let Some(leaf) = row.summary.leaf
                 && u64::try_from(leaf.0).is_ok_and(|leaf| leaf >= audit.leaves)
@@ -120,7 +117,8 @@ impl HubChores {
 
     async fn report(&self) -> Result<UpkeepReport, PortError> {
         let snapshots = self.vault.list().await.map(Arc::new).map_err(|e| e.to_string());
-        let facts = Facts::collect(&self.store, &self.ecosystem, snapshots, HubEnv::clock()).await?;
+        let mut facts = Facts::collect(&self.store, &self.ecosystem, snapshots, HubEnv::clock()).await?;
+        facts.look = self.vault.look().await.ok();
         let verdict = verdict(&facts);
         let mut done = UpkeepReport { sentence: verdict.sentence.clone(), ..UpkeepReport::default() };
         let snapshots = facts.snapshots.as_ref().map_or(0, |list| list.len() as u64);

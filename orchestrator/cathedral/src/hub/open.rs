@@ -12,6 +12,7 @@ use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
 use cathedral_model::ids::{ConflictId, DestinationName, Fence, NodeId, RunId, SpokeName};
 use cathedral_model::ports::chores::NoChores;
+use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{
     Accounts, Cause, ConfigVersions, Content, Destination, Env, Intake, Ledger, OutgoingStore, PortError, Progress,
     Schedules, Store,
@@ -209,6 +210,24 @@ impl Site {
         Ok(Some(LogReader::open(&log, &key).map_err(PortError::from)?))
     }
 
+    /// Says what is wrong with the log, as far as opening it, what the state remembers, and the last check tell.
+    pub fn log_fault(&self, runs: &[RunRow]) -> Option<String> {
+        self.log_fault_now(runs).or_else(|| super::log_check::log_check(&self.state))
+    }
+
+    /// The same without what an earlier check has found.
+    pub fn log_fault_now(&self, runs: &[RunRow]) -> Option<String> {
+        let known = runs.iter().filter_map(|r| u64::try_from(r.summary.leaf?.0).ok()).max();
+        match (self.log(), known) {
+            (Err(failure), _) => Some(failure.what),
+            (Ok(None), Some(leaf)) => Some(format!("it is gone, and leaf {leaf} was acknowledged")),
+            (Ok(Some(log)), Some(leaf)) if log.size() <= leaf => {
+                Some(format!("it ends at leaf {}, and leaf {leaf} was acknowledged", log.size()))
+            }
+            _ => None,
+        }
+    }
+
     /// Where the state database is, when it is a file.
     fn store_path(&self) -> Option<PathBuf> {
         let url = self.config.cathedral_ecosystem.state.store.text();
@@ -362,7 +381,7 @@ fn destinations(site: &Site) -> Result<Vec<Arc<dyn Destination>>, Failure> {
 }
 
 /// Name and folder of each destination.
-fn places(site: &Site) -> Vec<(String, PathBuf)> {
+pub fn places(site: &Site) -> Vec<(String, PathBuf)> {
     let declared = site.config.cathedral_ecosystem.backup.destinations.iter();
     let place = |url: String| site.root.join(url.strip_prefix("file:").unwrap_or(&url));
     declared.map(|d| (d.name.as_str().to_owned(), super::resolve::normal(&place(d.url.text())))).collect()
@@ -433,7 +452,7 @@ const KEYS: [&str; 5] = ["hub-id", "hub.key", "signing.key", "vault-0001.0.age",
 
 /// New keys are made only where nothing is that older ones belong to: with others the vault could not be
 /// opened, and somebody might keep the wrong ones.
-fn keys_are_whole(site: &Site) -> Result<(), Failure> {
+pub fn keys_are_whole(site: &Site) -> Result<(), Failure> {
     let keys = site.state.join("keys");
     let missing: Vec<&str> = KEYS.into_iter().filter(|name| !keys.join(name).exists()).collect();
     if missing.is_empty() {

@@ -88,6 +88,11 @@ impl cathedral_web::hub::Hub for Face {
         }
     }
 
+    async fn log_fault(&self) -> Option<String> {
+        let runs = self.hub.store().runs(None, 50).await.ok()?;
+        self.hub.site.log_fault(&runs)
+    }
+
     fn watching(&self) -> Watching {
         self.reloader.current().watching()
     }

@@ -4,7 +4,9 @@ use cathedral_model::ecosystem::{ConflictPolicy, FilesSpoke, Hub, Side, Spoke, S
 use cathedral_model::ids::{DestinationName, Digest};
 use cathedral_model::plan::ConflictDraft;
 use cathedral_model::run::{Priority, Request, RunSummary, SpokeSummary, SyncRequest, Work};
-use cathedral_model::snapshot::{Held, PartInfo, PartKey, SnapshotBytes, SnapshotMeta};
+use cathedral_model::snapshot::{
+    CheckLevel, Held, LastCheck, PartInfo, PartKey, SnapshotBytes, SnapshotMeta, Standing, VaultLook,
+};
 use cathedral_model::upkeep::{Upkeep, UpkeepRequest};
 
 use super::*;
@@ -118,6 +120,8 @@ fn good() -> Facts {
         memories: BTreeMap::new(),
         conflicts: vec![],
         snapshots: Ok(Arc::new(vec![snapshot(4, &["media", "notes"], &[("local", "held"), ("eu", "held")])])),
+        look: None,
+        log_fault: None,
         schedules: vec![],
         cursor: Cursor(9),
     }
@@ -232,4 +236,64 @@ fn a_destination_without_the_newest_snapshot_needs_somebody() {
     let verdict = verdict(&facts);
     assert_eq!(verdict.destinations[1].health, Health::Bad);
     assert_eq!(verdict.needs[0].what, "eu does not hold the newest snapshot");
+}
+
+fn standing(text: &str, missing: u64, damaged: u64) -> Standing {
+    let check = LastCheck { level: CheckLevel::Full, at: before(10), problems: missing + damaged };
+    let name = DestinationName::new(text).unwrap();
+    Standing { name, fault: None, missing, damaged, checks: vec![check] }
+}
+
+#[test]
+fn nothing_is_called_restorable_that_a_look_has_seen_damaged() {
+    let mut facts = good();
+    let clean = VaultLook { destinations: vec![standing("local", 0, 0), standing("eu", 0, 0)], ..VaultLook::default() };
+    facts.look = Some(clean.clone());
+    let told = check(&facts, Health::Ok, 0, "Everything can be restored.");
+    assert_eq!(told.verified_at, Some(before(10)), "a check by hand counts as one by the hub");
+
+    let mut look = clean.clone();
+    look.destinations[1].fault = Some("connection refused".into());
+    facts.look = Some(look);
+    check(&facts, Health::Attention, 6, "Everything can be restored, but eu does not answer.");
+    facts.look =
+        Some(VaultLook { destinations: vec![standing("local", 2, 0), standing("eu", 0, 0)], ..VaultLook::default() });
+    check(&facts, Health::Attention, 12, "Everything can be restored, but 2 objects are missing at local.");
+    let mut look =
+        VaultLook { destinations: vec![standing("local", 0, 1), standing("eu", 0, 1)], ..VaultLook::default() };
+    facts.look = Some(look.clone());
+    let told = check(&facts, Health::Attention, 20, "Everything can be restored, but local has 1 damaged object.");
+    assert_eq!(told.needs[0].command, "cathedral snapshot create");
+    look.lost_packs = 1;
+    facts.look = Some(look.clone());
+    let older = "The newest snapshot can be restored; older ones are damaged at every destination.";
+    check(&facts, Health::Bad, 20, older);
+    facts.look = Some(clean.clone());
+    facts.log_fault = Some("it ends at leaf 3, and leaf 5 was acknowledged".into());
+    let log = "Everything can be restored, but the log is not as it was signed: it ends at leaf 3, and leaf 5 was acknowledged.";
+    assert_eq!(check(&facts, Health::Bad, 20, log).needs[0].command, "cathedral log audit");
+    look.newest_lacks = Some("media (hub)".into());
+    facts.look = Some(look);
+    let newest = "Not everything can be restored: the newest snapshot is damaged at every destination (media (hub)).";
+    check(&facts, Health::Bad, 21, newest);
+    facts.snapshots = Ok(Arc::new(vec![]));
+    facts.look = Some(VaultLook { vanished: vec![SnapshotId::generate(before(4), [7; 10])], ..clean });
+    let gone = "Nothing can be restored: the snapshots that were taken are at no destination any more.";
+    check(&facts, Health::Bad, 21, gone);
+}
+
+#[test]
+fn what_a_later_snapshot_has_mended_asks_for_another_check_and_no_longer_alarms() {
+    let mut facts = good();
+    facts.runs.insert(0, check_run(4, RunResult::Failed, 10));
+    let mut look =
+        VaultLook { destinations: vec![standing("local", 0, 3), standing("eu", 0, 0)], ..VaultLook::default() };
+    facts.look = Some(look.clone());
+    assert_eq!(verdict(&facts).code, 21);
+    look.destinations[0].damaged = 0;
+    facts.look = Some(look);
+    let told = check(&facts, Health::Ok, 0, "Everything can be restored.");
+    assert_eq!(told.needs[0].command, "cathedral verify --level full");
+    facts.snapshots = Ok(Arc::new(vec![snapshot(11, &["media", "notes"], &[("local", "held"), ("eu", "held")])]));
+    assert_eq!(verdict(&facts).code, 21, "no snapshot came after the check: nothing was mended");
 }

@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 
 use cathedral_model::ids::{RunId, SpokeName};
 use cathedral_model::run::{RunResult, Work};
-use cathedral_model::snapshot::SnapshotInfo;
 use cathedral_model::time::Timestamp;
 use cathedral_model::upkeep::Upkeep;
 
-use super::{DestinationView, Facts, Health, Need, RunningView, SpokeView, Verdict, spoke_views};
+use super::{Facts, Health, Need, RunningView, SpokeView, Verdict, places, spoke_views};
 
 /// A hub that has not looked at anything for this long does not know.
 const SILENT_MS: u64 = 15 * 60_000;
 const DAY_US: i64 = 86_400_000_000;
 
 /// Returns how everything stands. The worst decides the sentence, in this order: unknown, not restorable,
-/// objective missed or failing, verification overdue, conflict, never synced, nothing.
+/// objective missed or failing, damage that a copy covers, verification overdue, conflict, never synced, nothing.
 #[must_use]
 pub fn verdict(facts: &Facts) -> Verdict {
     let spokes = spoke_views(facts);
     let (verified_at, verify_failed) = verification(facts);
+    let verified_at = verified_at.max(places::read_back_at(facts));
+    let verify_failed = verify_failed.filter(|(_, at, _)| !places::is_mended(facts, *at) && Some(*at) > verified_at);
     let uncovered = not_in_a_snapshot(facts);
     let (health, code, sentence) = sentence(facts, &spokes, verified_at, verify_failed.as_ref());
     let rpo = spokes.iter().filter_map(|s| Some((s.name.clone(), s.lag_ms?))).max_by_key(|(_, lag)| *lag);
@@ -40,7 +41,7 @@ pub fn verdict(facts: &Facts) -> Verdict {
         verify_failed,
         not_in_a_snapshot: uncovered,
         sealed,
-        destinations: destinations(facts),
+        destinations: places::destinations(facts),
         running: running(facts),
         days: days(facts),
         spokes,
@@ -63,6 +64,9 @@ fn sentence(
     {
         return (Health::Unknown, 22, format!("I do not know: the hub has not checked since {}.", minute(at)));
     }
+    if let Some(loss) = places::loss(facts) {
+        return loss;
+    }
     if snapshots.is_empty() {
         return (Health::Bad, 22, "Nothing can be restored yet: there is no snapshot.".to_owned());
     }
@@ -81,6 +85,9 @@ fn sentence(
         let good = late.good_at.map_or("never".to_owned(), |at| format!("last good copy {}", ago(facts.now, at)));
         let code = if late.state == "late" { 22 } else { 12 };
         return (Health::Bad, code, format!("Safe, but {} is {}{more}: {good}.", late.name, late.state));
+    }
+    if let Some(damage) = places::damage(facts) {
+        return damage;
     }
     if let Some(every) = facts.objectives.verify_every_ms
         && facts.watching.checked_at.is_some()
@@ -154,7 +161,9 @@ fn verification(facts: &Facts) -> (Option<Timestamp>, Option<(RunId, Timestamp, 
 
 /// The newest run whose changes are in no snapshot: a sync's own snapshot is taken before them.
 fn not_in_a_snapshot(facts: &Facts) -> Option<RunId> {
-    let changed = facts.runs.iter().find(|r| r.summary.spokes.iter().any(|s| s.changes_in + s.changes_out > 0))?;
+    // A restore brings back what a snapshot holds.
+    let syncs = facts.runs.iter().filter(|r| matches!(r.request.work, Work::Sync(_)));
+    let changed = syncs.into_iter().find(|r| r.summary.spokes.iter().any(|s| s.changes_in + s.changes_out > 0))?;
     let newest = facts.newest();
     newest.is_none_or(|s| changed.summary.snapshot.as_ref() == Some(&s.meta.id)).then_some(changed.run)
 }
@@ -208,16 +217,7 @@ fn needs(
             since: Some(conflict.opened_at),
         });
     }
-    for place in destinations(facts).into_iter().filter(|d| d.health == Health::Bad) {
-        needs.push(Need {
-            health: Health::Bad,
-            what: format!("{} does not hold the newest snapshot", place.name),
-            why: place.state,
-            link: "/snapshots".into(),
-            command: "cathedral verify --level quick".into(),
-            since: None,
-        });
-    }
+    needs.extend(places::needs(facts));
     if verified_at.is_none() && facts.newest().is_some() && facts.watching.checked_at.is_some() {
         needs.push(Need {
             health: Health::Attention,
@@ -240,21 +240,6 @@ fn needs(
     }
     needs.sort_by_key(|need| std::cmp::Reverse(need.health));
     needs
-}
-
-fn destinations(facts: &Facts) -> Vec<DestinationView> {
-    let Ok(snapshots) = &facts.snapshots else { return vec![] };
-    let Some(newest) = snapshots.last() else { return vec![] };
-    let holds =
-        |s: &SnapshotInfo, name: &str| s.destinations.iter().any(|d| d.name.as_str() == name && d.state == "held");
-    let view = |d: &cathedral_model::snapshot::Held| DestinationView {
-        name: d.name.to_string(),
-        health: if d.state == "held" { Health::Ok } else { Health::Bad },
-        state: d.state.clone(),
-        held: snapshots.iter().filter(|s| holds(s, d.name.as_str())).count() as u64,
-        of: snapshots.len() as u64,
-    };
-    newest.destinations.iter().map(view).collect()
 }
 
 fn running(facts: &Facts) -> Vec<RunningView> {
@@ -314,7 +299,7 @@ fn days(facts: &Facts) -> Vec<(String, u32, u32)> {
         .collect()
 }
 
-fn count(n: usize, one: &str, many: &str) -> String {
+pub(super) fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 

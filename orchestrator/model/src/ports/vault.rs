@@ -8,7 +8,7 @@ use crate::conflict::value::Value;
 use crate::ecosystem::SpokeKind;
 use crate::ids::SnapshotId;
 use crate::observation::SideState;
-use crate::snapshot::{CheckLevel, CheckReport, PartInfo, PartKey, SnapshotInfo, SnapshotMeta};
+use crate::snapshot::{CheckLevel, CheckReport, PartInfo, PartKey, SnapshotInfo, SnapshotMeta, VaultLook};
 
 /// What kind of thing a tree entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,4 +190,10 @@ pub trait Vault: Send + Sync {
         only: &[SnapshotId],
         progress: &dyn Progress,
     ) -> Result<CheckReport, PortError>;
+
+    /// Says how the destinations stand without reading what they hold. What a check has found is part of
+    /// it until it is mended. A vault that keeps no such memory says nothing of any destination.
+    async fn look(&self) -> Result<VaultLook, PortError> {
+        Ok(VaultLook::default())
+    }
 }

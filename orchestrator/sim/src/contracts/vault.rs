@@ -34,6 +34,13 @@ async fn every_kind_comes_back_and_is_proven(vault: &dyn Vault) {
     assert_eq!(vault.snapshot(&info.meta.id).await.expect("snapshot"), info);
     assert_eq!(info.meta, meta(1));
     assert!(info.destinations.iter().all(|d| d.state == "held"), "{:?}", info.destinations);
+    let look = vault.look().await.expect("look");
+    assert_eq!((look.newest_lacks, look.vanished, look.lost_packs), (None, vec![], 0), "nothing is lost");
+    assert!(
+        look.destinations.iter().all(|d| d.fault.is_none() && d.missing + d.damaged == 0),
+        "{:?}",
+        look.destinations
+    );
     for expect in [files("one", "A"), git("two", &[1], b"PACK"), database("three", 40)] {
         let mut source = vault.open(&info.meta.id, &expect.key).await.expect("open");
         assert_eq!(draw(source.as_mut()), expect.content);

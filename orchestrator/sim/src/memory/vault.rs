@@ -344,6 +344,7 @@ impl Vault for MemoryVault {
             checked: Checked::default(),
             problems: vec![],
             snapshots: snapshots.map(ToString::to_string).collect(),
+            superseded: 0,
         })
     }
 }

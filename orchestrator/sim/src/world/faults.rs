@@ -17,7 +17,7 @@ use cathedral_model::ports::{
     Cause, Env, Ledger, Notifier, PortError, Progress, Sink, SnapshotWriter, Source, Store, Vault,
 };
 use cathedral_model::run::Request;
-use cathedral_model::snapshot::{CheckLevel, CheckReport, PartKey, SnapshotInfo, SnapshotMeta};
+use cathedral_model::snapshot::{CheckLevel, CheckReport, PartKey, SnapshotInfo, SnapshotMeta, VaultLook};
 use cathedral_model::time::Timestamp;
 
 use super::Shared;
@@ -344,6 +344,10 @@ impl Vault for FaultyVault {
         progress: &dyn Progress,
     ) -> Result<CheckReport, PortError> {
         self.shared.vault.check(level, only, progress).await
+    }
+
+    async fn look(&self) -> Result<VaultLook, PortError> {
+        through!(self, "look", (), self.shared.vault.look())
     }
 }
 

@@ -81,6 +81,16 @@ fn json(record: &ConflictRecord) -> serde_json::Value {
         object.insert("table".into(), serde_json::json!(table));
         object.insert("pk".into(), serde_json::json!(draft.pk));
     }
+    if let (SpokeKind::Database, Some(object)) = (record.kind, out.as_object_mut()) {
+        // One content holds the row as it stood on each side: it is the content of none of them.
+        let kept = [&draft.hub, &draft.spoke, &draft.base].into_iter().flatten().find_map(|side| side.content);
+        object.insert("row_versions".into(), serde_json::json!(kept));
+        for side in ["base", "hub", "spoke_side"] {
+            if let Some(side) = object.get_mut(side).and_then(serde_json::Value::as_object_mut) {
+                side.insert("content".into(), serde_json::Value::Null);
+            }
+        }
+    }
     if let (SpokeKind::Git, Some(object)) = (record.kind, out.as_object_mut()) {
         let (files, more) = disputed_files(draft);
         let file =

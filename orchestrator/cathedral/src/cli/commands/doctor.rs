@@ -1,38 +1,48 @@
 //! `doctor`: each line says what was tried and how to fix what failed.
 
 use cathedral_model::ecosystem::SpokeKind;
+use cathedral_model::observation::Observation;
+use cathedral_model::ports::Vault as _;
 
 use super::super::args::Global;
-use super::super::output::{Tint, safe};
+use super::super::output::{Tint, many, safe};
+use super::super::when;
 use super::{Ended, Failure, Output};
+use crate::hub::{Hub, HubEnv};
 
 struct Line {
     ok: bool,
     what: String,
     fix: String,
+    /// The exit code when it is not as it should be.
+    code: u8,
+}
+
+impl Line {
+    fn good(what: String, note: String) -> Self {
+        Self { ok: true, what, fix: note, code: 0 }
+    }
+
+    fn bad(code: u8, what: String, fix: &str) -> Self {
+        Self { ok: false, what, fix: fix.into(), code }
+    }
 }
 
 pub async fn run(global: &Global, output: &Output) -> Ended {
     let mut lines = vec![git()];
     let (hub, bar) = super::hub(global, output).await?;
-    lines.push(Line {
-        ok: true,
-        what: format!("configuration {}", crate::hub::shown(&hub.site.file)),
-        fix: String::new(),
-    });
-    lines.push(Line { ok: true, what: "state store, log, keys and vault open".into(), fix: String::new() });
+    lines.push(Line::good(format!("configuration {}", crate::hub::shown(&hub.site.file)), String::new()));
+    lines.push(Line::good("state store, log, keys and vault open".into(), String::new()));
+    destinations(&hub, &mut lines).await;
     for spoke in &hub.ecosystem().spokes {
         let syncer = hub.engine.ports().syncer(spoke.kind());
         let seen = syncer.observe(spoke).await;
         lines.push(match seen {
-            Ok(observation) => Line {
-                ok: true,
-                what: format!("{}: hub {}, spoke {}", spoke.name, observation.hub.position, observation.spoke.position),
-                fix: observation.warnings.join("; "),
-            },
-            Err(error) => {
-                Line { ok: false, what: format!("{}: {error}", spoke.name), fix: advice(spoke.kind()).into() }
+            Ok(observation) => {
+                let agreed = hub.store().memory(&spoke.name).await?.base.is_some();
+                sides(spoke.name.as_str(), &observation, agreed)
             }
+            Err(error) => Line::bad(6, format!("{}: {error}", spoke.name), advice(spoke.kind())),
         });
     }
     bar.finish();
@@ -51,11 +61,73 @@ pub async fn run(global: &Global, output: &Output) -> Ended {
         }
     }
     if bad > 0 {
-        return Err(Failure::new(6, "C1601", format!("{bad} of {} checks failed", lines.len()))
+        let code = lines.iter().map(|l| l.code).max().unwrap_or(6);
+        let id = if code == 20 { "C2001" } else { "C1601" };
+        return Err(Failure::new(code, id, format!("{bad} of {} checks failed", lines.len()))
             .why("each line marked above says what was tried and how it ended")
             .next("do what stands under each of them, then run cathedral doctor again"));
     }
     Ok(0)
+}
+
+/// Both sides of one spoke. A side that was agreed on before and is missing now is no side.
+fn sides(name: &str, seen: &Observation, agreed: bool) -> Line {
+    let what = format!("{name}: hub {}, spoke {}", seen.hub.position, seen.spoke.position);
+    let is_missing = |position: &str| matches!(position, "missing" | "not there");
+    match (is_missing(&seen.hub.position), is_missing(&seen.spoke.position)) {
+        (true, true) => Line::bad(6, what, "neither side is there: check the paths, and that disks are mounted"),
+        (false, false) => Line::good(what, seen.warnings.join("; ")),
+        _ if agreed => Line::bad(
+            6,
+            what,
+            "a side that was synced before is gone: mount or put it back, or bring it back with cathedral restore",
+        ),
+        _ => Line::good(what, "the first sync makes the side that is missing from the other".into()),
+    }
+}
+
+/// Each destination by its listings, and by what the last check found there.
+async fn destinations(hub: &Hub, lines: &mut Vec<Line>) {
+    let look = match hub.vault.look().await {
+        Ok(look) => look,
+        Err(error) => return lines.push(Line::bad(6, format!("destinations: {error}"), "check paths and mounts")),
+    };
+    for place in look.destinations {
+        let name = &place.name;
+        if let Some(fault) = &place.fault {
+            let fix = "mount the disk or put the folder back; the next snapshot brings it up to date";
+            lines.push(Line::bad(6, format!("destination {name}: {fault}"), fix));
+            continue;
+        }
+        let checked = match place.checks.first() {
+            Some(check) if check.problems == 0 => {
+                format!("last check {}, no problem", when::ago(check.at, HubEnv::clock()))
+            }
+            Some(check) => format!(
+                "last check {} found {}",
+                when::ago(check.at, HubEnv::clock()),
+                many(check.problems, "problem", "problems")
+            ),
+            None => "never checked".into(),
+        };
+        if place.missing + place.damaged > 0 {
+            let what = format!("destination {name}: {} missing, {} damaged; {checked}", place.missing, place.damaged);
+            let fix = "cathedral snapshot create    mends what another copy or the living data still gives; then cathedral verify --level full";
+            lines.push(Line::bad(20, what, fix));
+        } else {
+            let note =
+                if place.checks.is_empty() { "cathedral verify --level full    reads everything back" } else { "" };
+            lines.push(Line::good(format!("destination {name}: all objects are listed; {checked}"), note.into()));
+        }
+    }
+    if let Some(lacks) = look.newest_lacks {
+        let fix = "cathedral snapshot create    stores again what is still there";
+        lines.push(Line::bad(20, format!("the newest snapshot is damaged at every destination: {lacks}"), fix));
+    }
+    for id in look.vanished {
+        let fix = "put the vault's files back from your copy of them";
+        lines.push(Line::bad(20, format!("snapshot {id} was taken and is at no destination any more"), fix));
+    }
 }
 
 fn advice(kind: SpokeKind) -> &'static str {
@@ -73,9 +145,6 @@ fn git() -> Line {
     let text = found.ok().map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
     let numbers: Vec<u32> = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).take(2).collect();
     let ok = matches!(numbers.as_slice(), [major, minor] if (*major, *minor) >= (2, 38));
-    Line {
-        ok,
-        what: if text.is_empty() { "git is not installed".into() } else { text },
-        fix: if ok { String::new() } else { "install git 2.38 or newer".into() },
-    }
+    let what = if text.is_empty() { "git is not installed".into() } else { text };
+    if ok { Line::good(what, String::new()) } else { Line::bad(6, what, "install git 2.38 or newer") }
 }

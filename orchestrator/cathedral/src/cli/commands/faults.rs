@@ -63,7 +63,8 @@ impl Met {
 
     /// One line for each.
     pub fn warnings(&self) -> Vec<String> {
-        let fault = |f: &Problem| format!("{} at {}: {}; it was not used", f.object, f.destination, safe(&f.fault));
+        let then = |f: &Problem| if f.restorable { "it was mended" } else { "it was not used" };
+        let fault = |f: &Problem| format!("{} at {}: {}; {}", f.object, f.destination, safe(&f.fault), then(f));
         let left = |part: &String| format!("{part} is not in this snapshot: it could not be read, nor taken over");
         self.left_out.iter().map(left).chain(self.faults.iter().map(fault)).collect()
     }

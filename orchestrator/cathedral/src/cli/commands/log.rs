@@ -69,9 +69,9 @@ fn show(since: Option<u64>, limit: u64, global: &Global, output: &Output) -> End
 
 fn audit(global: &Global, output: &Output) -> Ended {
     let site = super::site(global)?;
-    let key = vkey(global)?;
-    let audit = cathedral_integrity::LogReader::audit(&site.state.join("log"), &key).map_err(PortError::from)?;
+    let audit = crate::hub::audit(&site.state).map_err(PortError::from)?;
     let differences: Vec<String> = audit.differences.iter().map(|d| format!("{}: {}", d.file, d.why)).collect();
+    crate::hub::note_log_check(&site.state, true, &differences);
     output.data("log-audit", &serde_json::json!({ "size": audit.leaves, "differences": differences }), &[]);
     if audit.is_clean() {
         output.note(format!(

@@ -24,15 +24,19 @@ use super::super::args::{Global, RestoreArgs};
 use super::super::output::{Tint, many, safe, size};
 use super::super::table::Table;
 use super::faults::Met;
+use super::place::{self, Kept};
 use super::snapshot::{part_name, part_of};
 use super::{Ended, Failure, Output, find_snapshot, short, sync};
 use crate::cli::Bar;
-use crate::hub::{Hub, offline_engine, read_vault};
+use crate::hub::{Hub, Site, offline_engine, places, read_vault, resolve};
 
 pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     let is_url = args.from.as_deref().is_some_and(|from| from.contains(':') || from.contains('/'));
     if args.offline || is_url || args.key_file.is_some() {
         return offline(args, global, output).await;
+    }
+    if let Some(from) = &args.from {
+        known_destination(&super::site(global)?, from)?;
     }
     let (hub, bar) = match (super::hub(global, output).await, &args.to) {
         (Ok(opened), _) => opened,
@@ -40,11 +44,26 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
         (Err(failure), Some(to)) if failure.code == 20 => {
             output.warn(format!("the hub's state cannot be used, so it is left alone: {}", failure.what));
             output.warn("restoring from the vault alone");
-            let vault = read_vault(&super::site(global)?)?;
+            let site = super::site(global)?;
+            let vault = read_vault(&site)?;
+            read_from(&vault, &args)?;
+            place::check(&absolute(global, to)?, &kept(&site, resolve(&site).ok().as_ref().map(|(e, _)| e)))?;
             return from_vault(vault, &args, to, global, output).await;
         }
         (Err(failure), _) => return Err(failure),
     };
+    read_from(&hub.vault, &args)?;
+    if let (Some(from), true, false) = (&args.from, hub.is_attached(), args.dry_run) {
+        // The run would be driven by the other process, which reads wherever it likes.
+        return Err(Failure::new(
+            75,
+            "C7501",
+            format!("a hub is running, and it cannot be told to read from {from} only"),
+        )
+        .why("the running hub drives the restore, and takes each object from the first place that has it whole")
+        .next("leave --from out: damaged copies are passed over anyway")
+        .next("or stop the hub, then repeat the command"));
+    }
     let list = hub.vault.list().await?;
     let info = wanted(&list, &args.snapshot, output)?;
     let parts = choose(info, &args.what, args.in_place)?;
@@ -59,7 +78,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     }
     let to = args.to.as_deref().map(|to| absolute(global, to)).transpose()?;
     if let Some(to) = &to {
-        outside_of_trees(to, hub.ecosystem())?;
+        place::check(to, &kept(&hub.site, Some(hub.ecosystem())))?;
     }
     let request = request(info, &parts, to.as_deref(), Some(hub.ecosystem()), true)?;
     if args.dry_run {
@@ -88,6 +107,28 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     bar.finish();
     let standing = hub.engine.standing(run).await?;
     report(&summary, to.as_deref(), &standing, &Met::of_vault(&hub.vault), output)
+}
+
+/// The destination that `--from` names must be one of the configuration.
+fn known_destination(site: &Site, from: &str) -> Result<(), Failure> {
+    let known: Vec<String> = places(site).into_iter().map(|(name, _)| name).collect();
+    if known.iter().any(|name| name == from) {
+        return Ok(());
+    }
+    Err(Failure::unknown("destination", from, &known)
+        .next("a vault that no configuration names: --offline --from file:/PATH --key-file FILE --to DIR"))
+}
+
+fn read_from(vault: &LocalVault, args: &RestoreArgs) -> Result<(), Failure> {
+    let Some(from) = &args.from else { return Ok(()) };
+    let name = DestinationName::new(from).map_err(|e| Failure::new(2, "C1201", e.to_string()))?;
+    vault.read_only_from(name);
+    Ok(())
+}
+
+/// What a restore must not write into.
+fn kept<'a>(site: &Site, ecosystem: Option<&'a Ecosystem>) -> Kept<'a> {
+    Kept { ecosystem, destinations: places(site).into_iter().map(|(_, path)| path).collect() }
 }
 
 /// The snapshot that is asked for. `latest` is the newest that was not taken by a restore of what it was
@@ -284,23 +325,6 @@ fn is_there(part: &PartInfo) -> bool {
     !matches!(part.position.as_str(), "missing" | "not there")
 }
 
-/// What is written into a synced tree would travel on to the other side.
-fn outside_of_trees(to: &Path, ecosystem: &Ecosystem) -> Result<(), Failure> {
-    for spoke in &ecosystem.spokes {
-        let SpokeDetail::Files(files) = &spoke.detail else { continue };
-        if to.starts_with(&files.hub) || to.starts_with(&files.spoke) {
-            return Err(Failure::new(
-                7,
-                "C1701",
-                format!("{} lies inside the file tree {}; nothing was changed", to.display(), spoke.name),
-            )
-            .why("the next sync would carry what is restored there to the other side")
-            .next("name a folder outside of it"));
-        }
-    }
-    Ok(())
-}
-
 /// A restore goes into a new or empty folder.
 fn empty(to: &Path) -> Result<(), Failure> {
     if to.is_symlink() {
@@ -310,6 +334,12 @@ fn empty(to: &Path) -> Result<(), Failure> {
     }
     match std::fs::read_dir(to) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+            let shown = Output::safe_path(to);
+            Err(Failure::new(7, "C1701", format!("{shown} is a file, or lies below one; nothing was changed"))
+                .why("a restore makes a folder and never writes over a file")
+                .next("name a new folder"))
+        }
         Err(e) => Err(Failure::io(&to.display().to_string(), &e)),
         // What a failed attempt has left aside is nobody's content.
         Ok(entries) => match entries.filter_map(Result::ok).find(|e| !is_left_aside(&e.file_name())) {
@@ -388,7 +418,9 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     }
     let place = absolute(global, Path::new(path))?;
     let name = DestinationName::new("given").map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
-    let destination: Arc<dyn Destination> = Arc::new(LocalDestination::new(name, place));
+    let destination: Arc<dyn Destination> = Arc::new(LocalDestination::new(name, place.clone()));
+    let kept = Kept { ecosystem: None, destinations: vec![place] };
+    place::check(&absolute(global, to)?, &kept)?;
     let vault = LocalVault::open_with_key(vec![destination], &super::at(global, key_file))?;
     from_vault(vault, &args, to, global, output).await
 }

@@ -2,8 +2,8 @@
 
 use cathedral_backup::LocalVault;
 use cathedral_model::ecosystem::{Side, SpokeKind};
-use cathedral_model::ports::Vault;
 use cathedral_model::ports::vault::{EntryKind, TreeEntry};
+use cathedral_model::ports::{Cause, Vault};
 use cathedral_model::run::{Phase, RunResult, SyncRequest};
 use cathedral_model::snapshot::{PartKey, SnapshotInfo};
 
@@ -13,7 +13,7 @@ use super::super::table::Table;
 use super::super::when;
 use super::faults::Met;
 use super::{Ended, Failure, Output, find_snapshot, short, sync};
-use crate::hub::{HubEnv, read_vault};
+use crate::hub::{HubEnv, Site, keys_are_whole, read_vault};
 
 pub async fn run(what: SnapshotCommand, global: &Global, output: &Output) -> Ended {
     match what {
@@ -71,12 +71,21 @@ async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
     Ok(if summary.result == Some(RunResult::Conflicts) { 0 } else { summary.code })
 }
 
-pub async fn load(global: &Global) -> Result<(LocalVault, Vec<SnapshotInfo>), Failure> {
-    let site = super::site(global)?;
-    if !site.state.join("keys").join("hub.key").exists() && !site.state.join("keys/vault-destinations").exists() {
-        return Err(Failure::new(4, "C1404", "there are no snapshots yet").next("cathedral snapshot create"));
+/// The vault, for reading; none where none was founded. Keys that are gone are not taken for keys that
+/// were never made.
+pub fn vault(site: &Site) -> Result<Option<LocalVault>, Failure> {
+    let keys = site.state.join("keys");
+    if !keys.join("hub.key").exists() && !keys.join("vault-destinations").exists() {
+        keys_are_whole(site)?;
+        return Ok(None);
     }
-    let vault = read_vault(&site)?;
+    read_vault(site).map(Some)
+}
+
+pub async fn load(global: &Global) -> Result<(LocalVault, Vec<SnapshotInfo>), Failure> {
+    let Some(vault) = vault(&super::site(global)?)? else {
+        return Err(Failure::new(4, "C1404", "there are no snapshots yet").next("cathedral snapshot create"));
+    };
     let list = vault.list().await?;
     Ok((vault, list))
 }
@@ -89,17 +98,23 @@ async fn list(global: &Global, output: &Output) -> Ended {
         return Ok(0);
     }
     let now = HubEnv::clock();
-    let mut table = Table::new(&["SNAPSHOT", "TAKEN", "SIZE", "NEW", "HELD", "CAUSE"]);
+    // The column is there when there is something to say in it.
+    let has_tags = list.iter().any(|info| !info.meta.tags.is_empty());
+    let mut names = vec!["SNAPSHOT", "TAKEN", "SIZE", "NEW", "HELD", "CAUSE"];
+    names.extend(has_tags.then_some("TAGS"));
+    let mut table = Table::new(&names);
     for info in &list {
         let held = info.destinations.iter().filter(|d| d.state == "held").count();
-        table.row(vec![
+        let mut row = vec![
             short(&info.meta.id),
             when::ago(info.meta.at, now),
             size(info.bytes.logical),
             size(info.bytes.new),
             format!("{held}/{}", info.destinations.len()),
             safe(&info.meta.cause),
-        ]);
+        ];
+        row.extend(has_tags.then(|| safe(&info.meta.tags.join(", "))));
+        table.row(row);
     }
     if !output.is_machine() {
         table.print(output);
@@ -117,6 +132,9 @@ async fn show(text: &str, global: &Global, output: &Output) -> Ended {
     output.say(format!("snapshot {}   {}", output.paint(Tint::Bold, info.meta.id.as_str()), when::local(info.meta.at)));
     output.say(format!("  root   {}", info.root));
     output.say(format!("  cause  {}", safe(&info.meta.cause)));
+    if !info.meta.tags.is_empty() {
+        output.say(format!("  tags   {}", safe(&info.meta.tags.join(", "))));
+    }
     output.say(format!(
         "  size   {}, {} new, {} stored",
         size(info.bytes.logical),
@@ -229,7 +247,13 @@ async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended 
             .next(format!("cathedral snapshot cat {text} {}/NAME", part_name(key))));
     }
     let mut out = std::io::stdout().lock();
-    tokio::task::block_in_place(|| vault.cat(&info.meta.id, key, below.as_bytes(), &mut out))?;
+    let copied = tokio::task::block_in_place(|| vault.cat(&info.meta.id, key, below.as_bytes(), &mut out));
+    copied.map_err(|error| match error.cause() {
+        Cause::Invalid => Failure::new(2, "C1201", format!("{:?} is a folder", safe(path)))
+            .why("a folder has no content of its own to print")
+            .next(format!("cathedral snapshot ls {text} {path}    lists it")),
+        _ => error.into(),
+    })?;
     drop(out);
     Met::of_vault(&vault).tell(output);
     Ok(0)

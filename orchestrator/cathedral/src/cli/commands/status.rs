@@ -1,26 +1,19 @@
-//! `status`: one sentence, then what needs attention.
+//! `status`: one sentence, then what needs attention. The verdict is the engine's, as on the dashboard.
 
-use cathedral_model::ids::SpokeName;
-use cathedral_model::inbox::ConflictState;
-use cathedral_model::ports::Vault;
-use cathedral_model::run::{RunResult, Work};
+use std::sync::Arc;
+
+use cathedral_engine::query::{Facts, Health, SpokeView, Verdict, verdict};
+use cathedral_model::ports::Vault as _;
+use cathedral_model::ports::store::RunRow;
+use cathedral_model::snapshot::CheckLevel;
+use cathedral_model::time::Timestamp;
 
 use super::super::args::Global;
 use super::super::output::{Tint, many, safe};
 use super::super::table::Table;
 use super::super::when;
-use super::{Ended, Failure, Output};
-use crate::hub::{HubEnv, read_vault, resolve};
-
-struct Line {
-    name: SpokeName,
-    kind: &'static str,
-    state: &'static str,
-    lag_seconds: Option<u64>,
-    position: String,
-    conflicts: u64,
-    note: String,
-}
+use super::{Ended, Failure, Output, snapshot};
+use crate::hub::{HubEnv, Site, resolve};
 
 pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Global, output: &Output) -> Ended {
     let site = super::site(global)?;
@@ -31,174 +24,147 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
         let known: Vec<String> = ecosystem.spokes.iter().map(|s| s.name.to_string()).collect();
         return Err(Failure::unknown("spoke", name, &known));
     }
-    let now = HubEnv::clock();
-    let store = site.store().await?;
-    let runs = match &store {
-        Some(store) => store.runs(None, 50).await?,
-        None => vec![],
-    };
-    // A vault that cannot be read must not look like one that is empty.
-    let vault = match read_vault(&site) {
-        Ok(vault) => vault.list().await.map_err(Failure::from),
-        Err(failure) if runs.is_empty() && failure.code == 5 => Ok(vec![]),
-        Err(failure) => Err(failure),
-    };
-    let (snapshots, unreadable) = match vault {
-        Ok(list) => (list, None),
-        Err(failure) => (vec![], Some(failure)),
-    };
-    // A restore changes nothing that is not in a snapshot, and says nothing about the two sides.
-    let syncs = || runs.iter().filter(|r| !matches!(r.request.work, Work::Restore(_)));
-    let mut lines = vec![];
-    for spoke in ecosystem.spokes.iter().filter(|s| only.as_ref().is_none_or(|o| s.name.as_str() == o)) {
-        let (memory, open) = match &store {
-            Some(store) => (
-                store.memory(&spoke.name).await?,
-                store.conflicts(Some(&spoke.name), &[ConflictState::Open, ConflictState::Answered]).await?,
-            ),
-            None => Default::default(),
-        };
-        let last = syncs().find_map(|r| {
-            let found = r.summary.spokes.iter().find(|s| s.name == spoke.name)?;
-            Some((r.changed_at, found.clone()))
-        });
-        let (state, note) = match &last {
-            None => ("never synced", "cathedral sync".to_owned()),
-            Some((_, s)) if matches!(s.result.as_str(), "failed" | "unreachable" | "refused" | "partial") => {
-                (if s.result == "unreachable" { "unreachable" } else { "failing" }, s.note.clone())
-            }
-            Some(_) if !open.is_empty() => ("conflict", many(open.len() as u64, "conflict waits", "conflicts wait")),
-            Some((_, s)) if !s.warnings.is_empty() => (
-                "left out",
-                format!(
-                    "{}: {}",
-                    many(s.warnings.len() as u64, "thing is not copied", "things are not copied"),
-                    s.warnings[0]
-                ),
-            ),
-            Some(_) => ("in sync", String::new()),
-        };
-        lines.push(Line {
-            name: spoke.name.clone(),
-            kind: spoke.kind().as_str(),
-            state,
-            lag_seconds: last.as_ref().map(|(at, _)| now.ms_since(*at) / 1_000),
-            position: memory.spoke_position,
-            conflicts: open.len() as u64,
-            note,
-        });
+    let (facts, unreadable) = facts(&site, ecosystem).await?;
+    let mut verdict = verdict(&facts);
+    if let Some(failure) = &unreadable {
+        // A missing key and a disk that is away are told apart by scripts.
+        verdict.code = failure.code;
     }
-    let conflicts: u64 = lines.iter().map(|l| l.conflicts).sum();
-    let failing = lines.iter().filter(|l| matches!(l.state, "failing" | "unreachable")).count() as u64;
-    let fresh = lines.iter().filter(|l| l.state == "never synced").count() as u64;
-    let held = snapshots.last();
-    let (code, sentence) = match &unreadable {
-        Some(failure) => (failure.code, format!("The vault cannot be read: {}.", failure.what)),
-        None => sentence(held.is_some(), conflicts, failing, fresh),
-    };
-    // A sync's snapshot is taken before its changes: until the next one they are only in place.
-    let uncovered = syncs().find(|r| r.summary.spokes.iter().any(|s| s.changes_in + s.changes_out > 0));
-    let uncovered =
-        uncovered.filter(|r| held.is_none_or(|s| r.summary.snapshot.as_ref() == Some(&s.meta.id))).map(|r| r.run);
-    let data = serde_json::json!({
-        "sentence": sentence, "code": code, "not_in_a_snapshot": uncovered,
-        "last_snapshot": held.map(|s| serde_json::json!({ "id": s.meta.id, "created_at": s.meta.at.to_rfc3339(), "root": s.root })),
-        "spokes": lines.iter().map(|l| serde_json::json!({
-            "name": l.name, "kind": l.kind, "state": l.state, "lag_seconds": l.lag_seconds, "position": l.position, "conflicts": l.conflicts,
-        })).collect::<Vec<_>>(),
-    });
-    output.data("status", &data, &[]);
+    let wanted = |view: &&SpokeView| only.as_ref().is_none_or(|name| view.name.as_str() == name);
+    let views: Vec<&SpokeView> = verdict.spokes.iter().filter(wanted).collect();
+    output.data("status", &document(&verdict, &facts, &views), &[]);
     if !output.is_machine() {
-        tell(
-            output,
-            code,
-            &sentence,
-            held.map(|s| s.meta.at),
-            runs.first().map(|r| (r.changed_at, r.summary.result)),
-            &lines,
-            all || only.is_some(),
-        );
+        tell(output, &verdict, facts.runs.first(), &views, all || only.is_some());
     }
-    if let (Some(run), false, None) = (uncovered, output.is_machine(), &unreadable) {
-        output.note(output.paint(Tint::Dim, &format!("what run {run} changed is in no snapshot yet")));
-        output.note(output.paint(Tint::Dim, "next: cathedral snapshot create"));
-    }
-    Ok(if exit_code { code } else { 0 })
+    Ok(if exit_code { verdict.code } else { 0 })
 }
 
-fn sentence(has_snapshot: bool, conflicts: u64, failing: u64, fresh: u64) -> (u8, String) {
-    let base = if has_snapshot {
-        "Everything that was synced can be restored."
-    } else {
-        "Nothing can be restored yet: there is no snapshot."
+/// Reads state, vault and log; nothing is written, and no lock is taken.
+async fn facts(
+    site: &Site,
+    ecosystem: cathedral_model::ecosystem::Ecosystem,
+) -> Result<(Facts, Option<Failure>), Failure> {
+    let (ecosystem, now) = (Arc::new(ecosystem), HubEnv::clock());
+    // A vault that cannot be read must not look like one that is empty.
+    let vault = snapshot::vault(site);
+    let mut unreadable = None;
+    let (mut list, mut look) = (vec![], None);
+    match vault {
+        Ok(None) => {}
+        Ok(Some(vault)) => {
+            look = vault.look().await.ok();
+            match vault.list().await {
+                Ok(found) => list = found,
+                Err(error) => unreadable = Some(Failure::from(error)),
+            }
+        }
+        Err(failure) => unreadable = Some(failure),
+    }
+    let snapshots = match &unreadable {
+        Some(failure) => Err(failure.what.clone()),
+        None => Ok(Arc::new(list)),
     };
-    if failing > 0 {
-        return (12, format!("{base} {} not synced.", many(failing, "spoke is", "spokes are")));
-    }
-    if conflicts > 0 {
-        return (11, format!("{base} {} for you.", many(conflicts, "conflict waits", "conflicts wait")));
-    }
-    if !has_snapshot {
-        return (22, base.to_owned());
-    }
-    if fresh > 0 {
-        return (12, format!("{base} {} never been synced.", many(fresh, "spoke has", "spokes have")));
-    }
-    (0, "Everything can be restored.".to_owned())
+    let mut facts = match site.store().await? {
+        Some(store) => Facts::collect(&store, &ecosystem, snapshots, now).await?,
+        None => Facts::without_state(&ecosystem, snapshots, now),
+    };
+    facts.look = look;
+    facts.log_fault = site.log_fault(&facts.runs);
+    Ok((facts, unreadable))
 }
 
-type LastRun = Option<(cathedral_model::time::Timestamp, Option<RunResult>)>;
+fn document(verdict: &Verdict, facts: &Facts, views: &[&SpokeView]) -> serde_json::Value {
+    let time = |at: Timestamp| at.to_rfc3339();
+    let check = |check: &cathedral_model::snapshot::LastCheck| serde_json::json!({ "level": check.level, "at": time(check.at), "problems": check.problems });
+    serde_json::json!({
+        "sentence": verdict.sentence, "code": verdict.code, "detail": verdict.detail,
+        "not_in_a_snapshot": verdict.not_in_a_snapshot,
+        "last_snapshot": facts.newest().map(|s| serde_json::json!({
+            "id": s.meta.id, "created_at": time(s.meta.at), "root": s.root,
+        })),
+        "verified_at": verdict.verified_at.map(time),
+        "destinations": verdict.destinations.iter().map(|d| serde_json::json!({
+            "name": d.name, "state": d.state, "held": d.held, "of": d.of, "missing": d.missing, "damaged": d.damaged,
+            "last_check": d.last_check.as_ref().map(check),
+        })).collect::<Vec<_>>(),
+        "needs": verdict.needs.iter().map(|n| serde_json::json!({
+            "what": n.what, "why": n.why, "command": n.command,
+        })).collect::<Vec<_>>(),
+        "spokes": views.iter().map(|s| serde_json::json!({
+            "name": s.name, "kind": s.kind, "state": s.state, "lag_seconds": s.lag_ms.map(|ms| ms / 1_000),
+            "position": s.spoke_position, "conflicts": s.conflicts.len(),
+        })).collect::<Vec<_>>(),
+    })
+}
 
-fn tell(
-    output: &Output,
-    code: u8,
-    sentence: &str,
-    snapshot: Option<cathedral_model::time::Timestamp>,
-    last: LastRun,
-    lines: &[Line],
-    all: bool,
-) {
+fn tell(output: &Output, verdict: &Verdict, last_run: Option<&RunRow>, views: &[&SpokeView], all: bool) {
     let now = HubEnv::clock();
-    let (symbol, tint) = match code {
-        0 => (output.symbol("●", "ok"), Tint::Good),
-        5 | 6 | 20 | 22 => (output.symbol("✖", "xx"), Tint::Bad),
+    let (symbol, tint) = match verdict.health.mark() {
+        "ok" => (output.symbol("●", "ok"), Tint::Good),
+        "bad" => (output.symbol("✖", "xx"), Tint::Bad),
         _ => (output.symbol("▲", "!!"), Tint::Warn),
     };
     // Painted word by word, since a terminal that is narrow breaks it.
-    let words: Vec<String> = sentence.split(' ').map(|word| output.paint(Tint::Bold, word)).collect();
+    let words: Vec<String> = safe(&verdict.sentence).split(' ').map(|word| output.paint(Tint::Bold, word)).collect();
     output.sentence(&format!("{} {}", output.paint(tint, symbol), words.join(" ")));
-    let taken = snapshot.map_or("never".to_owned(), |at| when::ago(at, now));
-    let ran = last.map_or("never".to_owned(), |(at, _)| when::ago(at, now));
+    let taken = verdict.newest_snapshot.as_ref().map_or("never".to_owned(), |(_, at)| when::ago(*at, now));
+    let ran = last_run.map_or("never".to_owned(), |row| when::ago(row.changed_at, now));
     let between = if output.room().is_some_and(|room| room < 60) { "\n  last run       " } else { "      last run  " };
     output.say(format!("  last snapshot  {taken}{between}{ran}"));
+    output.say(format!("  last check     {}", last_check(verdict, now)));
+    for place in verdict.destinations.iter().filter(|d| d.health != Health::Ok) {
+        let mark = output.paint(Tint::Bad, output.symbol("✖", "xx"));
+        output.say(format!("  {mark} {}: {}", place.name, safe(&place.state)));
+    }
+    spokes(output, views, all);
+    if views.iter().any(|view| view.state == "conflict") {
+        output.note(output.paint(Tint::Dim, "next: cathedral conflicts"));
+    }
+    let of_places = |n: &&cathedral_engine::query::Need| n.link == "/snapshots";
+    if let Some(need) = verdict.needs.iter().find(of_places) {
+        if let Some(run) = verdict.not_in_a_snapshot {
+            output.note(output.paint(Tint::Dim, &format!("what run {run} changed is in no snapshot yet")));
+        }
+        output.note(output.paint(Tint::Dim, &format!("next: {}", need.command)));
+    }
+}
+
+/// When everything was checked last at the destination that was checked least recently.
+fn last_check(verdict: &Verdict, now: Timestamp) -> String {
+    let checks: Vec<_> = verdict.destinations.iter().map(|d| d.last_check).collect();
+    let Some(oldest) = checks.iter().min_by_key(|check| check.map(|c| c.at)).copied().flatten() else {
+        return "never; cathedral verify --level full    reads everything back".to_owned();
+    };
+    let level = match oldest.level {
+        CheckLevel::Quick => "quick",
+        CheckLevel::Metadata => "metadata",
+        CheckLevel::Full => "full",
+    };
+    let problems: u64 = checks.iter().flatten().map(|check| check.problems).sum();
+    format!("{}, level {level}, {}", when::ago(oldest.at, now), many(problems, "problem", "problems"))
+}
+
+fn spokes(output: &Output, views: &[&SpokeView], all: bool) {
     let mut table = Table::new(&["SPOKE", "STATE", "SEEN", "POSITION", "NOTE"]);
     let mut quiet = 0;
-    for line in lines {
-        if line.state == "in sync" && !all {
+    for view in views {
+        if view.state == "in sync" && !all {
             quiet += 1;
             continue;
         }
-        let mark = match line.state {
-            "in sync" => output.symbol("●", "ok"),
-            "failing" | "unreachable" => output.symbol("✖", "xx"),
+        let mark = match view.health.mark() {
+            "ok" => output.symbol("●", "ok"),
+            "bad" => output.symbol("✖", "xx"),
             _ => output.symbol("▲", "!!"),
         };
-        let seen = line.lag_seconds.map_or("-".to_owned(), when::long);
-        table.row(vec![
-            line.name.to_string(),
-            format!("{mark} {}", line.state),
-            seen,
-            safe(&line.position),
-            safe(&line.note),
-        ]);
+        let seen = view.lag_ms.map_or("-".to_owned(), |ms| when::long(ms / 1_000));
+        let state = format!("{mark} {}", view.state);
+        table.row(vec![view.name.to_string(), state, seen, safe(&view.spoke_position), safe(&view.note)]);
     }
     if !table.is_empty() {
         table.print(output);
     }
     if quiet > 0 {
         output.say(output.paint(Tint::Dim, &format!("{} in sync; --all shows them", many(quiet, "spoke", "spokes"))));
-    }
-    if lines.iter().any(|line| line.state == "conflict") {
-        output.note(output.paint(Tint::Dim, "next: cathedral conflicts"));
     }
 }

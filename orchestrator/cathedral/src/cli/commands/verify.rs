@@ -1,8 +1,10 @@
 //! `verify`: the vault, the hub's own content store, and the repositories in the newest snapshot.
 
 mod contents;
+mod log;
 mod repositories;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cathedral_model::ports::env::Silent;
@@ -46,6 +48,10 @@ struct Report {
     snapshots: Vec<String>,
     /// None where only named snapshots are looked at.
     content_store: Option<contents::Looked>,
+    /// None where only named snapshots are looked at.
+    log: Option<log::Looked>,
+    /// Damaged packs that nothing needs any more.
+    superseded: u64,
     /// At level full: the repositories of the newest snapshot in scope, made anew and checked by git.
     git: Vec<repositories::Looked>,
 }
@@ -55,7 +61,9 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
     let (vault, list) = snapshot::load(global).await?;
     let only =
         names.iter().map(|n| find_snapshot(&list, n).map(|s| s.meta.id.clone())).collect::<Result<Vec<_>, _>>()?;
-    if list.is_empty() {
+    // Nothing to check is another matter than nothing left of what there was.
+    if list.is_empty() && vault.look().await?.vanished.is_empty() && !matches!(site.log(), Ok(Some(l)) if l.size() > 0)
+    {
         return Err(Failure::new(4, "C1404", "there is no snapshot to verify").next("cathedral snapshot create"));
     }
     let level = match level {
@@ -71,6 +79,8 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
         problems: checked.problems.into_iter().map(Finding::from).collect(),
         snapshots: checked.snapshots,
         content_store: None,
+        log: None,
+        superseded: checked.superseded,
         git: vec![],
     };
     let mut warnings = vec![];
@@ -78,6 +88,11 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
         let (looked, found) = contents::check(&site, level, progress.as_ref(), &mut warnings).await;
         report.content_store = Some(looked);
         report.problems.extend(found);
+        let (looked, found) = log::check(&site, level, &vault, &list, &mut warnings).await;
+        report.log = Some(looked);
+        // A manifest that is damaged is told once, by the check that read it.
+        let known: BTreeSet<String> = report.problems.iter().map(|p| p.object.clone()).collect();
+        report.problems.extend(found.into_iter().filter(|p| !known.contains(&p.object)));
     }
     let newest = list.iter().rev().find(|s| only.is_empty() || only.contains(&s.meta.id));
     if let (CheckLevel::Full, Some(newest)) = (level, newest) {
@@ -108,6 +123,10 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
             many(report.checked.chunks, "chunk", "chunks"),
             size(report.checked.bytes),
         ));
+        if let Some(log) = report.log.as_ref().filter(|log| log.snapshots > 0) {
+            let leaves = many(log.leaves, "leaf", "leaves");
+            output.note_sentence(&format!("{good} the log agrees: {leaves}"));
+        }
         if let Some(store) = report.content_store.as_ref().filter(|s| s.contents > 0) {
             let contents = many(store.contents, "content", "contents");
             output.note_sentence(&format!(
@@ -115,6 +134,10 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
                 size(store.bytes)
             ));
         }
+    }
+    if report.superseded > 0 {
+        let packs = many(report.superseded, "damaged pack is", "damaged packs are");
+        output.note_sentence(&format!("  {packs} not needed any more: all that was in it is stored elsewhere"));
     }
     repositories::tell(&report.git, output);
     for warning in warnings {
@@ -139,6 +162,12 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
     if !report.problems.is_empty() {
         output.say(many(report.problems.len() as u64, "problem", "problems"));
     }
+    if report.problems.iter().any(|p| p.object.starts_with("packs/")) {
+        output.warn("  try: cathedral snapshot create    mends what another copy or the living data still gives");
+    }
+    if report.problems.iter().any(|p| p.destination == log::LOG) {
+        output.warn("  try: put .cathedral/log back from your newest copy; cathedral log audit looks at it alone");
+    }
     if report.problems.iter().any(|p| p.destination == contents::STORE && !p.affects.is_empty()) {
         output.warn("  try: put .cathedral/content back from a copy");
         output.warn("       cathedral restore latest SPOKE --in-place    lets the next sync compare both sides afresh");
@@ -148,7 +177,7 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
 fn cure(problem: &Finding) -> &'static str {
     match problem.destination.as_str() {
         contents::STORE if problem.affects.is_empty() => "nothing needs it any more; it may be deleted",
-        contents::STORE | contents::STATE => "there is no other copy here",
+        contents::STORE | contents::STATE | log::LOG => "there is no other copy here",
         _ if problem.restorable => "an intact copy is elsewhere",
         _ => "no intact copy is known",
     }
