@@ -102,8 +102,21 @@ impl FilesSyncer {
     fn roots(&self, spoke: &Spoke) -> Result<[Option<Root>; 2], PortError> {
         let files = detail(spoke)?;
         refuse_nested(&files.hub, &files.spoke)?;
-        let open = |path: &Path| Root::open(path).map_err(|e| PortError::io(path.display(), &e));
-        Ok([open(&files.hub)?, open(&files.spoke)?])
+        Ok([open_root(&files.hub)?, open_root(&files.spoke)?])
+    }
+
+    /// Opens one side, and with it what is to be known of the other one where that can be read.
+    fn alone(&self, spoke: &Spoke, side: Side) -> Result<(Option<Root>, Rules), PortError> {
+        let files = detail(spoke)?;
+        refuse_nested(&files.hub, &files.spoke)?;
+        let (path, other) = match side {
+            Side::Hub => (&files.hub, &files.spoke),
+            Side::Spoke => (&files.spoke, &files.hub),
+        };
+        let (root, other) = (open_root(path)?, open_root(other).ok().flatten());
+        let both = if side == Side::Hub { [root.as_ref(), other.as_ref()] } else { [other.as_ref(), root.as_ref()] };
+        let rules = Rules::load(files, &both);
+        Ok((root, rules))
     }
 
     /// Reads both sides, side by side.
@@ -120,8 +133,8 @@ impl FilesSyncer {
         });
         let hub = hub.map_err(|_| PortError::permanent("reading the hub's tree failed"))?;
         for (scan, root) in [(&hub, &hub_root), (&spoke_scan, &spoke_root)] {
-            if let (Some(why), Some(root)) = (scan.why.get(&b""[..]), root) {
-                return Err(PortError::failed(Cause::Denied, format!("{}: {why}", root.path().display())));
+            if let Some(root) = root {
+                refuse_unread(scan, root)?;
             }
         }
         Ok(Pair { hub_root, spoke_root, rules, hub, spoke: spoke_scan })
@@ -398,9 +411,8 @@ impl FilesSyncer {
         let notes = self.notes(spoke);
         let (root, rules, cache) = match place {
             Place::Live(side) => {
-                let [hub, spoke_root] = self.roots(spoke)?;
-                let rules = Rules::load(files, &[hub.as_ref(), spoke_root.as_ref()]);
-                (if *side == Side::Hub { hub } else { spoke_root }, rules, Some(notes.cache(*side)))
+                let (root, rules) = self.alone(spoke, *side)?;
+                (root, rules, Some(notes.cache(*side)))
             }
             Place::Path(path) => {
                 let root = Root::open(path).map_err(|e| PortError::io(path.display(), &e))?;
@@ -413,9 +425,7 @@ impl FilesSyncer {
         };
         let scan = scan::scan(root.as_ref(), &rules, cache.as_deref(), self.own(), &self.hook);
         let Some(root) = root else { return Ok(scan.state()) };
-        if let Some(why) = scan.why.get(&b""[..]) {
-            return Err(PortError::failed(Cause::Denied, format!("{}: {why}", root.path().display())));
-        }
+        refuse_unread(&scan, &root)?;
         export::export(&root, scan, sink, &self.state.join("scratch"))
     }
 }
@@ -428,6 +438,17 @@ impl Syncer for FilesSyncer {
             some_side(spoke, &pair)?;
         }
         Ok(observation(&pair))
+    }
+
+    async fn observe_side(&self, spoke: &Spoke, side: Side) -> Result<SideState, PortError> {
+        let (root, rules) = self.alone(spoke, side)?;
+        let Some(root) = root else {
+            return Err(PortError::failed(Cause::NotFound, format!("the {}'s tree is not there", side.as_str())));
+        };
+        let cache = self.notes(spoke).cache(side);
+        let scan = scan::scan(Some(&root), &rules, Some(&cache), self.own(), &self.hook);
+        refuse_unread(&scan, &root)?;
+        Ok(scan.state())
     }
 
     async fn plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
@@ -465,6 +486,18 @@ fn detail(spoke: &Spoke) -> Result<&FilesSpoke, PortError> {
     match &spoke.detail {
         SpokeDetail::Files(files) => Ok(files),
         _ => Err(PortError::failed(Cause::Invalid, format!("{} is not a file tree", spoke.name))),
+    }
+}
+
+fn open_root(path: &Path) -> Result<Option<Root>, PortError> {
+    Root::open(path).map_err(|e| PortError::io(path.display(), &e))
+}
+
+/// A tree whose root cannot be read is not an empty one.
+fn refuse_unread(scan: &Scan, root: &Root) -> Result<(), PortError> {
+    match scan.why.get(&b""[..]) {
+        Some(why) => Err(PortError::failed(Cause::Denied, format!("{}: {why}", root.path().display()))),
+        None => Ok(()),
     }
 }
 

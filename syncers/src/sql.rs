@@ -179,6 +179,16 @@ impl Syncer for SqliteSyncer {
         Ok(Observation { hub, spoke: far, warnings })
     }
 
+    async fn observe_side(&self, spoke: &Spoke, side: Side) -> Result<SideState, PortError> {
+        let detail = detail(spoke)?;
+        let path = if side == Side::Hub { &detail.hub } else { &detail.spoke };
+        let (state, _) = self.look(path)?;
+        if state == scan::missing() {
+            return Err(PortError::failed(Cause::NotFound, format!("{} is not there", path.display())));
+        }
+        Ok(state)
+    }
+
     async fn plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
         plan::plan(spoke, detail(spoke)?, context, self.content.as_ref())
     }

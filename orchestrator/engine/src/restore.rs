@@ -189,7 +189,7 @@ impl Performer<RestoreRun> for RestorePerformer {
                     Err(error) => Ok(vec![self.event(What::SealFailed { fault: error.fault() })]),
                 }
             }
-            Step::BeginSnapshot => Ok(self.begin_snapshot()),
+            Step::BeginSnapshot => Ok(self.begin_snapshot().await),
             Step::TakeSnapshot(id) => self.take_snapshot(&state, &id, &claim).await,
             Step::SealSnapshot(_) => self.seal_snapshot(&state, &claim).await,
             Step::Restore(index) => self.restore(&state, index, &claim).await.or_else(|e| self.failed(index, e)),

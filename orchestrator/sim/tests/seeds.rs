@@ -103,6 +103,7 @@ fn planted_bugs_are_caught() {
     caught(Bug::SkipSnapshot, &["is in no snapshot"]);
     caught(Bug::SkipRestoreSnapshot, &["displaced"]);
     caught(Bug::StaleLook, &["displaced"]);
+    caught(Bug::BothOrNone, &["while the other side was away"]);
     caught(Bug::DropRecord, &["acknowledged means recorded"]);
     caught(Bug::BlindPush, &["no pin", "is in no snapshot"]);
     caught(Bug::AnnounceEarly, &["announced before commit"]);

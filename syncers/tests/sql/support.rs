@@ -298,6 +298,7 @@ impl Sink for Part {
             bytes: 0,
             consistency: consistency.into(),
             skipped: vec![],
+            carried: None,
         })
     }
 }

@@ -22,6 +22,7 @@ impl SpokeProgress {
             conflicts: None,
             verified: None,
             failed: None,
+            unheld: false,
         }
     }
 
@@ -57,7 +58,7 @@ impl SyncRun {
     /// Whether anything at all is to be done beyond looking.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.request.force_snapshot || self.spokes.values().any(SpokeProgress::is_changed)
+        self.request.force_snapshot || self.spokes.values().any(|s| s.is_changed() || s.unheld)
     }
 
     /// Whether a guard holds the spoke back until a person confirms.
@@ -193,7 +194,7 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
     times.1 = times.1.max(event.at);
     run.last = run.last.max(event.at);
     match &event.what {
-        What::Started { request, run: id, began, spokes, seen } => {
+        What::Started { request, run: id, began, spokes, seen, unheld } => {
             if run.started.is_some() {
                 return Err(illegal(&run));
             }
@@ -208,6 +209,7 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
                     Some(Seen::Failed(fault)) => progress.failed = Some((Phase::Validate, fault.clone())),
                     None => return Err(illegal(&run)),
                 }
+                progress.unheld = unheld.get(&declared.name).is_some_and(|sides| !sides.is_empty());
                 run.spokes.insert(declared.name.clone(), progress);
             }
         }

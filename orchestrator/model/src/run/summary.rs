@@ -52,7 +52,9 @@ impl SyncRun {
             let refused = spokes.iter().filter(bad).all(|s| s.result == "refused");
             // The master repository is looked at in every run: of what was asked for by name it is no part.
             let asked = |s: &&SpokeSummary| self.request.spokes.is_empty() || self.request.spokes.contains(&s.name);
-            let done = |s: &SpokeSummary| matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged");
+            let done = |s: &SpokeSummary| {
+                matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged" | "snapshotted")
+            };
             let synced = spokes.iter().filter(asked).any(done);
             if synced && !refused {
                 return (RunResult::Partial, 12);
@@ -60,7 +62,9 @@ impl SyncRun {
             let code = if refused { 7 } else { first.unwrap_or(1) };
             return (if synced { RunResult::Partial } else { RunResult::Failed }, code);
         }
-        if spokes.iter().any(|s| s.conflicts > 0) {
+        // A snapshot holds both sides of a conflict: that somebody still has to decide it is no failing of it.
+        let only_kept = !self.includes(Phase::Sync) && self.sealed_snapshot().is_some();
+        if !only_kept && spokes.iter().any(|s| s.conflicts > 0) {
             return (RunResult::Conflicts, 11);
         }
         if !self.has_work() {
@@ -76,6 +80,9 @@ impl SyncRun {
         let mut note = String::new();
         let result = if let Some((phase, fault)) = &spoke.failed {
             note = format!("{}: {}", phase.as_str(), fault.message);
+            if spoke.unheld && self.sealed_snapshot().is_some() {
+                note.push_str("; the side that can be read is in the snapshot");
+            }
             if fault.cause == Cause::Unreachable {
                 "unreachable"
             } else if fault.cause == Cause::Refused {

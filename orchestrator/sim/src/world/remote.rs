@@ -15,7 +15,7 @@ use cathedral_model::plan::{
 };
 use cathedral_model::ports::syncer::{Imported, Place};
 use cathedral_model::ports::vault::{EntryKind, TreeEntry};
-use cathedral_model::ports::{Content, PortError, Sink, Source, Syncer};
+use cathedral_model::ports::{Cause, Content, PortError, Sink, Source, Syncer};
 use cathedral_model::snapshot::PartKey;
 
 use super::{Bug, Shared, State};
@@ -175,6 +175,19 @@ impl Planner<'_> {
 }
 
 impl RemoteSyncer {
+    /// Fails while the side is away.
+    fn there(&self, spoke: &SpokeName, side: Side) -> Result<(), PortError> {
+        if lock(&self.shared.state).away.contains(&(spoke.clone(), side)) {
+            let message = format!("the {} of {spoke} is away", side.as_str());
+            return Err(PortError::failed(Cause::Unreachable, message));
+        }
+        Ok(())
+    }
+
+    fn both_there(&self, spoke: &SpokeName) -> Result<(), PortError> {
+        self.there(spoke, Side::Hub).and_then(|()| self.there(spoke, Side::Spoke))
+    }
+
     fn pair(&self, spoke: &SpokeName) -> Pair {
         lock(&self.shared.state).pairs.get(spoke).cloned().unwrap_or_default()
     }
@@ -187,6 +200,7 @@ impl RemoteSyncer {
     }
 
     fn write_now(&self, spoke: &SpokeName, write: &Write, fence: Fence) -> Result<Option<Skipped>, PortError> {
+        self.there(spoke, write.side)?;
         let now = self.shared.exec.now();
         let mut state = lock(&self.shared.state);
         let key = PartKey { spoke: spoke.clone(), side: write.side };
@@ -230,6 +244,7 @@ impl RemoteSyncer {
 impl Syncer for RemoteSyncer {
     async fn observe(&self, spoke: &Spoke) -> Result<Observation, PortError> {
         self.shared.gate(self.hub, format!("observe {}", spoke.name)).await?;
+        self.both_there(&spoke.name)?;
         let mut pair = self.pair(&spoke.name);
         if self.shared.bug == Bug::StaleLook {
             let seen = &mut lock(&self.shared.state).seen;
@@ -238,8 +253,18 @@ impl Syncer for RemoteSyncer {
         Ok(Observation { hub: state(&pair.hub), spoke: state(&pair.spoke), warnings: vec![] })
     }
 
+    async fn observe_side(&self, spoke: &Spoke, side: Side) -> Result<SideState, PortError> {
+        self.shared.gate(self.hub, format!("observe {} {side:?}", spoke.name)).await?;
+        self.there(&spoke.name, side)?;
+        if self.shared.bug == Bug::BothOrNone {
+            self.both_there(&spoke.name)?;
+        }
+        Ok(state(self.pair(&spoke.name).side(side)))
+    }
+
     async fn plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
         self.shared.gate(self.hub, format!("plan {} {:?}", spoke.name, context.base)).await?;
+        self.both_there(&spoke.name)?;
         let pair = self.pair(&spoke.name);
         let old_base: Map = match &context.base {
             Some(id) => read(&self.shared.content.get(id)?)?,
@@ -308,6 +333,7 @@ impl Syncer for RemoteSyncer {
         }
         // Read back: what the sides hold is what is reported, also what others wrote meanwhile.
         self.shared.gate(self.hub, format!("read back {}", spoke.name)).await?;
+        self.both_there(&spoke.name)?;
         let pair = self.pair(&spoke.name);
         let (changes_in, changes_out) = plan.changes();
         Ok(Applied {
@@ -323,6 +349,7 @@ impl Syncer for RemoteSyncer {
     async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError> {
         self.shared.gate(self.hub, format!("export {} {place:?}", spoke.name)).await?;
         let Place::Live(side) = place else { return Err(PortError::permanent("the world has no other places")) };
+        self.there(&spoke.name, *side)?;
         let pair = self.pair(&spoke.name);
         for (key, version) in pair.side(*side) {
             let content = version.to_string();
@@ -353,6 +380,7 @@ impl Syncer for RemoteSyncer {
             Ok(())
         })?;
         self.shared.gate(self.hub, format!("import {} {side:?} under {fence}", spoke.name)).await?;
+        self.there(&spoke.name, *side)?;
         let mut guard = lock(&self.shared.state);
         let State { pairs, pins, hub_writes, displaced, .. } = &mut *guard;
         let pair = pairs.entry(spoke.name.clone()).or_default();

@@ -21,6 +21,10 @@ pub async fn run(global: &Global, output: &Output) -> Ended {
         fix: String::new(),
     });
     lines.push(Line { ok: true, what: "state store, log, keys and vault open".into(), fix: String::new() });
+    // A vault that cannot be listed is told by the commands that need it.
+    if let Some(ahead) = super::snapshot::ahead(&hub.vault.list().await.unwrap_or_default()) {
+        lines.push(Line { ok: true, what: ahead, fix: "look at this machine's clock: date -u".into() });
+    }
     for spoke in &hub.ecosystem().spokes {
         let syncer = hub.engine.ports().syncer(spoke.kind());
         let seen = syncer.observe(spoke).await;

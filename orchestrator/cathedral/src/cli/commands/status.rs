@@ -107,7 +107,9 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
             "name": l.name, "kind": l.kind, "state": l.state, "lag_seconds": l.lag_seconds, "position": l.position, "conflicts": l.conflicts,
         })).collect::<Vec<_>>(),
     });
-    output.data("status", &data, &[]);
+    let ahead: Vec<String> = super::snapshot::ahead(&snapshots).into_iter().collect();
+    output.data("status", &data, &ahead);
+    ahead.iter().for_each(|line| output.warn(line));
     if !output.is_machine() {
         tell(
             output,
