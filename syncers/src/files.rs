@@ -31,12 +31,13 @@ use async_trait::async_trait;
 use cathedral_model::conflict::Chain;
 use cathedral_model::conflict::tree::{Direction, Tree};
 use cathedral_model::ecosystem::{FilesSpoke, Side, Spoke, SpokeDetail};
-use cathedral_model::ids::{Digest, Fence, RunId};
-use cathedral_model::observation::{Observation, SideState};
+use cathedral_model::ids::{Digest, Fence, RunId, SpokeName};
+use cathedral_model::observation::{Digests, Observation, SideState};
 use cathedral_model::plan::{Applied, Guard, PlanContext, Skipped, SpokePlan};
 use cathedral_model::ports::syncer::{Imported, Place, Syncer};
 use cathedral_model::ports::{Cause, Content, PortError, Sink, Source};
 
+use crate::held::Held;
 use base::Base;
 pub use base::needs;
 use cache::Cache;
@@ -59,6 +60,7 @@ pub struct FilesSyncer {
     state: PathBuf,
     content: Arc<dyn Content>,
     hook: Hook,
+    held: Held<Tree>,
 }
 
 /// Both sides of a pair, opened and read.
@@ -73,7 +75,7 @@ struct Pair {
 impl FilesSyncer {
     /// Makes a syncer whose own notes are in `state_dir`.
     pub fn new(state_dir: impl Into<PathBuf>, content: Arc<dyn Content>) -> Self {
-        Self { state: state_dir.into(), content, hook: Hook::default() }
+        Self { state: state_dir.into(), content, hook: Hook::default(), held: Held::default() }
     }
 
     /// Sets what is called before each call that touches a tree; for tests.
@@ -177,10 +179,18 @@ impl FilesSyncer {
     }
 
     fn do_plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
-        let pair = self.read(spoke)?;
+        let mut pair = self.read(spoke)?;
         if context.base.is_none() {
             some_side(spoke, &pair)?;
         }
+        let expected = match self.held.take_pair(&spoke.name, &context.held) {
+            Some([(hub, hub_tree), (far, far_tree)]) => {
+                pair.hub.freeze_changed(&hub_tree);
+                pair.spoke.freeze_changed(&far_tree);
+                Digests { hub, spoke: far }
+            }
+            None => observation(&pair).digests(),
+        };
         let (mut base, mut guards) = match self.base(context.base.as_ref(), &pair.rules) {
             Ok(base) => (base, vec![]),
             Err(PortError::Corrupt(why) | PortError::Permanent { cause: Cause::NotFound, message: why }) => {
@@ -228,10 +238,9 @@ impl FilesSyncer {
         };
         let script = Script { header, steps: planned.steps, agreed: planned.agreed };
         let payload = self.content.put(&script.encode()?)?;
-        let observation = observation(&pair);
         Ok(SpokePlan {
             spoke: spoke.name.clone(),
-            expected: observation.digests(),
+            expected,
             actions: planned.actions,
             conflicts: planned.conflicts,
             settles: planned.settles,
@@ -423,10 +432,14 @@ impl FilesSyncer {
                 (root, rules, None)
             }
         };
-        let scan = scan::scan(root.as_ref(), &rules, cache.as_deref(), self.own(), &self.hook);
+        let mut scan = scan::scan(root.as_ref(), &rules, cache.as_deref(), self.own(), &self.hook);
         let Some(root) = root else { return Ok(scan.state()) };
         refuse_unread(&scan, &root)?;
-        export::export(&root, scan, sink, &self.state.join("scratch"))
+        let state = export::export(&root, &mut scan, sink, &self.state.join("scratch"))?;
+        if let Place::Live(side) = place {
+            self.held.keep(&spoke.name, *side, state.digest, scan.tree);
+        }
+        Ok(state)
     }
 }
 
@@ -461,6 +474,14 @@ impl Syncer for FilesSyncer {
 
     async fn apply(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId, fence: Fence) -> Result<Applied, PortError> {
         self.do_apply(spoke, plan, run, fence)
+    }
+
+    fn remember(&self, spoke: &SpokeName) {
+        self.held.begin(spoke);
+    }
+
+    fn forget(&self, spoke: &SpokeName) {
+        self.held.end(spoke);
     }
 
     async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError> {

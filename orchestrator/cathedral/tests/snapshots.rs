@@ -6,11 +6,22 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
+use cathedral_backup::{LocalDestination, LocalVault};
+use cathedral_model::ids::{DestinationName, SnapshotId};
+use cathedral_model::ports::env::Task;
+use cathedral_model::ports::{Destination, Env, Vault};
+use cathedral_model::snapshot::SnapshotMeta;
+use cathedral_model::time::Timestamp;
+
+use support::eyes::{self, sides};
 use support::outputs;
 use support::scratch;
-use support::world::{World, sql, write};
+use support::world::{World, commit, git, sql, write};
 
 fn ready(place: &tempfile::TempDir) -> World {
     let world = World::build(place.path());
@@ -66,7 +77,10 @@ fn a_side_that_can_be_read_is_kept_while_the_other_one_cannot() {
     for spoke in ["codex", "ledger"] {
         let carried = &part(&shown, spoke, "spoke")["carried"];
         assert_eq!(carried["snapshot"], *first, "{carried:#}");
-        assert!(carried["read_at"].is_string() && carried["why"].as_str().is_some_and(|w| !w.is_empty()), "{carried:#}");
+        assert!(
+            carried["read_at"].is_string() && carried["why"].as_str().is_some_and(|w| !w.is_empty()),
+            "{carried:#}"
+        );
         assert!(part(&shown, spoke, "hub")["carried"].is_null());
     }
     let text = world.cathedral(&["snapshot", "show", "latest"]).expect(0).out;
@@ -123,4 +137,166 @@ fn a_snapshot_that_is_well_taken_succeeds_whatever_conflicts_wait() {
     assert!(shown.to_string().contains("\"result\":\"succeeded\""), "{shown:#}");
     world.cathedral(&["sync", "--only", "snapshot"]).expect(0);
     world.cathedral(&["sync"]).expect(11);
+}
+
+/// What both sides agreed on decides who deleted and who edited: it holds where a restore changes nothing.
+#[test]
+fn a_restore_of_what_is_there_leaves_conflicts_open() {
+    let place = scratch();
+    let world = ready(&place);
+    fs::remove_file(world.hub_files().join("obsolete.txt")).unwrap();
+    write(&world.app_files().join("obsolete.txt"), "edited there\n");
+    sql(&world.hub_db(), "delete from entry where id = 7");
+    sql(&world.app_db(), "update entry set note = 'edited there' where id = 7");
+    world.cathedral(&["sync"]).expect(11);
+    let (open, before) = (eyes::open_conflicts(&world), sides(&world));
+    assert_eq!(open.len(), 2, "{open:?}");
+    for parts in [&["codex"][..], &["codex", "codex@spoke", "ledger", "ledger@spoke"]] {
+        let args = [&["restore", "latest", "--in-place", "--yes", "small"][..], parts].concat();
+        world.cathedral(&args).expect(0);
+        world.cathedral(&["sync"]).expect(11);
+        assert_eq!(eyes::difference(&before, &sides(&world)), None, "somebody has decided");
+        assert_eq!(eyes::open_conflicts(&world), open);
+    }
+    // What is brought back from before the dispute is compared afresh.
+    let first = ids(&world).remove(0);
+    let args = ["restore", &first, "codex", "codex@spoke", "--in-place", "--yes", "small"];
+    world.cathedral(&args).expect(0);
+    world.cathedral(&["sync"]).expect(11);
+    assert_eq!(eyes::open_conflicts(&world).len(), 1);
+}
+
+/// Somebody who writes all the time, until told to stop; gives how often.
+fn busy(stop: &AtomicBool, mut write: impl FnMut(u64)) -> u64 {
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) && n < 20_000 {
+        write(n);
+        n += 1;
+        // The pace of the writer; nothing waits for it.
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    n
+}
+
+#[test]
+fn what_is_quiet_goes_through_beside_what_keeps_changing() {
+    let place = scratch();
+    let world = ready(&place);
+    let (stop, begun) = (AtomicBool::new(false), Barrier::new(4));
+    let (codex, ledger, mind) = (world.app_files().join("busy.log"), world.app_db(), world.mind());
+    write(&codex, "begin\n");
+    write(&world.app_files().join("quiet.txt"), "a quiet file\n");
+    write(&world.hub_files().join("other.txt"), "another one\n");
+    sql(&world.hub_db(), "insert into entry values (901, 1, 5, 'a quiet row')");
+    let quiet = commit(&mind, "main", "a quiet branch", &[("quiet.md", "quiet\n")]);
+    let told = std::thread::scope(|scope| {
+        let files = scope.spawn(|| {
+            begun.wait();
+            busy(&stop, |n| {
+                use std::io::Write as _;
+                writeln!(fs::OpenOptions::new().append(true).open(&codex).unwrap(), "line {n}").unwrap();
+            })
+        });
+        let rows = scope.spawn(|| {
+            let db = rusqlite::Connection::open(&ledger).unwrap();
+            db.busy_timeout(Duration::from_secs(60)).unwrap();
+            begun.wait();
+            busy(&stop, |n| drop(db.execute("update entry set note = ?1 where id = 33", [n]).unwrap()))
+        });
+        let tips = scope.spawn(|| {
+            begun.wait();
+            busy(&stop, |n| drop(commit(&mind, "both", &format!("commit {n}"), &[("busy.md", &n.to_string())])))
+        });
+        begun.wait();
+        let told = world.cathedral(&["sync", "--json"]);
+        stop.store(true, Ordering::Relaxed);
+        for writer in [files, rows, tips] {
+            assert!(writer.join().unwrap() > 0);
+        }
+        told
+    });
+    assert!(matches!(told.code, 0 | 12), "{told:?}");
+    for spoke in told.json()["data"]["spokes"].as_array().unwrap() {
+        assert!(!spoke["note"].to_string().contains("kept changing"), "{spoke:#}");
+    }
+    assert_eq!(fs::read_to_string(world.hub_files().join("quiet.txt")).unwrap(), "a quiet file\n");
+    assert_eq!(fs::read_to_string(world.app_files().join("other.txt")).unwrap(), "another one\n");
+    let row = "select count(*) from entry where id = 901";
+    let found: i64 = rusqlite::Connection::open(world.app_db()).unwrap().query_row(row, [], |r| r.get(0)).unwrap();
+    assert_eq!(found, 1, "the quiet row did not arrive");
+    assert_eq!(git(&world.kept_mind(), &["rev-parse", "refs/heads/main"]), quiet);
+    assert!(is_held(&world, "codex@spoke/busy.log", "begin"));
+    // What was busy arrives once it is quiet.
+    world.cathedral(&["sync"]).expect(0);
+    assert_eq!(fs::read(world.hub_files().join("busy.log")).unwrap(), fs::read(&codex).unwrap());
+    assert_eq!(eyes::rows(&world.hub_db()), eyes::rows(&world.app_db()));
+    assert_eq!(git(&world.kept_mind(), &["rev-parse", "both"]), git(&mind, &["rev-parse", "both"]));
+}
+
+/// A clock that was ahead, once.
+struct Ahead;
+
+const AHEAD: Timestamp = Timestamp(4_000_000_000_000_000);
+
+impl Env for Ahead {
+    fn now(&self) -> Timestamp {
+        AHEAD
+    }
+
+    fn entropy(&self, into: &mut [u8]) {
+        into.fill(7);
+    }
+
+    fn spawn(&self, _: Task) {}
+
+    fn sleep(&self, _: u64) -> Task {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn take_with_the_clock_ahead(world: &World) -> SnapshotId {
+    let at = |name: &str, place: PathBuf| -> Arc<dyn Destination> {
+        Arc::new(LocalDestination::new(DestinationName::new(name).unwrap(), place))
+    };
+    let destinations = vec![at("here", world.vault()), at("other", world.vault_copy())];
+    let (keys, cache) = (world.state().join("keys"), world.state().join("cache"));
+    let vault = LocalVault::open(&keys, destinations, 2, &cache, Arc::new(Ahead)).unwrap();
+    let id = SnapshotId::generate(AHEAD, [7; 10]);
+    let meta = SnapshotMeta { id, ecosystem: "small".into(), at: AHEAD, cause: "a wrong clock".into(), tags: vec![] };
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    let writer = runtime.block_on(vault.begin(&meta)).unwrap().ok().unwrap();
+    runtime.block_on(writer.commit()).unwrap();
+    meta.id
+}
+
+#[test]
+fn the_latest_snapshot_is_the_one_that_was_taken_last() {
+    let place = scratch();
+    let world = ready(&place);
+    let wrong = take_with_the_clock_ahead(&world);
+    assert_eq!(ids(&world).last().unwrap(), wrong.as_str());
+    let told = world.cathedral(&["status"]).expect(0);
+    assert!(told.err.contains("carries a time in the future"), "{told:?}");
+    let checked = outputs::json(&world, "doctor", &["doctor"], 0);
+    assert!(checked.to_string().contains("carries a time in the future"), "{checked:#}");
+
+    write(&world.hub_files().join("after.txt"), "after\n");
+    let taken = outputs::json(&world, "snapshot", &["snapshot", "create"], 0);
+    let id = taken["data"]["snapshot"]["id"].as_str().unwrap();
+    assert_eq!(ids(&world).last().unwrap(), id);
+    assert!(taken["data"]["snapshot"]["created_at"].as_str().unwrap() < "2090", "{taken:#}");
+    world.cathedral(&["restore", "latest", "codex", "--to", "../back"]).expect(0);
+    assert!(world.root.join("back/codex/after.txt").exists());
+    // So it is for whoever has the vault and nothing else, and for the snapshots of syncs and restores.
+    let (from, key) = (format!("file:{}", world.vault_copy().display()), world.state().join("keys/hub.key"));
+    let key = key.to_str().unwrap();
+    let args = ["restore", "latest", "codex", "--offline", "--from", &from, "--key-file", key, "--to", "../alone"];
+    world.cathedral(&args).expect(0);
+    assert!(world.root.join("alone/codex/after.txt").exists());
+    world.cathedral(&["sync"]).expect(0);
+    world.cathedral(&["restore", id, "codex", "--in-place", "--yes", "small"]).expect(0);
+    let all = ids(&world);
+    let (before, after) = all.split_at(all.iter().position(|i| i == id).unwrap());
+    assert_eq!(before.last().unwrap(), wrong.as_str());
+    assert_eq!(after.len(), 3, "{all:?}");
 }

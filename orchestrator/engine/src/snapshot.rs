@@ -22,8 +22,8 @@ use crate::work::Engine;
 pub(crate) enum Known {
     /// It was seen at these digests: a part that was read at the same one before need not be read again.
     At(Digests),
-    /// It has changed since: it is read as it is.
-    Moved,
+    /// It has changed since: it is read as it is, and what was read may be remembered for the plan.
+    Moved { remember: bool },
     /// It cannot be read as a whole, for this reason.
     Unread(Fault),
 }
@@ -83,11 +83,14 @@ impl Engine {
         known: Option<&Known>,
         unread: &mut BTreeMap<PartKey, PortError>,
     ) -> Result<(), PortError> {
+        if let Some(Known::Moved { remember: true }) = known {
+            self.ports.syncer(spoke.kind()).remember(&spoke.name);
+        }
         for side in parts_of(spoke.kind()) {
             let key = PartKey { spoke: spoke.name.clone(), side: *side };
             let digest = match known {
                 Some(Known::At(digests)) => Ok(Some(part_digest(spoke.kind(), *side, digests))),
-                Some(Known::Moved) => Ok(None),
+                Some(Known::Moved { .. }) => Ok(None),
                 Some(Known::Unread(fault)) => {
                     let whole = PortError::failed(fault.cause, fault.message.clone());
                     self.side_alone(spoke, *side, whole).await.map(Some)

@@ -67,6 +67,15 @@ impl SyncPerformer {
     }
 }
 
+/// What a syncer remembers for a plan that did not come about is of no use to anybody.
+impl Drop for SyncPerformer {
+    fn drop(&mut self) {
+        for spoke in &self.engine.ecosystem.spokes {
+            self.engine.ports.syncer(spoke.kind()).forget(&spoke.name);
+        }
+    }
+}
+
 #[async_trait]
 impl Performer<SyncRun> for SyncPerformer {
     async fn perform(&self, state: SyncRun, step: Step, claim: Claim) -> Result<Outcomes, PortError> {

@@ -120,6 +120,10 @@ pub struct PlanContext {
     pub directives: Vec<Directive>,
     /// `--on-conflict hub|spoke`, above the declared policy.
     pub policy: Option<crate::ecosystem::ConflictPolicy>,
+    /// What the sealed snapshot holds each part at, for a spoke that keeps changing. A syncer that
+    /// remembers what was read then ([`crate::ports::Syncer::remember`]) plans by that, with the items
+    /// that have changed since left alone, and expects exactly these digests. Empty: as things are now.
+    pub held: BTreeMap<Side, Digest>,
 }
 
 /// The plan for one spoke.

@@ -86,7 +86,7 @@ fn a_crash_after_any_record_loses_nothing() {
 /// A planted bug must be seen within these seeds by an invariant whose name begins so.
 fn caught(bug: Bug, names: &[&str]) {
     let mut seen = vec![];
-    for seed in 0..80 {
+    for seed in 0..160 {
         if let Err(violations) = World::with_bug(seed, bug).live() {
             if violations.iter().any(|v| names.iter().any(|n| v.contains(n))) {
                 return;

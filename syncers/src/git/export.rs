@@ -13,7 +13,7 @@ use cathedral_model::snapshot::part_digest;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::facts::Context;
+use super::facts::{Context, Facts};
 use super::failure::GitError;
 use super::object::Oid;
 use super::refs::{Values, digest, escaped, takes_part};
@@ -24,12 +24,11 @@ use super::store::Store;
 pub const PIN: &str = "refs/cathedral/pin";
 
 /// Copies both sides as they are now.
-pub fn live(context: &Context<'_>, sink: &mut dyn Sink) -> Result<SideState, PortError> {
-    let facts = context.observe()?;
+pub fn live(context: &Context<'_>, facts: &Facts, sink: &mut dyn Sink) -> Result<SideState, PortError> {
     for (item, why) in &facts.frozen {
         sink.skipped(item, why);
     }
-    let (hub, spoke) = context.states(&facts);
+    let (hub, spoke) = context.states(facts);
     let (refs, head) = (mapped(context)?, facts.hub_head.clone().or_else(|| facts.spoke_head.clone()));
     let head = head.unwrap_or_else(|| context.branch());
     write(&context.store, &refs, &head, sink)?;

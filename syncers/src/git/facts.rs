@@ -4,7 +4,7 @@
 use cathedral_model::ecosystem::{GitIntegration, GitSpoke, Mirror, SharedPath, Spoke};
 use cathedral_model::ids::Digest;
 use cathedral_model::observation::SideState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::failure::GitError;
@@ -72,6 +72,38 @@ pub struct Facts {
     /// Items that must not be touched now, with the reason.
     pub frozen: BTreeMap<String, String>,
     pub warnings: Vec<String>,
+}
+
+/// Why an item is left alone that is not as the snapshot has it.
+const BUSY: &str = "it keeps changing: it waits for a quieter moment";
+
+impl Facts {
+    /// Leaves alone what is not as it was before; says whether that can be done item by item.
+    pub fn freeze_changed(&mut self, before: &Self) -> bool {
+        let heads = |f: &Self| (f.hub_head.clone(), f.spoke_head.clone());
+        let away = |f: &Self| f.mirrors.values().map(|m| m.unreachable.is_some()).collect::<Vec<_>>();
+        if heads(self) != heads(before) || away(self) != away(before) || !self.mirrors.keys().eq(before.mirrors.keys())
+        {
+            return false;
+        }
+        let mut changed = vec![];
+        let mut compare = |prefix: &str, now: &Values, then: &Values| {
+            let keys: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+            changed.extend(keys.into_iter().filter(|k| now.get(*k) != then.get(*k)).map(|k| format!("{prefix}{k}")));
+        };
+        compare("", &self.hub, &before.hub);
+        compare("", &self.spoke, &before.spoke);
+        compare("", &self.spoke_refs, &before.spoke_refs);
+        for (name, mirror) in &self.mirrors {
+            if let Some(then) = before.mirrors.get(name) {
+                compare(&format!("{name}:"), &mirror.refs, &then.refs);
+            }
+        }
+        for item in changed {
+            self.frozen.entry(item).or_insert_with(|| BUSY.to_owned());
+        }
+        true
+    }
 }
 
 impl Context<'_> {

@@ -20,8 +20,9 @@ impl HubEnv {
         let now = std::time::SystemTime::now();
         let before = now < std::time::UNIX_EPOCH;
         let place = if before { "before 1970" } else { "after the year 9999" };
-        (before || nearest(now) == LAST)
-            .then(|| format!("this machine's clock stands {place}: what is written now carries {} instead", nearest(now)))
+        (before || nearest(now) == LAST).then(|| {
+            format!("this machine's clock stands {place}: what is written now carries {} instead", nearest(now))
+        })
     }
 }
 

@@ -14,8 +14,8 @@ use cathedral_model::run::SnapshotProgress;
 use cathedral_model::snapshot::{PartKey, SnapshotMeta, part_digest};
 
 use super::{Outcomes, RestorePerformer};
-use crate::standing::tell;
 use crate::snapshot::{announcement, taken_of};
+use crate::standing::tell;
 
 /// How the cause of a snapshot begins that was taken before a restore in place.
 pub const BEFORE_RESTORE: &str = "before restore ";
@@ -102,18 +102,16 @@ impl RestorePerformer {
         let Some(progress) = state.parts.get(index).filter(|_| part.to.is_none()) else { return Ok(None) };
         let spoke = &part.spoke;
         let why = match &state.before {
-            SnapshotProgress::Sealed(..) => {
-                match self.engine.part_now(spoke, part.side).await {
-                    Ok(now) if held(state, part) == Some(now) => return Ok(None),
-                    Ok(_) => match state.left_out.get(&spoke.name) {
-                        Some(why) if progress.moves > 0 => why.clone(),
-                        _ if progress.moves < MAX_MOVES => return Ok(Some(What::Moved { part: index })),
-                        _ => "it changed again after each snapshot".to_owned(),
-                    },
-                    Err(error @ PortError::Fenced(_)) => return Err(error),
-                    Err(error) => error.to_string(),
-                }
-            }
+            SnapshotProgress::Sealed(..) => match self.engine.part_now(spoke, part.side).await {
+                Ok(now) if held(state, part) == Some(now) => return Ok(None),
+                Ok(_) => match state.left_out.get(&spoke.name) {
+                    Some(why) if progress.moves > 0 => why.clone(),
+                    _ if progress.moves < MAX_MOVES => return Ok(Some(What::Moved { part: index })),
+                    _ => "it changed again after each snapshot".to_owned(),
+                },
+                Err(error @ PortError::Fenced(_)) => return Err(error),
+                Err(error) => error.to_string(),
+            },
             SnapshotProgress::Failed(fault) => fault.message.clone(),
             _ => "none was taken".to_owned(),
         };

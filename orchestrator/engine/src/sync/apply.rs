@@ -23,9 +23,12 @@ impl SyncPerformer {
             base: ports.store.memory(name).await?.base,
             directives: self.engine.directives(name).await?,
             policy: state.request.policy,
+            held: state.remembered(name),
         };
         let syncer = ports.syncer(spoke.kind());
-        let plan = self.engine.patiently(|| syncer.plan(&spoke, &context)).await?;
+        let plan = self.engine.patiently(|| syncer.plan(&spoke, &context)).await;
+        syncer.forget(name);
+        let plan = plan?;
         // Only what the snapshot holds may be changed: a spoke that moved on is snapshotted again first.
         if !state.is_held(name, &plan.expected) {
             return Ok(vec![self.event(What::Moved { spoke: name.clone() })]);

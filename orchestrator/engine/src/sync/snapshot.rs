@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cathedral_model::ids::{SnapshotId, SpokeName};
-use cathedral_model::ports::store::Claim;
 use cathedral_model::ports::PortError;
+use cathedral_model::ports::store::Claim;
 use cathedral_model::run::{Phase, SnapshotProgress, SpokeProgress, SyncEvent, SyncRun, What};
 use cathedral_model::snapshot::SnapshotMeta;
 
@@ -36,7 +36,7 @@ impl SyncPerformer {
             tags: state.request.tags.clone(),
         };
         let known: BTreeMap<SpokeName, Known> =
-            state.spokes.iter().filter_map(|(name, progress)| Some((name.clone(), known(progress)?))).collect();
+            state.spokes.iter().filter_map(|(name, progress)| Some((name.clone(), known(state, progress)?))).collect();
         let mut unread = BTreeMap::new();
         let taken = self.engine.take_snapshot(&meta, &known, &mut unread).await;
         let mut outcomes = vec![];
@@ -71,11 +71,11 @@ impl SyncPerformer {
 }
 
 /// What this run knows of a spoke; none when it must be looked at.
-fn known(progress: &SpokeProgress) -> Option<Known> {
+fn known(state: &SyncRun, progress: &SpokeProgress) -> Option<Known> {
     match &progress.failed {
         Some((Phase::Validate | Phase::Snapshot, fault)) => Some(Known::Unread(fault.clone())),
         Some(_) => None,
-        None if progress.moved => Some(Known::Moved),
+        None if progress.moved => Some(Known::Moved { remember: state.is_remembering(progress) }),
         None => progress.observed.as_ref().map(|o| Known::At(o.digests())),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{PortError, Sink, Source};
 use crate::ecosystem::{Side, Spoke};
-use crate::ids::{Fence, RunId};
+use crate::ids::{Fence, RunId, SpokeName};
 use crate::observation::{Observation, SideState};
 use crate::plan::{Applied, PlanContext, SpokePlan};
 
@@ -55,6 +55,13 @@ pub trait Syncer: Send + Sync {
     /// after a crash in the middle. Items that moved on since are skipped and listed, never forced; an
     /// outdated `fence` is refused as [`PortError::Fenced`].
     async fn apply(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId, fence: Fence) -> Result<Applied, PortError>;
+
+    /// From here to [`Self::forget`], what [`Self::export`] reads of the living sides is remembered for a
+    /// plan that goes by it ([`PlanContext::held`]). A syncer may remember nothing.
+    fn remember(&self, _spoke: &SpokeName) {}
+
+    /// Ends [`Self::remember`]; nothing happens when it has not begun.
+    fn forget(&self, _spoke: &SpokeName) {}
 
     /// Copies a part into the sink, as of one moment and whatever is the matter with the other side, and returns the state it was read at (for a git
     /// part: [`crate::snapshot::part_digest`] of both sides). Does not call [`Sink::finish`]: the

@@ -2,7 +2,10 @@
 
 use super::{Declared, Phase, Seen, SnapshotProgress, SnapshotTaken, SpokeProgress, Step, SyncEvent, SyncRun, What};
 use crate::ecosystem::DataSync;
-use crate::ids::SpokeName;
+use std::collections::BTreeMap;
+
+use crate::ecosystem::Side;
+use crate::ids::{Digest, SpokeName};
 use crate::journal::{IllegalTransition, Next};
 use crate::snapshot::{part_digest, parts_of};
 
@@ -83,6 +86,20 @@ impl SyncRun {
             SnapshotProgress::Sealed(taken, _) => Some(taken),
             _ => None,
         }
+    }
+
+    /// Whether what is read of a spoke that has moved on is to be remembered while it is snapshotted again.
+    #[must_use]
+    pub fn is_remembering(&self, spoke: &SpokeProgress) -> bool {
+        spoke.moved && spoke.failed.is_none() && self.rounds > 1
+    }
+
+    /// What the sealed snapshot holds each part of a spoke at, once it was read while it was remembered: a
+    /// spoke that keeps changing is planned by what was read, since it will not stand still.
+    #[must_use]
+    pub fn remembered(&self, spoke: &SpokeName) -> BTreeMap<Side, Digest> {
+        let held = self.sealed_snapshot().filter(|_| self.rounds > 1).and_then(|taken| taken.parts.get(spoke));
+        held.cloned().unwrap_or_default()
     }
 
     /// Whether the sealed snapshot holds the spoke at exactly these digests.

@@ -223,7 +223,8 @@ impl SnapshotWriter for Writer {
 
     async fn carry(&self, key: &PartKey, kind: SpokeKind, why: &str) -> Result<bool, PortError> {
         let mut inner = lock(&self.vault.0);
-        let newest = inner.visible.values().rev().find_map(|(of, parts)| Some((of.meta.clone(), parts.get(key)?.clone())));
+        let newest =
+            inner.visible.values().rev().find_map(|(of, parts)| Some((of.meta.clone(), parts.get(key)?.clone())));
         let Some((of, (info, part))) = newest.filter(|(_, (info, _))| info.kind == kind) else { return Ok(false) };
         let (snapshot, at) = info.carried.as_ref().map_or((of.id, of.at), |c| (c.snapshot.clone(), c.at));
         let carried = Some(Carried { snapshot, at, why: why.to_owned() });

@@ -26,19 +26,19 @@ impl World {
                 let acts = 12 + shared.exec.below(14);
                 for _ in 0..acts {
                     shared.exec.sleep(shared.exec.below(30_000)).await;
-                    match shared.exec.below(11) {
-                        0..=4 => edit(&shared),
-                        5 | 6 => {
+                    match shared.exec.below(21) {
+                        0..=9 => edit(&shared),
+                        10..=13 => {
                             let spokes = if shared.exec.below(3) == 0 { vec![any_spoke(&shared)] } else { vec![] };
                             submit(&shared, Work::Sync(SyncRequest { spokes, ..SyncRequest::default() })).await;
                         }
-                        7 => answer(&shared).await,
-                        8 => {
+                        14 | 15 => answer(&shared).await,
+                        16 | 17 => {
                             let only = vec![Phase::Snapshot];
                             let request = SyncRequest { only, force_snapshot: true, ..SyncRequest::default() };
                             submit(&shared, Work::Sync(request)).await;
                         }
-                        9 => outage(&shared).await,
+                        18 => outage(&shared).await,
                         _ => restore(&shared, &ecosystem).await,
                     }
                 }

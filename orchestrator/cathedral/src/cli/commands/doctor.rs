@@ -1,6 +1,7 @@
 //! `doctor`: each line says what was tried and how to fix what failed.
 
 use cathedral_model::ecosystem::SpokeKind;
+use cathedral_model::ports::Vault;
 
 use super::super::args::Global;
 use super::super::output::{Tint, safe};

@@ -160,10 +160,13 @@ async fn show(text: &str, global: &Global, output: &Output) -> Ended {
 pub fn ahead(list: &[SnapshotInfo]) -> Option<String> {
     let now = HubEnv::clock();
     let is_ahead = |s: &&SnapshotInfo| s.meta.at.ms_since(now) / 1_000 > when::AHEAD_SECONDS;
-    let found: Vec<String> = list.iter().filter(is_ahead).map(|s| format!("{} ({})", short(&s.meta.id), when::local(s.meta.at))).collect();
+    let found: Vec<String> =
+        list.iter().filter(is_ahead).map(|s| format!("{} ({})", short(&s.meta.id), when::local(s.meta.at))).collect();
     let (last, more) = (found.last()?, found.len() - 1);
     let more = if more > 0 { format!(" and {}", many(more as u64, "other", "others")) } else { String::new() };
-    Some(format!("snapshot {last}{more} carries a time in the future: this clock is wrong, or one was when it was taken; `latest` is the one that was taken last all the same"))
+    Some(format!(
+        "snapshot {last}{more} carries a time in the future: this clock is wrong, or one was when it was taken; `latest` is the one that was taken last all the same"
+    ))
 }
 
 /// What of these parts is older than their snapshot, because it could not be read for it.
@@ -172,7 +175,9 @@ pub fn carried<'a>(parts: impl IntoIterator<Item = &'a PartInfo>) -> Vec<String>
         let carried = part.carried.as_ref()?;
         let (name, earlier, at) = (part_name(&part.key), short(&carried.snapshot), when::local(carried.at));
         let why = safe(&carried.why);
-        Some(format!("{name} could not be read for this snapshot, which holds it as of {at} (snapshot {earlier}): {why}"))
+        Some(format!(
+            "{name} could not be read for this snapshot, which holds it as of {at} (snapshot {earlier}): {why}"
+        ))
     };
     parts.into_iter().filter_map(line).collect()
 }
