@@ -183,10 +183,11 @@ impl FilesSyncer {
         if context.base.is_none() {
             some_side(spoke, &pair)?;
         }
+        let mut restricted = false;
         let expected = match self.held.take_pair(&spoke.name, &context.held) {
             Some([(hub, hub_tree), (far, far_tree)]) => {
-                pair.hub.freeze_changed(&hub_tree);
-                pair.spoke.freeze_changed(&far_tree);
+                restricted |= pair.hub.freeze_changed(&hub_tree);
+                restricted |= pair.spoke.freeze_changed(&far_tree);
                 Digests { hub, spoke: far }
             }
             None => observation(&pair).digests(),
@@ -246,6 +247,7 @@ impl FilesSyncer {
             settles: planned.settles,
             guards,
             payload,
+            restricted,
         })
     }
 

@@ -147,12 +147,14 @@ impl Syncer for GitSyncer {
         let mut facts = context.observe()?;
         let base = read_base(&context, asked.base.as_ref(), self.content.as_ref())?;
         let held = self.held.take(&spoke.name, &asked.held).and_then(|mut held| held.remove(&Side::Hub));
-        let (hub, spoke) = match held {
-            Some((_, held)) if facts.freeze_changed(&held) => context.states(&held),
+        let changed = held.as_ref().and_then(|(_, held)| facts.freeze_changed(held));
+        let (hub, spoke) = match (&held, changed) {
+            (Some((_, held)), Some(_)) => context.states(held),
             _ => context.states(&facts),
         };
         let expected = cathedral_model::observation::Digests { hub: hub.digest, spoke: spoke.digest };
-        Ok(Planner::new(&context, &facts, asked, base).run(expected, self.content.as_ref())?)
+        let plan = Planner::new(&context, &facts, asked, base).run(expected, self.content.as_ref())?;
+        Ok(SpokePlan { restricted: changed.is_some_and(|n| n > 0), ..plan })
     }
 
     async fn pin(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId) -> Result<(), PortError> {

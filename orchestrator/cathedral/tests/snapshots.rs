@@ -89,7 +89,10 @@ fn a_side_that_can_be_read_is_kept_while_the_other_one_cannot() {
     let to = place.path().join("back");
     let args = ["restore", "latest", "codex@spoke", "ledger@spoke", "--to", to.to_str().unwrap()];
     let told = world.cathedral(&args).expect(0);
-    assert_eq!(told.err.matches("codex@spoke could not be read for this snapshot").count(), 2, "{}", told.err);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for text in [&told.err, &told.out] {
+        assert_eq!(words(text).matches("codex@spoke could not be read for this snapshot").count(), 1, "{told:?}");
+    }
     assert!(to.join("codex@spoke/motto.txt").exists());
     let args = ["restore", "latest", "ledger@spoke", "--to", to.to_str().unwrap(), "--dry-run"];
     let planned = outputs::json(&world, "restore", &args, 10);
@@ -201,7 +204,7 @@ fn what_is_quiet_goes_through_beside_what_keeps_changing() {
             let db = rusqlite::Connection::open(&ledger).unwrap();
             db.busy_timeout(Duration::from_secs(60)).unwrap();
             begun.wait();
-            busy(&stop, |n| drop(db.execute("update entry set note = ?1 where id = 33", [n]).unwrap()))
+            busy(&stop, |n| drop(db.execute("update entry set note = ?1 where id = 33", [n.to_string()]).unwrap()))
         });
         let tips = scope.spawn(|| {
             begun.wait();
@@ -217,7 +220,7 @@ fn what_is_quiet_goes_through_beside_what_keeps_changing() {
     });
     assert!(matches!(told.code, 0 | 12), "{told:?}");
     for spoke in told.json()["data"]["spokes"].as_array().unwrap() {
-        assert!(!spoke["note"].to_string().contains("kept changing"), "{spoke:#}");
+        assert!(!spoke["note"].to_string().contains("while it was snapshotted"), "{spoke:#}");
     }
     assert_eq!(fs::read_to_string(world.hub_files().join("quiet.txt")).unwrap(), "a quiet file\n");
     assert_eq!(fs::read_to_string(world.app_files().join("other.txt")).unwrap(), "another one\n");
@@ -277,7 +280,7 @@ fn the_latest_snapshot_is_the_one_that_was_taken_last() {
     assert_eq!(ids(&world).last().unwrap(), wrong.as_str());
     let told = world.cathedral(&["status"]).expect(0);
     assert!(told.err.contains("carries a time in the future"), "{told:?}");
-    let checked = outputs::json(&world, "doctor", &["doctor"], 0);
+    let checked = world.cathedral(&["doctor", "--json"]).expect(0).json();
     assert!(checked.to_string().contains("carries a time in the future"), "{checked:#}");
 
     write(&world.hub_files().join("after.txt"), "after\n");

@@ -141,6 +141,10 @@ pub struct SpokePlan {
     pub guards: Vec<Guard>,
     /// Content id of the syncer's own instructions, stored before the plan is returned.
     pub payload: Digest,
+    /// Items that have changed since they were read for the snapshot are left alone: what is not said of
+    /// an item, for example that it is in dispute, is no news.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restricted: bool,
 }
 
 impl SpokePlan {

@@ -197,7 +197,7 @@ fn spoke(index: usize, data_sync: DataSync) -> Spoke {
 }
 
 fn engine(shared: &Arc<Shared>, ecosystem: &Arc<Ecosystem>, hub: usize) -> Engine {
-    let syncer = Arc::new(RemoteSyncer { shared: Arc::clone(shared), hub });
+    let syncer = Arc::new(RemoteSyncer { shared: Arc::clone(shared), hub, held: Default::default() });
     let ports = Ports {
         store: Arc::new(FaultyStore { shared: Arc::clone(shared), hub }),
         vault: Arc::new(FaultyVault { shared: Arc::clone(shared), hub }),

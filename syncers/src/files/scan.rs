@@ -307,15 +307,17 @@ pub const MISSING: &str = "missing";
 const BUSY: &str = "it keeps changing: it waits for a quieter moment";
 
 impl Scan {
-    /// Leaves alone what is not as it was before; nothing is known of it then.
-    pub fn freeze_changed(&mut self, before: &Tree) {
+    /// Leaves alone what is not as it was before, as if nothing were known of it; says whether anything is.
+    pub fn freeze_changed(&mut self, before: &Tree) -> bool {
         let changed = |path: &&Vec<u8>| self.tree.get(*path) != before.get(*path);
         let paths: BTreeSet<Vec<u8>> = self.tree.keys().chain(before.keys()).filter(changed).cloned().collect();
+        let any = !paths.is_empty();
         for path in paths {
             self.why.entry(path.clone()).or_insert_with(|| BUSY.to_owned());
             self.tree.remove(&path);
             self.frozen.insert(path);
         }
+        any
     }
 
     /// Returns the state as the engine sees it.

@@ -78,13 +78,13 @@ pub struct Facts {
 const BUSY: &str = "it keeps changing: it waits for a quieter moment";
 
 impl Facts {
-    /// Leaves alone what is not as it was before; says whether that can be done item by item.
-    pub fn freeze_changed(&mut self, before: &Self) -> bool {
+    /// Leaves alone what is not as it was before, and counts it; none when that cannot be done item by item.
+    pub fn freeze_changed(&mut self, before: &Self) -> Option<usize> {
         let heads = |f: &Self| (f.hub_head.clone(), f.spoke_head.clone());
         let away = |f: &Self| f.mirrors.values().map(|m| m.unreachable.is_some()).collect::<Vec<_>>();
         if heads(self) != heads(before) || away(self) != away(before) || !self.mirrors.keys().eq(before.mirrors.keys())
         {
-            return false;
+            return None;
         }
         let mut changed = vec![];
         let mut compare = |prefix: &str, now: &Values, then: &Values| {
@@ -99,10 +99,11 @@ impl Facts {
                 compare(&format!("{name}:"), &mirror.refs, &then.refs);
             }
         }
+        let count = changed.len();
         for item in changed {
             self.frozen.entry(item).or_insert_with(|| BUSY.to_owned());
         }
-        true
+        Some(count)
     }
 }
 

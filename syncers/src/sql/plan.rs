@@ -106,6 +106,7 @@ pub(super) fn plan_of(
         settles: vec![],
         guards: vec![],
         payload: Digest::of(b""),
+        restricted: false,
     };
     let agreed = base.as_ref().is_some_and(|b| !b.is_empty());
     let lost = lost_sides(detail, hub, far);

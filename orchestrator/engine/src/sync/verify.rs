@@ -59,8 +59,9 @@ impl SyncPerformer {
             held: Default::default(),
         };
         let again = self.engine.patiently(|| syncer.plan(&spoke, &context)).await?;
-        let known = self.load_plan(state, name)?.conflicts;
-        let settled = again.actions.is_empty() && disputes(&again.conflicts) == disputes(&known);
+        let plan = self.load_plan(state, name)?;
+        let settled =
+            again.actions.is_empty() && !plan.restricted && disputes(&again.conflicts) == disputes(&plan.conflicts);
         let memory = SpokeMemory {
             base: Some(applied.base),
             settled: settled.then_some(again.expected),

@@ -273,10 +273,12 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
         | What::Verified { spoke, .. }
         | What::Failed { spoke, .. } => {
             let sealed = run.sealed_snapshot().is_some();
+            // One verification may find this while what another one has found is being snapshotted already.
+            let stirs = matches!(event.what, What::Stirred { .. }) && run.rounds > 0;
             let Some(progress) = run.spokes.get(spoke).cloned() else {
                 return Err(illegal(&run));
             };
-            match spoke_event(progress, &event.what, sealed) {
+            match spoke_event(progress, &event.what, sealed || stirs) {
                 Some(progress) => {
                     run.spokes.insert(spoke.clone(), progress);
                 }

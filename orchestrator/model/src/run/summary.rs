@@ -123,7 +123,8 @@ impl SyncRun {
         } else if !spoke.is_changed() {
             if conflicts > 0 { "conflicts" } else { "unchanged" }
         } else if spoke.moved {
-            "it kept changing while it was snapshotted; the next run continues".clone_into(&mut note);
+            let when = if spoke.earlier == (0, 0) { "snapshotted" } else { "synced" };
+            note = format!("it kept changing while it was {when}; the next run continues");
             "partial"
         } else if !spoke.is_to_be_synced() || (!self.includes(Phase::Sync) && self.sealed_snapshot().is_some()) {
             "snapshotted"

@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cathedral_model::ecosystem::{DataSync, Side, Spoke};
 use cathedral_model::ids::{Digest, Fence, RunId, SpokeName};
-use cathedral_model::observation::{Observation, SideState};
+use cathedral_model::observation::{Digests, Observation, SideState};
 use cathedral_model::plan::{
     Action, Answer, Applied, Choice, ConflictDraft, PlanContext, SideValue, Skipped, SpokePlan,
 };
@@ -67,6 +67,8 @@ struct Payload {
 pub struct RemoteSyncer {
     pub shared: Arc<Shared>,
     pub hub: usize,
+    /// What exports have read of spokes that are to be remembered.
+    pub held: Mutex<BTreeMap<SpokeName, BTreeMap<Side, Map>>>,
 }
 
 fn state(map: &Map) -> SideState {
@@ -175,6 +177,13 @@ impl Planner<'_> {
 }
 
 impl RemoteSyncer {
+    /// What was read for the snapshot, when it is what the plan is to go by.
+    fn held(&self, spoke: &SpokeName, context: &PlanContext) -> Option<BTreeMap<Side, Map>> {
+        let sides = lock(&self.held).remove(spoke)?;
+        let digests: BTreeMap<Side, Digest> = sides.iter().map(|(side, map)| (*side, state(map).digest)).collect();
+        (digests.len() == 2 && digests == context.held).then_some(sides)
+    }
+
     /// Fails while the side is away.
     fn there(&self, spoke: &SpokeName, side: Side) -> Result<(), PortError> {
         if lock(&self.shared.state).away.contains(&(spoke.clone(), side)) {
@@ -270,12 +279,19 @@ impl Syncer for RemoteSyncer {
             Some(id) => read(&self.shared.content.get(id)?)?,
             None => Map::new(),
         };
+        let held = self.held(&spoke.name, context);
         let payload = Payload { writes: vec![], base: old_base.clone(), old_base };
         let mut planner = Planner { pair: &pair, payload, conflicts: vec![], settles: vec![] };
         let mut keys: BTreeSet<String> = pair.hub.keys().chain(pair.spoke.keys()).cloned().collect();
         keys.extend(planner.payload.old_base.keys().cloned());
         keys.extend(context.directives.iter().map(|d| d.draft.item.clone()));
+        let mut restricted = false;
         for key in keys {
+            let is_busy = |side: Side, then: &Map| pair.side(side).get(&key) != then.get(&key);
+            if held.iter().flatten().any(|(side, then)| is_busy(*side, then)) {
+                restricted = true;
+                continue;
+            }
             planner.key(spoke.data_sync, &key, context);
         }
         let actions = planner.payload.writes.iter().map(|w| Action {
@@ -288,12 +304,18 @@ impl Syncer for RemoteSyncer {
         });
         Ok(SpokePlan {
             spoke: spoke.name.clone(),
-            expected: Observation { hub: state(&pair.hub), spoke: state(&pair.spoke), warnings: vec![] }.digests(),
+            expected: match &held {
+                Some(held) => {
+                    Digests { hub: state(&held[&Side::Hub]).digest, spoke: state(&held[&Side::Spoke]).digest }
+                }
+                None => Digests { hub: state(&pair.hub).digest, spoke: state(&pair.spoke).digest },
+            },
             actions: actions.collect(),
             conflicts: planner.conflicts,
             settles: planner.settles,
             guards: vec![],
             payload: self.shared.content.put(&json(&planner.payload)?)?,
+            restricted,
         })
     }
 
@@ -357,7 +379,18 @@ impl Syncer for RemoteSyncer {
             let entry = TreeEntry { path: key.clone().into_bytes(), kind, mode: 0o644, mtime_ns: 0 };
             sink.entry(&entry, None, Some(&mut content.as_bytes() as &mut dyn Read))?;
         }
+        if let Some(sides) = lock(&self.held).get_mut(&spoke.name) {
+            sides.insert(*side, pair.side(*side).clone());
+        }
         Ok(state(pair.side(*side)))
+    }
+
+    fn remember(&self, spoke: &SpokeName) {
+        lock(&self.held).insert(spoke.clone(), BTreeMap::new());
+    }
+
+    fn forget(&self, spoke: &SpokeName) {
+        lock(&self.held).remove(spoke);
     }
 
     async fn import(

@@ -162,11 +162,13 @@ pub fn ahead(list: &[SnapshotInfo]) -> Option<String> {
     let is_ahead = |s: &&SnapshotInfo| s.meta.at.ms_since(now) / 1_000 > when::AHEAD_SECONDS;
     let found: Vec<String> =
         list.iter().filter(is_ahead).map(|s| format!("{} ({})", short(&s.meta.id), when::local(s.meta.at))).collect();
-    let (last, more) = (found.last()?, found.len() - 1);
-    let more = if more > 0 { format!(" and {}", many(more as u64, "other", "others")) } else { String::new() };
-    Some(format!(
-        "snapshot {last}{more} carries a time in the future: this clock is wrong, or one was when it was taken; `latest` is the one that was taken last all the same"
-    ))
+    let last = found.last()?;
+    let which = match found.len() - 1 {
+        0 => format!("snapshot {last} carries"),
+        more => format!("snapshot {last} and {} carry", many(more as u64, "other", "others")),
+    };
+    let why = "this clock is wrong, or one was when it was taken; `latest` is the one that was taken last all the same";
+    Some(format!("{which} a time in the future: {why}"))
 }
 
 /// What of these parts is older than their snapshot, because it could not be read for it.
