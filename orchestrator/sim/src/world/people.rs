@@ -77,9 +77,13 @@ fn edit(shared: &Shared) {
 async fn outage(shared: &Arc<Shared>) {
     let (name, side) = (any_spoke(shared), any_side(shared));
     shared.exec.note(format!("{name} {side:?} goes away"));
-    // One that is away already comes back when its own time is over.
-    if !lock(&shared.state).away.insert((name.clone(), side)) {
-        return;
+    {
+        let away = &mut lock(&shared.state).away;
+        // A side that is away already comes back when its own time is over.
+        if away.iter().any(|(spoke, _)| *spoke == name) {
+            return;
+        }
+        away.insert((name.clone(), side));
     }
     shared.exec.calm(true);
     // What is under way sees the side before or after the edit; the run that is asked for now sees it after.
