@@ -293,7 +293,9 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
 /// planned and changed only under a sealed snapshot, and changed only after it was pinned.
 fn spoke_event(mut spoke: SpokeProgress, what: &What, sealed: bool) -> Option<SpokeProgress> {
     if spoke.failed.is_some() {
-        return None;
+        // What was under way beside the step that failed may still end; it changes nothing any more.
+        let may_end = matches!(what, What::Stirred { .. } | What::Verified { .. } | What::Failed { .. });
+        return may_end.then_some(spoke);
     }
     match what {
         What::Stirred { observation, .. } if sealed => {
