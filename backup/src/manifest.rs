@@ -2,7 +2,7 @@
 
 use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ids::{Digest, SnapshotId, SpokeName};
-use cathedral_model::snapshot::{Held, PartInfo, PartKey, SnapshotBytes, SnapshotInfo, SnapshotMeta};
+use cathedral_model::snapshot::{Carried, Held, PartInfo, PartKey, SnapshotBytes, SnapshotInfo, SnapshotMeta};
 use cathedral_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -40,12 +40,24 @@ pub struct Part {
     pub bytes: String,
     pub consistency: String,
     pub skipped: Vec<String>,
+    /// Set when the side could not be read for this snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<CarriedPart>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<GitPart>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabasePart>,
+}
+
+/// Which snapshot's part stands in for a side that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedPart {
+    pub snapshot: SnapshotId,
+    /// When that snapshot was taken, UTC microseconds.
+    pub at: String,
+    pub why: String,
 }
 
 /// What a git part needs: refs, and packs in the order in which they must be indexed.
@@ -117,6 +129,11 @@ impl Part {
             bytes: self.bytes.parse().unwrap_or(0),
             consistency: self.consistency.clone(),
             skipped: self.skipped.clone(),
+            carried: self.carried.as_ref().map(|c| Carried {
+                snapshot: c.snapshot.clone(),
+                at: Timestamp(c.at.parse().unwrap_or(0)),
+                why: c.why.clone(),
+            }),
         }
     }
 }

@@ -191,6 +191,7 @@ impl Sink for PartSink {
             bytes: outcome.bytes.to_string(),
             consistency: consistency.to_owned(),
             skipped: std::mem::take(&mut self.skipped),
+            carried: None,
             tree: outcome.tree,
             git: outcome.git,
             database: outcome.database,

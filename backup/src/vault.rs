@@ -161,6 +161,11 @@ impl Vault for LocalVault {
         blocking(move || snapshots::list(&inner)).await
     }
 
+    async fn newest(&self) -> Result<Option<SnapshotId>, PortError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || snapshots::newest(&inner)).await
+    }
+
     async fn snapshot(&self, id: &SnapshotId) -> Result<SnapshotInfo, PortError> {
         let (inner, id) = (Arc::clone(&self.inner), id.clone());
         blocking(move || snapshots::one(&inner, &id)).await
@@ -204,6 +209,10 @@ struct Writer {
 impl SnapshotWriter for Writer {
     async fn reuse(&self, key: &PartKey, kind: SpokeKind, observed: &Digest) -> Result<bool, PortError> {
         Ok(self.store.reuse(key, kind, observed))
+    }
+
+    async fn carry(&self, key: &PartKey, kind: SpokeKind, why: &str) -> Result<bool, PortError> {
+        Ok(self.store.carry(key, kind, why))
     }
 
     fn part(&self, key: &PartKey, kind: SpokeKind) -> Result<Box<dyn Sink>, PortError> {

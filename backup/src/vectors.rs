@@ -172,6 +172,7 @@ fn manifest() -> Json {
         bytes: "12".into(),
         consistency: "exact".into(),
         skipped: vec![],
+        carried: None,
         tree: None,
         git: Some(GitPart { refs: Digest([9; 32]), head: None, base: Some(Digest([10; 32])), segments: vec![] }),
         database: None,

@@ -31,12 +31,13 @@ use async_trait::async_trait;
 use cathedral_model::conflict::Chain;
 use cathedral_model::conflict::tree::{Direction, Tree};
 use cathedral_model::ecosystem::{FilesSpoke, Side, Spoke, SpokeDetail};
-use cathedral_model::ids::{Digest, Fence, RunId};
-use cathedral_model::observation::{Observation, SideState};
+use cathedral_model::ids::{Digest, Fence, RunId, SpokeName};
+use cathedral_model::observation::{Digests, Observation, SideState};
 use cathedral_model::plan::{Applied, Guard, PlanContext, Skipped, SpokePlan};
 use cathedral_model::ports::syncer::{Imported, Place, Syncer};
 use cathedral_model::ports::{Cause, Content, PortError, Sink, Source};
 
+use crate::held::Held;
 use base::Base;
 pub use base::needs;
 use cache::Cache;
@@ -59,6 +60,7 @@ pub struct FilesSyncer {
     state: PathBuf,
     content: Arc<dyn Content>,
     hook: Hook,
+    held: Held<Tree>,
 }
 
 /// Both sides of a pair, opened and read.
@@ -73,7 +75,7 @@ struct Pair {
 impl FilesSyncer {
     /// Makes a syncer whose own notes are in `state_dir`.
     pub fn new(state_dir: impl Into<PathBuf>, content: Arc<dyn Content>) -> Self {
-        Self { state: state_dir.into(), content, hook: Hook::default() }
+        Self { state: state_dir.into(), content, hook: Hook::default(), held: Held::default() }
     }
 
     /// Sets what is called before each call that touches a tree; for tests.
@@ -102,8 +104,21 @@ impl FilesSyncer {
     fn roots(&self, spoke: &Spoke) -> Result<[Option<Root>; 2], PortError> {
         let files = detail(spoke)?;
         refuse_nested(&files.hub, &files.spoke)?;
-        let open = |path: &Path| Root::open(path).map_err(|e| PortError::io(path.display(), &e));
-        Ok([open(&files.hub)?, open(&files.spoke)?])
+        Ok([open_root(&files.hub)?, open_root(&files.spoke)?])
+    }
+
+    /// Opens one side, and with it what is to be known of the other one where that can be read.
+    fn alone(&self, spoke: &Spoke, side: Side) -> Result<(Option<Root>, Rules), PortError> {
+        let files = detail(spoke)?;
+        refuse_nested(&files.hub, &files.spoke)?;
+        let (path, other) = match side {
+            Side::Hub => (&files.hub, &files.spoke),
+            Side::Spoke => (&files.spoke, &files.hub),
+        };
+        let (root, other) = (open_root(path)?, open_root(other).ok().flatten());
+        let both = if side == Side::Hub { [root.as_ref(), other.as_ref()] } else { [other.as_ref(), root.as_ref()] };
+        let rules = Rules::load(files, &both);
+        Ok((root, rules))
     }
 
     /// Reads both sides, side by side.
@@ -120,8 +135,8 @@ impl FilesSyncer {
         });
         let hub = hub.map_err(|_| PortError::permanent("reading the hub's tree failed"))?;
         for (scan, root) in [(&hub, &hub_root), (&spoke_scan, &spoke_root)] {
-            if let (Some(why), Some(root)) = (scan.why.get(&b""[..]), root) {
-                return Err(PortError::failed(Cause::Denied, format!("{}: {why}", root.path().display())));
+            if let Some(root) = root {
+                refuse_unread(scan, root)?;
             }
         }
         Ok(Pair { hub_root, spoke_root, rules, hub, spoke: spoke_scan })
@@ -164,10 +179,19 @@ impl FilesSyncer {
     }
 
     fn do_plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
-        let pair = self.read(spoke)?;
+        let mut pair = self.read(spoke)?;
         if context.base.is_none() {
             some_side(spoke, &pair)?;
         }
+        let mut restricted = false;
+        let expected = match self.held.take_pair(&spoke.name, &context.held) {
+            Some([(hub, hub_tree), (far, far_tree)]) => {
+                restricted |= pair.hub.freeze_changed(&hub_tree);
+                restricted |= pair.spoke.freeze_changed(&far_tree);
+                Digests { hub, spoke: far }
+            }
+            None => observation(&pair).digests(),
+        };
         let (mut base, mut guards) = match self.base(context.base.as_ref(), &pair.rules) {
             Ok(base) => (base, vec![]),
             Err(PortError::Corrupt(why) | PortError::Permanent { cause: Cause::NotFound, message: why }) => {
@@ -215,15 +239,15 @@ impl FilesSyncer {
         };
         let script = Script { header, steps: planned.steps, agreed: planned.agreed };
         let payload = self.content.put(&script.encode()?)?;
-        let observation = observation(&pair);
         Ok(SpokePlan {
             spoke: spoke.name.clone(),
-            expected: observation.digests(),
+            expected,
             actions: planned.actions,
             conflicts: planned.conflicts,
             settles: planned.settles,
             guards,
             payload,
+            restricted,
         })
     }
 
@@ -398,9 +422,8 @@ impl FilesSyncer {
         let notes = self.notes(spoke);
         let (root, rules, cache) = match place {
             Place::Live(side) => {
-                let [hub, spoke_root] = self.roots(spoke)?;
-                let rules = Rules::load(files, &[hub.as_ref(), spoke_root.as_ref()]);
-                (if *side == Side::Hub { hub } else { spoke_root }, rules, Some(notes.cache(*side)))
+                let (root, rules) = self.alone(spoke, *side)?;
+                (root, rules, Some(notes.cache(*side)))
             }
             Place::Path(path) => {
                 let root = Root::open(path).map_err(|e| PortError::io(path.display(), &e))?;
@@ -411,12 +434,14 @@ impl FilesSyncer {
                 (root, rules, None)
             }
         };
-        let scan = scan::scan(root.as_ref(), &rules, cache.as_deref(), self.own(), &self.hook);
+        let mut scan = scan::scan(root.as_ref(), &rules, cache.as_deref(), self.own(), &self.hook);
         let Some(root) = root else { return Ok(scan.state()) };
-        if let Some(why) = scan.why.get(&b""[..]) {
-            return Err(PortError::failed(Cause::Denied, format!("{}: {why}", root.path().display())));
+        refuse_unread(&scan, &root)?;
+        let state = export::export(&root, &mut scan, sink, &self.state.join("scratch"))?;
+        if let Place::Live(side) = place {
+            self.held.keep(&spoke.name, *side, state.digest, scan.tree);
         }
-        export::export(&root, scan, sink, &self.state.join("scratch"))
+        Ok(state)
     }
 }
 
@@ -430,6 +455,17 @@ impl Syncer for FilesSyncer {
         Ok(observation(&pair))
     }
 
+    async fn observe_side(&self, spoke: &Spoke, side: Side) -> Result<SideState, PortError> {
+        let (root, rules) = self.alone(spoke, side)?;
+        let Some(root) = root else {
+            return Err(PortError::failed(Cause::NotFound, format!("the {}'s tree is not there", side.as_str())));
+        };
+        let cache = self.notes(spoke).cache(side);
+        let scan = scan::scan(Some(&root), &rules, Some(&cache), self.own(), &self.hook);
+        refuse_unread(&scan, &root)?;
+        Ok(scan.state())
+    }
+
     async fn plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
         self.do_plan(spoke, context)
     }
@@ -440,6 +476,14 @@ impl Syncer for FilesSyncer {
 
     async fn apply(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId, fence: Fence) -> Result<Applied, PortError> {
         self.do_apply(spoke, plan, run, fence)
+    }
+
+    fn remember(&self, spoke: &SpokeName) {
+        self.held.begin(spoke);
+    }
+
+    fn forget(&self, spoke: &SpokeName) {
+        self.held.end(spoke);
     }
 
     async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError> {
@@ -465,6 +509,18 @@ fn detail(spoke: &Spoke) -> Result<&FilesSpoke, PortError> {
     match &spoke.detail {
         SpokeDetail::Files(files) => Ok(files),
         _ => Err(PortError::failed(Cause::Invalid, format!("{} is not a file tree", spoke.name))),
+    }
+}
+
+fn open_root(path: &Path) -> Result<Option<Root>, PortError> {
+    Root::open(path).map_err(|e| PortError::io(path.display(), &e))
+}
+
+/// A tree whose root cannot be read is not an empty one.
+fn refuse_unread(scan: &Scan, root: &Root) -> Result<(), PortError> {
+    match scan.why.get(&b""[..]) {
+        Some(why) => Err(PortError::failed(Cause::Denied, format!("{}: {why}", root.path().display()))),
+        None => Ok(()),
     }
 }
 

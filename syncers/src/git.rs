@@ -37,8 +37,8 @@ mod url;
 mod worktree;
 
 use async_trait::async_trait;
-use cathedral_model::ecosystem::{GitSpoke, Hub, Spoke, SpokeDetail};
-use cathedral_model::ids::{Fence, RunId};
+use cathedral_model::ecosystem::{GitSpoke, Hub, Side, Spoke, SpokeDetail};
+use cathedral_model::ids::{Fence, RunId, SpokeName};
 use cathedral_model::observation::{Observation, SideState};
 use cathedral_model::plan::{Applied, PlanContext, SpokePlan};
 use cathedral_model::ports::syncer::{Imported, Place};
@@ -46,13 +46,14 @@ use cathedral_model::ports::{Cause, Content, PortError, Sink, Source, Syncer};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::held::Held;
 pub use disputed::disputed_files;
 pub use failure::GitError;
 pub use keeper::{KEEPER, keep, this_program};
 pub use run::{Interrupt, Moment, Options};
 pub use url::Remote;
 
-use facts::Context;
+use facts::{Context, Facts};
 use hub::HubRepo;
 use payload::{PLAN, Payload};
 use plan::{Planner, config_digest, read_base};
@@ -68,6 +69,7 @@ pub struct GitSyncer {
     /// Spokes may be worked on side by side; the hub repository by one at a time.
     hub_lock: Arc<Mutex<()>>,
     fences: Mutex<()>,
+    held: Held<Facts>,
 }
 
 impl GitSyncer {
@@ -75,7 +77,7 @@ impl GitSyncer {
     #[must_use]
     pub fn new(state_dir: PathBuf, hub: Hub, content: Arc<dyn Content>, options: Options) -> Self {
         let git = Git::new(options);
-        Self { state_dir, hub, content, git, hub_lock: Arc::default(), fences: Mutex::default() }
+        Self { state_dir, hub, content, git, hub_lock: Arc::default(), fences: Mutex::default(), held: Held::default() }
     }
 
     fn context<'a>(&'a self, spoke: &'a Spoke) -> Result<Context<'a>, GitError> {
@@ -144,11 +146,17 @@ impl Syncer for GitSyncer {
     async fn plan(&self, spoke: &Spoke, asked: &PlanContext) -> Result<SpokePlan, PortError> {
         let _turn = self.turn(spoke);
         let context = self.context(spoke)?;
-        let facts = context.observe()?;
+        let mut facts = context.observe()?;
         let base = read_base(&context, asked.base.as_ref(), self.content.as_ref())?;
-        let (hub, spoke) = context.states(&facts);
+        let held = self.held.take(&spoke.name, &asked.held).and_then(|mut held| held.remove(&Side::Hub));
+        let changed = held.as_ref().and_then(|(_, held)| facts.freeze_changed(held));
+        let (hub, spoke) = match (&held, changed) {
+            (Some((_, held)), Some(_)) => context.states(held),
+            _ => context.states(&facts),
+        };
         let expected = cathedral_model::observation::Digests { hub: hub.digest, spoke: spoke.digest };
-        Ok(Planner::new(&context, &facts, asked, base).run(expected, self.content.as_ref())?)
+        let plan = Planner::new(&context, &facts, asked, base).run(expected, self.content.as_ref())?;
+        Ok(SpokePlan { restricted: changed.is_some_and(|n| n > 0), ..plan })
     }
 
     async fn pin(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId) -> Result<(), PortError> {
@@ -173,9 +181,21 @@ impl Syncer for GitSyncer {
             Place::Path(dir) => export::path(&self.git, dir, sink),
             Place::Live(_) => {
                 let _turn = self.turn(spoke);
-                export::live(&self.context(spoke)?, sink)
+                let context = self.context(spoke)?;
+                let facts = context.observe()?;
+                let state = export::live(&context, &facts, sink)?;
+                self.held.keep(&spoke.name, Side::Hub, state.digest, facts);
+                Ok(state)
             }
         }
+    }
+
+    fn remember(&self, spoke: &SpokeName) {
+        self.held.begin(spoke);
+    }
+
+    fn forget(&self, spoke: &SpokeName) {
+        self.held.end(spoke);
     }
 
     async fn import(

@@ -3,4 +3,5 @@
 pub mod content;
 pub mod files;
 pub mod git;
+mod held;
 pub mod sql;

@@ -13,6 +13,7 @@ mod draft;
 mod drift;
 mod export;
 mod form;
+mod hold;
 mod import;
 mod marker;
 mod modules;
@@ -31,13 +32,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cathedral_model::conflict::rows::Counted;
 use cathedral_model::ecosystem::{DatabaseSpoke, Side, Spoke, SpokeDetail};
-use cathedral_model::ids::{Fence, RunId};
+use cathedral_model::ids::{Fence, RunId, SpokeName};
 use cathedral_model::observation::{Observation, SideState};
 use cathedral_model::plan::{Applied, PlanContext, Skipped, SpokePlan};
 use cathedral_model::ports::syncer::{Imported, Place};
 use cathedral_model::ports::{Cause, Content, PortError, Sink, Source, Syncer};
 
+use crate::held::Held;
 use apply::{Outcome, Token};
+use hold::Moment;
 use payload::Step;
 use settle::Known;
 use stamp::Cache;
@@ -50,13 +53,14 @@ pub struct SqliteSyncer {
     state: PathBuf,
     content: Arc<dyn Content>,
     failpoint: Option<Failpoint>,
+    held: Held<Moment>,
 }
 
 impl SqliteSyncer {
     /// Returns a syncer that keeps caches and replaced files below `state_dir`, and bases and plans in `content`.
     #[must_use]
     pub fn new(state_dir: impl Into<PathBuf>, content: Arc<dyn Content>) -> Self {
-        Self { state: state_dir.into(), content, failpoint: None }
+        Self { state: state_dir.into(), content, failpoint: None, held: Held::default() }
     }
 
     /// Calls `failpoint` at `hub_applied`, `spoke_applied` and `import_built`; for tests.
@@ -179,8 +183,23 @@ impl Syncer for SqliteSyncer {
         Ok(Observation { hub, spoke: far, warnings })
     }
 
+    async fn observe_side(&self, spoke: &Spoke, side: Side) -> Result<SideState, PortError> {
+        let detail = detail(spoke)?;
+        let path = if side == Side::Hub { &detail.hub } else { &detail.spoke };
+        let (state, _) = self.look(path)?;
+        if state == scan::missing() {
+            return Err(PortError::failed(Cause::NotFound, format!("{} is not there", path.display())));
+        }
+        Ok(state)
+    }
+
     async fn plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
-        plan::plan(spoke, detail(spoke)?, context, self.content.as_ref())
+        let detail = detail(spoke)?;
+        // What was read for the snapshot is planned by as it was then; each row is compared again when it is written.
+        if let Some([(_, hub), (_, far)]) = self.held.take_pair(&spoke.name, &context.held) {
+            return plan::plan_of(spoke, detail, context, self.content.as_ref(), Some(&hub.side), Some(&far.side));
+        }
+        plan::plan(spoke, detail, context, self.content.as_ref())
     }
 
     async fn pin(&self, spoke: &Spoke, plan: &SpokePlan, _run: RunId) -> Result<(), PortError> {
@@ -233,7 +252,23 @@ impl Syncer for SqliteSyncer {
             Place::Live(Side::Spoke) => &detail.spoke,
             Place::Path(path) => path,
         };
+        if let Place::Live(side) = place
+            && self.held.wants(&spoke.name)
+            && let Some(moment) = hold::moment(path, &self.state.join("scratch"))?
+        {
+            let state = export::export_open(&moment.side, sink)?;
+            self.held.keep(&spoke.name, *side, state.digest, moment);
+            return Ok(state);
+        }
         export::export(path, sink)
+    }
+
+    fn remember(&self, spoke: &SpokeName) {
+        self.held.begin(spoke);
+    }
+
+    fn forget(&self, spoke: &SpokeName) {
+        self.held.end(spoke);
     }
 
     async fn import(

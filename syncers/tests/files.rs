@@ -3,6 +3,8 @@
 
 #[path = "files/absent.rs"]
 mod absent;
+#[path = "files/busy.rs"]
+mod busy;
 #[path = "files/common.rs"]
 mod common;
 #[path = "files/core.rs"]

@@ -485,6 +485,7 @@ fn a_policy_of_the_command_line_answers_what_git_cannot_merge() {
         base: world.base,
         directives: vec![],
         policy: Some(cathedral_model::ecosystem::ConflictPolicy::Hub),
+        held: Default::default(),
     };
     let plan = git_support::now(cathedral_model::ports::Syncer::plan(&world.syncer(), &spoke, &asked)).unwrap();
     assert_eq!(plan.conflicts, vec![]);

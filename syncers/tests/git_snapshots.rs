@@ -6,11 +6,13 @@ mod git_support;
 
 use cathedral_model::ecosystem::{Side, Spoke, SpokeKind};
 use cathedral_model::ids::{Fence, RunId};
+use cathedral_model::plan::PlanContext;
 use cathedral_model::ports::Syncer;
 use cathedral_model::ports::syncer::{Imported, Place};
 use cathedral_model::snapshot::part_digest;
 use git_support::part::{Kept, Part};
 use git_support::{Repo, World, mirror, now, submodule};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 fn export(world: &World, spoke: &Spoke, part: &mut Part) -> cathedral_model::observation::SideState {
@@ -190,4 +192,34 @@ fn after_a_restore_in_place_the_sides_are_compared_afresh() {
     assert_eq!((plan.conflicts, applied.skipped), (vec![], vec![]));
     assert_eq!(world.store("lib").tip("main"), on_top);
     assert!(world.store("lib").reaches(&newer), "nothing that was agreed on is lost");
+}
+
+/// A branch that gets commits all the time waits; the others are planned by what the snapshot holds.
+#[test]
+fn a_branch_that_moves_after_the_snapshot_waits() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    lib.put("main", "a.txt", "one\n");
+    lib.git(&["branch", "busy", "main"]);
+    let spoke = mirror(&lib.0.display().to_string());
+    world.sync(&spoke);
+    let quiet = lib.put("main", "a.txt", "two\n");
+    let old = world.store("lib").tip("busy");
+    lib.put("busy", "b.txt", "1\n");
+    let syncer = world.syncer();
+    syncer.remember(&spoke.name);
+    let state = now(syncer.export(&spoke, &Place::Live(Side::Hub), &mut Part::default())).unwrap();
+    lib.put("busy", "b.txt", "2\n");
+    let held = BTreeMap::from([(Side::Hub, state.digest)]);
+    world.run += 1;
+    let context = PlanContext { run: RunId(world.run), base: world.base, directives: vec![], policy: None, held };
+    let plan = now(syncer.plan(&spoke, &context)).unwrap();
+    assert_eq!(part_digest(SpokeKind::Git, Side::Hub, &plan.expected), state.digest);
+    let targets: Vec<&str> = plan.actions.iter().map(|a| a.target.as_str()).collect();
+    assert_eq!(targets, ["refs/heads/main"]);
+    world.apply(&spoke, &plan);
+    assert_eq!((world.store("lib").tip("main"), world.store("lib").tip("busy")), (quiet, old));
+    world.sync(&spoke);
+    assert_eq!(world.store("lib").tip("busy"), lib.tip("busy"));
+    world.is_quiet(&spoke);
 }

@@ -38,6 +38,13 @@ pub(crate) fn list(inner: &Inner) -> Result<Vec<SnapshotInfo>, PortError> {
     Ok(out)
 }
 
+/// Returns the newest snapshot that can be read; a name alone proves nothing.
+pub(crate) fn newest(inner: &Inner) -> Result<Option<SnapshotId>, PortError> {
+    let members = members::ask(inner);
+    members::require_one(&members)?;
+    Ok(ids(&members).into_iter().rev().find(|id| load(inner, &members, id).is_ok()))
+}
+
 /// Returns one snapshot.
 pub(crate) fn one(inner: &Inner, id: &SnapshotId) -> Result<SnapshotInfo, PortError> {
     let members = members::ask(inner);

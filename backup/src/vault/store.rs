@@ -1,7 +1,7 @@
 //! A snapshot under construction.
 
 use cathedral_model::ecosystem::{Side, SpokeKind};
-use cathedral_model::ids::{Digest, SpokeName};
+use cathedral_model::ids::{Digest, SnapshotId, SpokeName};
 use cathedral_model::ports::{Cause, Env, PortError};
 use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -14,11 +14,19 @@ use super::packer::Line;
 use super::snapshots::{self, Loaded};
 use super::{FileCache, Inner, Reader, adopt, check_content, index_cache, lock, presence};
 use crate::index::{Kind, PLAIN_MAX, Pack};
-use crate::manifest::Part;
+use crate::manifest::{CarriedPart, Manifest, Part};
 use crate::tree::Piece;
 
 /// How many snapshots are searched for what a part can build on.
 const LOOK_BACK: usize = 16;
+
+/// A part of an earlier snapshot.
+struct Found {
+    snapshot: SnapshotId,
+    /// When that snapshot was taken, UTC microseconds.
+    at: String,
+    part: Part,
+}
 
 /// Where sinks put chunks and finished parts.
 pub(crate) struct Store {
@@ -27,7 +35,7 @@ pub(crate) struct Store {
     pub(crate) meta: SnapshotMeta,
     pub(crate) parent: Option<Arc<Loaded>>,
     /// For each part the newest snapshot that has it: later than `parent` none does.
-    previous: BTreeMap<(SpokeName, Side), Part>,
+    previous: BTreeMap<(SpokeName, Side), Found>,
     pub(crate) line: Line,
     /// Indexed packs that are not where they must be: nothing is built on them.
     pub(crate) gone: BTreeSet<Digest>,
@@ -77,8 +85,10 @@ pub(crate) fn begin(
                 continue;
             }
         };
-        for part in &loaded.manifest.spokes {
-            previous.entry((part.name.clone(), part.side)).or_insert_with(|| part.clone());
+        let Manifest { id, at, spokes, .. } = &loaded.manifest;
+        for part in spokes {
+            let found = || Found { snapshot: id.clone(), at: at.clone(), part: part.clone() };
+            previous.entry((part.name.clone(), part.side)).or_insert_with(found);
         }
         parent.get_or_insert(loaded);
     }
@@ -137,7 +147,7 @@ impl Store {
 
     /// Returns the part as the newest snapshot that has it holds it.
     pub(crate) fn previous(&self, key: &PartKey) -> Option<&Part> {
-        self.previous.get(&(key.spoke.clone(), key.side))
+        self.previous.get(&(key.spoke.clone(), key.side)).map(|found| &found.part)
     }
 
     /// Loads the cache of unchanged files of a part.
@@ -156,16 +166,38 @@ impl Store {
     pub(crate) fn reuse(&self, key: &PartKey, kind: SpokeKind, observed: &Digest) -> bool {
         let Some(parent) = &self.parent else { return false };
         let Some(part) = parent.manifest.part(key) else { return false };
-        let first = part.tree.or(part.git.as_ref().map(|g| g.refs)).or(part.database.as_ref().map(|d| d.schema));
-        let known = first.is_some_and(|id| self.has(&id));
-        if part.kind != kind || part.observed != *observed || !known {
+        if part.kind != kind || part.observed != *observed || !self.is_there(part) {
             return false;
         }
         if self.is_parent_doubtful && !check_content::is_whole(&self.inner, &parent.manifest.id, part, &self.gone) {
             return false;
         }
-        self.finish(part.clone());
+        // It has just been read as it is there.
+        self.finish(Part { carried: None, ..part.clone() });
         true
+    }
+
+    /// Takes a part over from the newest snapshot that has it, and marks it.
+    pub(crate) fn carry(&self, key: &PartKey, kind: SpokeKind, why: &str) -> bool {
+        let Some(Found { snapshot, at, part }) = self.previous.get(&(key.spoke.clone(), key.side)) else {
+            return false;
+        };
+        let is_doubtful = !presence::is_proven(&self.inner, snapshot, &self.gone);
+        if part.kind != kind
+            || !self.is_there(part)
+            || (is_doubtful && !check_content::is_whole(&self.inner, snapshot, part, &self.gone))
+        {
+            return false;
+        }
+        let read_at = part.carried.as_ref().map_or((snapshot, at), |earlier| (&earlier.snapshot, &earlier.at));
+        let carried = CarriedPart { snapshot: read_at.0.clone(), at: read_at.1.clone(), why: why.to_owned() };
+        self.finish(Part { carried: Some(carried), ..part.clone() });
+        true
+    }
+
+    fn is_there(&self, part: &Part) -> bool {
+        let first = part.tree.or(part.git.as_ref().map(|g| g.refs)).or(part.database.as_ref().map(|d| d.schema));
+        first.is_some_and(|id| self.has(&id))
     }
 
     /// Adds a finished part.

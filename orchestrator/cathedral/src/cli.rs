@@ -20,6 +20,8 @@ use args::Args;
 pub use failure::Failure;
 pub use output::{Output, Tint, many, safe, size};
 pub use progress::Bar;
+#[cfg(test)]
+pub use when::local;
 
 /// What every command ends with.
 pub type Ended = Result<u8, Failure>;
@@ -33,6 +35,9 @@ pub fn main() -> ExitCode {
     };
     start_log(args.global.verbose);
     let output = Output::new(&args.global);
+    if let Some(trouble) = crate::hub::HubEnv::clock_trouble() {
+        output.warn(trouble);
+    }
     let ended = run(args, &output);
     match ended {
         Ok(code) => ExitCode::from(code),

@@ -13,9 +13,7 @@ mod versions;
 
 pub use env::HubEnv;
 pub use log_check::{audit, note_log_check};
-pub use open::{
-    Hub, Stores, close_stores, keys_are_whole, offline_engine, places, read_vault, stores_without_config,
-};
+pub use open::{Hub, Stores, close_stores, keys_are_whole, offline_engine, places, read_vault, stores_without_config};
 pub use resolve::{is_repository, normal, resolve};
 pub use site::{
     CONFIG, FileLookup, GITHUB_SECRET, Site, capabilities, invalid, make_webhook_secret, prepare_state, replace_file,

@@ -79,7 +79,7 @@ impl Engine {
             undoes: record.answer.clone().filter(|_| is_undo),
         });
         let base = self.ports.store.memory(&spoke.name).await?.base;
-        let context = PlanContext { run: RunId(0), base, directives, policy: None };
+        let context = PlanContext { run: RunId(0), base, directives, policy: None, held: Default::default() };
         let is_typed = matches!(answer, Answer::Fields(_) | Answer::Content(_));
         let unfit = |why: String| EngineError::Unfit { conflict: record.id, why, is_typed };
         let plan = match self.ports.syncer(spoke.kind()).plan(spoke, &context).await {

@@ -10,6 +10,7 @@ mod preview;
 pub mod query;
 mod restore;
 pub mod schedule;
+mod snapshot;
 mod standing;
 mod surroundings;
 mod sync;

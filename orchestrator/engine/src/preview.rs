@@ -42,7 +42,13 @@ impl Engine {
                         || !directives.is_empty();
                     preview.observation = Some(observation);
                     if changed && spoke.data_sync != DataSync::SnapshotOnly {
-                        let context = PlanContext { run: RunId(0), base: memory.base, directives, policy };
+                        let context = PlanContext {
+                            run: RunId(0),
+                            base: memory.base,
+                            directives,
+                            policy,
+                            held: Default::default(),
+                        };
                         match syncer.plan(spoke, &context).await {
                             Ok(plan) => preview.plan = Some(plan),
                             Err(error) => preview.failed = Some(error),

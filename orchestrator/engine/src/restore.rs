@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use cathedral_model::ecosystem::Side;
 use cathedral_model::event::NewEvent;
-use cathedral_model::ids::{NodeId, SpokeName};
+use cathedral_model::ids::{Digest, NodeId, SpokeName};
 use cathedral_model::observation::SpokeMemory;
 use cathedral_model::ports::env::Update;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
@@ -103,6 +103,7 @@ impl RestorePerformer {
             }
             Err(error) => return Err(error),
         }
+        let is_there = part.to.is_none() && self.is_there(part, &source.info().observed).await;
         self.marks.writing(&key);
         let imported = syncer.import(spoke, &place(part), source.as_mut(), claim.run, fence).await;
         ports.env.reached(&format!("restored:{}", spoke.name));
@@ -125,12 +126,17 @@ impl RestorePerformer {
             kept: imported.kept,
         };
         let mut outcome = self.event(What::Restored { part: index, restored });
-        if part.to.is_none() {
+        if part.to.is_none() && !is_there {
             // What both sides agreed on later no longer holds: the next sync compares them afresh and
-            // deletes nothing.
+            // deletes nothing. Where nothing changes it does hold, and with it what is in dispute.
             outcome = outcome.effect(Effect::Remember { spoke: spoke.name.clone(), memory: SpokeMemory::default() });
         }
         Ok(vec![outcome])
+    }
+
+    /// Whether what is to be restored stands there already.
+    async fn is_there(&self, part: &RestorePart, digest: &Digest) -> bool {
+        self.engine.part_now(&part.spoke, part.side).await.is_ok_and(|now| now == *digest)
     }
 
     /// Reads back what was written and compares its root with the snapshot's.
@@ -189,7 +195,7 @@ impl Performer<RestoreRun> for RestorePerformer {
                     Err(error) => Ok(vec![self.event(What::SealFailed { fault: error.fault() })]),
                 }
             }
-            Step::BeginSnapshot => Ok(self.begin_snapshot()),
+            Step::BeginSnapshot => Ok(self.begin_snapshot().await),
             Step::TakeSnapshot(id) => self.take_snapshot(&state, &id, &claim).await,
             Step::SealSnapshot(_) => self.seal_snapshot(&state, &claim).await,
             Step::Restore(index) => self.restore(&state, index, &claim).await.or_else(|e| self.failed(index, e)),

@@ -17,7 +17,7 @@ use crate::work::Engine;
 
 mod apply;
 mod finish;
-pub(crate) mod snapshot;
+mod snapshot;
 mod start;
 mod verify;
 
@@ -67,12 +67,21 @@ impl SyncPerformer {
     }
 }
 
+/// What a syncer remembers for a plan that did not come about is of no use to anybody.
+impl Drop for SyncPerformer {
+    fn drop(&mut self) {
+        for spoke in &self.engine.ecosystem.spokes {
+            self.engine.ports.syncer(spoke.kind()).forget(&spoke.name);
+        }
+    }
+}
+
 #[async_trait]
 impl Performer<SyncRun> for SyncPerformer {
     async fn perform(&self, state: SyncRun, step: Step, claim: Claim) -> Result<Outcomes, PortError> {
         match step {
             Step::Start => self.start(&claim).await,
-            Step::BeginSnapshot => Ok(vec![self.begin_snapshot()]),
+            Step::BeginSnapshot => Ok(vec![self.begin_snapshot().await]),
             Step::TakeSnapshot(id) => self.take_snapshot(&state, &id, &claim).await,
             Step::SealSnapshot(_) => self.seal_snapshot(&state).await,
             Step::Plan(name) => self.plan(&state, &name, &claim).await.or_else(|e| self.failed(&name, Phase::Sync, e)),

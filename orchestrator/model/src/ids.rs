@@ -90,19 +90,46 @@ fn check_name(what: &'static str, text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
+/// A ULID begins with 48 bits of milliseconds, before 80 random ones.
+const ULID_MS_MAX: u128 = (1 << 48) - 1;
+const ULID_MS_SHIFT: u32 = 80;
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 impl SnapshotId {
     /// Makes a ULID from a time and 10 random bytes.
     #[must_use]
     pub fn generate(at: Timestamp, entropy: [u8; 10]) -> Self {
-        let ms = u128::from(u64::try_from(at.0 / 1_000).unwrap_or(0)) & ((1 << 48) - 1);
-        let mut bits = ms << 80;
+        let ms = u128::from(u64::try_from(at.0 / 1_000).unwrap_or(0)).min(ULID_MS_MAX);
+        let mut bits = ms << ULID_MS_SHIFT;
         for (i, byte) in entropy.iter().enumerate() {
             bits |= u128::from(*byte) << (72 - 8 * i);
         }
-        let text = (0..26).map(|i| char::from(CROCKFORD[((bits >> (125 - 5 * i)) & 31) as usize])).collect();
-        Self(text)
+        Self::of_bits(bits)
+    }
+
+    fn of_bits(bits: u128) -> Self {
+        Self((0..26).map(|i| char::from(CROCKFORD[((bits >> (125 - 5 * i)) & 31) as usize])).collect())
+    }
+
+    fn bits(&self) -> u128 {
+        let digit = |b: u8| CROCKFORD.iter().position(|c| *c == b).unwrap_or(0) as u128;
+        self.0.bytes().fold(0, |bits, b| (bits << 5) | digit(b))
+    }
+
+    /// Returns this id when it is greater than `newest`, else the next one after that: the order of ids is
+    /// the order of taking also when a clock has gone back.
+    #[must_use]
+    pub fn after(self, newest: &Self) -> Self {
+        if self > *newest {
+            return self;
+        }
+        let (own, last) = (self.bits(), newest.bits());
+        let ms = last >> ULID_MS_SHIFT;
+        if ms < ULID_MS_MAX {
+            Self::of_bits(((ms + 1) << ULID_MS_SHIFT) | (own & ((1 << ULID_MS_SHIFT) - 1)))
+        } else {
+            Self::of_bits(last.saturating_add(1))
+        }
     }
 
     /// Checks a full id.
@@ -225,5 +252,20 @@ mod tests {
         assert!(early < late);
         assert_eq!(SnapshotId::parse(late.as_str()), Ok(late));
         assert!(SnapshotId::parse("../../etc/passwd").is_err());
+    }
+
+    #[test]
+    fn snapshot_ids_go_on_when_the_clock_goes_back() {
+        let at = |us| SnapshotId::generate(Timestamp(us), [7; 10]);
+        let (now, ahead) = (at(1_700_000_000_000_000), at(1_900_000_000_000_000));
+        assert_eq!(now.clone().after(&at(1_600_000_000_000_000)), now, "a clock that goes forward decides");
+        let next = now.clone().after(&ahead);
+        assert!(next > ahead && now.clone().after(&next) > next, "{next}");
+        assert_eq!(SnapshotId::parse(next.as_str()), Ok(next));
+        // Clocks far in the future or before 1970 still give ids, in order.
+        let (last, first) = (at(i64::MAX), at(i64::MIN));
+        assert!(first < now && now < last);
+        assert!(now.after(&last) > last);
+        assert!(first.clone().after(&first) > first);
     }
 }

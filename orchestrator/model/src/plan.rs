@@ -120,6 +120,10 @@ pub struct PlanContext {
     pub directives: Vec<Directive>,
     /// `--on-conflict hub|spoke`, above the declared policy.
     pub policy: Option<crate::ecosystem::ConflictPolicy>,
+    /// What the sealed snapshot holds each part at, for a spoke that keeps changing. A syncer that
+    /// remembers what was read then ([`crate::ports::Syncer::remember`]) plans by that, with the items
+    /// that have changed since left alone, and expects exactly these digests. Empty: as things are now.
+    pub held: BTreeMap<Side, Digest>,
 }
 
 /// The plan for one spoke.
@@ -137,6 +141,10 @@ pub struct SpokePlan {
     pub guards: Vec<Guard>,
     /// Content id of the syncer's own instructions, stored before the plan is returned.
     pub payload: Digest,
+    /// Items that have changed since they were read for the snapshot are left alone: what is not said of
+    /// an item, for example that it is in dispute, is no news.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restricted: bool,
 }
 
 impl SpokePlan {

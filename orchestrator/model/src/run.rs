@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::ecosystem::{ConflictPolicy, DataSync, SpokeKind};
+use crate::ecosystem::{ConflictPolicy, DataSync, Side, SpokeKind};
 use crate::ids::{ConflictId, Digest, LeafIndex, RunId, SnapshotId, SpokeName};
 use crate::journal::{IllegalTransition, Next, Saga};
 use crate::observation::{Digests, Observation};
@@ -156,6 +156,9 @@ pub enum What {
         began: Timestamp,
         spokes: Vec<Declared>,
         seen: BTreeMap<SpokeName, Seen>,
+        /// Sides that can be read and are in no snapshot as they are, of spokes whose other side cannot.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        unheld: BTreeMap<SpokeName, Vec<Side>>,
     },
     /// A spoke is no longer as it was observed or left: another spoke's change reached the hub's copy it
     /// shares, or somebody wrote. It goes through snapshot, plan and apply once more.
@@ -230,7 +233,7 @@ pub struct SnapshotTaken {
     pub id: SnapshotId,
     pub root: Root,
     /// What each part was read at, by spoke and side (`hub`, `spoke`).
-    pub parts: BTreeMap<SpokeName, BTreeMap<crate::ecosystem::Side, Digest>>,
+    pub parts: BTreeMap<SpokeName, BTreeMap<Side, Digest>>,
     pub bytes: SnapshotBytes,
     pub destinations: Vec<Held>,
     pub manifest_sha256: String,
@@ -291,6 +294,9 @@ pub struct SpokeProgress {
     pub conflicts: Option<u64>,
     pub verified: Option<(bool, String)>,
     pub failed: Option<(Phase, Fault)>,
+    /// The spoke cannot be synced, yet one of its sides is in no snapshot as it is.
+    #[serde(default)]
+    pub unheld: bool,
 }
 
 /// A sync run: a fold over its [`SyncEvent`]s.

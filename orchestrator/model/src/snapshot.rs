@@ -47,6 +47,20 @@ pub struct PartInfo {
     pub consistency: String,
     /// Items that could not be read, with the reason.
     pub skipped: Vec<String>,
+    /// Set when the side could not be read for this snapshot: the part is as an earlier one holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
+}
+
+/// Where a part comes from that could not be read when its snapshot was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The newest snapshot for which the side was read.
+    pub snapshot: SnapshotId,
+    /// When that one was taken.
+    pub at: Timestamp,
+    /// Why the side could not be read this time.
+    pub why: String,
 }
 
 /// How many bytes a snapshot stands for, how many of them were new, and how many were stored.

@@ -99,3 +99,29 @@ fn what_could_not_be_read_makes_a_run_partial() {
     let before: RunSummary = serde_json::from_value(vectors[0]["summary"].clone()).unwrap();
     assert_ne!(before.code, 12, "the same run without the unreadable file is not partial");
 }
+
+/// Verifications end one after the other: a second spoke may be found changed while the first one that was is
+/// being snapshotted already.
+#[test]
+fn a_spoke_may_be_stirred_while_another_one_is_snapshotted_again() {
+    let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
+    let journal: Vec<Journaled> = serde_json::from_value(vectors[0]["journal"].clone()).unwrap();
+    let is = |record: &&Journaled, name: &str| record.event["event"] == name;
+    let applied: Vec<&Journaled> = journal.iter().filter(|r| is(r, "applied")).take(2).collect();
+    let end = journal.iter().rposition(|r| is(&r, "applied")).unwrap();
+    let begun = journal.iter().find(|r| is(r, "snapshot_begun")).unwrap().event.clone();
+    let stirred = |record: &Journaled| {
+        let observation = serde_json::json!({
+            "hub": record.event["applied"]["hub"], "spoke": record.event["applied"]["spoke"],
+        });
+        let event = serde_json::json!({
+            "at": record.event["at"], "event": "stirred", "spoke": record.event["spoke"], "observation": observation,
+        });
+        serde_json::from_value(event).unwrap()
+    };
+    let run: SyncRun = fold(&journal[..=end]);
+    let run = run.apply(&stirred(applied[0])).unwrap();
+    let run = run.apply(&serde_json::from_value(begun).unwrap()).unwrap();
+    let run = run.apply(&stirred(applied[1])).unwrap();
+    assert_eq!(run.spokes.values().filter(|s| s.moved).count(), 2);
+}

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use cathedral_engine::{Engine, Options, Ports};
-use cathedral_model::ecosystem::{ConflictPolicy, DataSync, Ecosystem, FilesSpoke, Hub, Spoke, SpokeDetail};
+use cathedral_model::ecosystem::{ConflictPolicy, DataSync, Ecosystem, FilesSpoke, Hub, Side, Spoke, SpokeDetail};
 use cathedral_model::ids::{NodeId, RunId, SpokeName};
 use cathedral_model::ports::env::Silent;
 
@@ -45,6 +45,8 @@ pub struct State {
     pub seen: BTreeMap<(usize, SpokeName), Pair>,
     /// What restores have displaced, of what stood there when they began to write.
     pub displaced: Vec<Displaced>,
+    /// Sides that cannot be read or written for a while.
+    pub away: std::collections::BTreeSet<(SpokeName, Side)>,
     /// Broken promises, with their names.
     pub violations: Vec<String>,
     /// Writes to any side by a hub, to see that an unchanged sync makes none.
@@ -158,6 +160,7 @@ impl World {
     /// Faults off, leases end, everything that waits is done.
     fn settle(&self) {
         self.shared.exec.faults(false);
+        lock(&self.shared.state).away.clear();
         self.shared.exec.run_for(120_000);
         // The first sync brings what the faults left behind; two spokes that stir each other need no more.
         for _ in 0..3 {
@@ -194,7 +197,7 @@ fn spoke(index: usize, data_sync: DataSync) -> Spoke {
 }
 
 fn engine(shared: &Arc<Shared>, ecosystem: &Arc<Ecosystem>, hub: usize) -> Engine {
-    let syncer = Arc::new(RemoteSyncer { shared: Arc::clone(shared), hub });
+    let syncer = Arc::new(RemoteSyncer { shared: Arc::clone(shared), hub, held: Default::default() });
     let ports = Ports {
         store: Arc::new(FaultyStore { shared: Arc::clone(shared), hub }),
         vault: Arc::new(FaultyVault { shared: Arc::clone(shared), hub }),

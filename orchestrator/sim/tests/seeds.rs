@@ -86,7 +86,7 @@ fn a_crash_after_any_record_loses_nothing() {
 /// A planted bug must be seen within these seeds by an invariant whose name begins so.
 fn caught(bug: Bug, names: &[&str]) {
     let mut seen = vec![];
-    for seed in 0..80 {
+    for seed in 0..160 {
         if let Err(violations) = World::with_bug(seed, bug).live() {
             if violations.iter().any(|v| names.iter().any(|n| v.contains(n))) {
                 return;
@@ -103,6 +103,7 @@ fn planted_bugs_are_caught() {
     caught(Bug::SkipSnapshot, &["is in no snapshot"]);
     caught(Bug::SkipRestoreSnapshot, &["displaced"]);
     caught(Bug::StaleLook, &["displaced"]);
+    caught(Bug::BothOrNone, &["while the other side was away"]);
     caught(Bug::DropRecord, &["acknowledged means recorded"]);
     caught(Bug::BlindPush, &["no pin", "is in no snapshot"]);
     caught(Bug::AnnounceEarly, &["announced before commit"]);

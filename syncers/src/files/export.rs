@@ -18,7 +18,7 @@ use super::scan::Scan;
 const MEMORY_BYTES: u64 = 16 << 20;
 
 /// Gives every entry to the sink, parents first, siblings by raw bytes, and returns the state as it was read.
-pub fn export(root: &Root, mut scan: Scan, sink: &mut dyn Sink, scratch: &Path) -> Result<SideState, PortError> {
+pub fn export(root: &Root, scan: &mut Scan, sink: &mut dyn Sink, scratch: &Path) -> Result<SideState, PortError> {
     let mut paths: Vec<Vec<u8>> = scan.tree.keys().cloned().collect();
     // A separator sorts before everything that a name can hold: directory by directory.
     paths.sort_unstable_by(|a, b| order(a).cmp(order(b)));

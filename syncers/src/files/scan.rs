@@ -303,7 +303,23 @@ fn is_sqlite(fd: &OwnedFd, name: &[u8]) -> bool {
 /// The position of a side that is not there.
 pub const MISSING: &str = "missing";
 
+/// Why a path is left alone that is not as the snapshot has it.
+const BUSY: &str = "it keeps changing: it waits for a quieter moment";
+
 impl Scan {
+    /// Leaves alone what is not as it was before, as if nothing were known of it; says whether anything is.
+    pub fn freeze_changed(&mut self, before: &Tree) -> bool {
+        let changed = |path: &&Vec<u8>| self.tree.get(*path) != before.get(*path);
+        let paths: BTreeSet<Vec<u8>> = self.tree.keys().chain(before.keys()).filter(changed).cloned().collect();
+        let any = !paths.is_empty();
+        for path in paths {
+            self.why.entry(path.clone()).or_insert_with(|| BUSY.to_owned());
+            self.tree.remove(&path);
+            self.frozen.insert(path);
+        }
+        any
+    }
+
     /// Returns the state as the engine sees it.
     pub fn state(&self) -> SideState {
         let files = self.tree.values().filter(|node| matches!(node.body, Body::File { .. })).count() as u64;

@@ -13,7 +13,7 @@ use cathedral_model::snapshot::part_digest;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::facts::Context;
+use super::facts::{Context, Facts};
 use super::failure::GitError;
 use super::held::is_held;
 use super::object::Oid;
@@ -27,12 +27,11 @@ pub const KEPT: &str = "refs/cathedral/kept/";
 pub const PIN: &str = "refs/cathedral/pin";
 
 /// Copies both sides as they are now.
-pub fn live(context: &Context<'_>, sink: &mut dyn Sink) -> Result<SideState, PortError> {
-    let facts = context.observe()?;
+pub fn live(context: &Context<'_>, facts: &Facts, sink: &mut dyn Sink) -> Result<SideState, PortError> {
     for (item, why) in facts.frozen.iter().chain(facts.left_out.iter().map(|(i, w)| (i, w))) {
         sink.skipped(item, why);
     }
-    let (hub, spoke) = context.states(&facts);
+    let (hub, spoke) = context.states(facts);
     let (refs, head) = (mapped(context)?, facts.hub_head.clone().or_else(|| facts.spoke_head.clone()));
     let head = head.unwrap_or_else(|| context.branch());
     write(&context.store, &refs, &head, sink)?;

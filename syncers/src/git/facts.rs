@@ -4,7 +4,7 @@
 use cathedral_model::ecosystem::{GitIntegration, GitSpoke, Mirror, SharedPath, Spoke};
 use cathedral_model::ids::Digest;
 use cathedral_model::observation::SideState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::failure::GitError;
@@ -80,6 +80,39 @@ pub struct Facts {
     /// What is in no snapshot, and why.
     pub left_out: Vec<(String, String)>,
     pub warnings: Vec<String>,
+}
+
+/// Why an item is left alone that is not as the snapshot has it.
+const BUSY: &str = "it keeps changing: it waits for a quieter moment";
+
+impl Facts {
+    /// Leaves alone what is not as it was before, and counts it; none when that cannot be done item by item.
+    pub fn freeze_changed(&mut self, before: &Self) -> Option<usize> {
+        let heads = |f: &Self| (f.hub_head.clone(), f.spoke_head.clone());
+        let away = |f: &Self| f.mirrors.values().map(|m| m.unreachable.is_some()).collect::<Vec<_>>();
+        if heads(self) != heads(before) || away(self) != away(before) || !self.mirrors.keys().eq(before.mirrors.keys())
+        {
+            return None;
+        }
+        let mut changed = vec![];
+        let mut compare = |prefix: &str, now: &Values, then: &Values| {
+            let keys: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+            changed.extend(keys.into_iter().filter(|k| now.get(*k) != then.get(*k)).map(|k| format!("{prefix}{k}")));
+        };
+        compare("", &self.hub, &before.hub);
+        compare("", &self.spoke, &before.spoke);
+        compare("", &self.spoke_refs, &before.spoke_refs);
+        for (name, mirror) in &self.mirrors {
+            if let Some(then) = before.mirrors.get(name) {
+                compare(&format!("{name}:"), &mirror.refs, &then.refs);
+            }
+        }
+        let count = changed.len();
+        for item in changed {
+            self.frozen.entry(item).or_insert_with(|| BUSY.to_owned());
+        }
+        Some(count)
+    }
 }
 
 impl Context<'_> {

@@ -146,6 +146,7 @@ impl<'a> Planner<'a> {
             settles: self.settles,
             guards,
             payload,
+            restricted: false,
         })
     }
 

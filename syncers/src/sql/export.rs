@@ -6,7 +6,7 @@ use cathedral_model::observation::SideState;
 use cathedral_model::ports::vault::{DatabaseSchema, TableInfo};
 use cathedral_model::ports::{PortError, Sink};
 
-use super::plan::open;
+use super::plan::{Open, open};
 use super::scan::{DatabaseDigest, TableDigest, missing};
 
 /// Exports the database at `path`. Before the first sync one side may not be there yet: that is an
@@ -18,6 +18,11 @@ pub(super) fn export(path: &Path, sink: &mut dyn Sink) -> Result<SideState, Port
         sink.schema(&DatabaseSchema { engine, statements: vec![], settings })?;
         return Ok(missing());
     };
+    export_open(&side, sink)
+}
+
+/// Exports a database as of a read transaction that is open already.
+pub(super) fn export_open(side: &Open, sink: &mut dyn Sink) -> Result<SideState, PortError> {
     let catalog = &side.catalog;
     let statements = catalog.tables.values().map(|t| &t.sql).chain(catalog.objects.iter().map(|o| &o.sql));
     sink.schema(&DatabaseSchema {

@@ -70,6 +70,18 @@ pub(super) fn plan(
     content: &dyn Content,
 ) -> Result<SpokePlan, PortError> {
     let (hub, far) = (open(&detail.hub)?, open(&detail.spoke)?);
+    plan_of(spoke, detail, context, content, hub.as_ref(), far.as_ref())
+}
+
+/// Plans one spoke from two sides that are open already.
+pub(super) fn plan_of(
+    spoke: &Spoke,
+    detail: &DatabaseSpoke,
+    context: &PlanContext,
+    content: &dyn Content,
+    hub: Option<&Open>,
+    far: Option<&Open>,
+) -> Result<SpokePlan, PortError> {
     let base = match &context.base {
         Some(id) => Some(BaseReader::open(content, id)?.all()?),
         None => None,
@@ -94,10 +106,11 @@ pub(super) fn plan(
         settles: vec![],
         guards: vec![],
         payload: Digest::of(b""),
+        restricted: false,
     };
     let agreed = base.as_ref().is_some_and(|b| !b.is_empty());
-    let lost = lost_sides(detail, hub.as_ref(), far.as_ref());
-    let alone = match (&hub, &far) {
+    let lost = lost_sides(detail, hub, far);
+    let alone = match (hub, far) {
         (None, None) => {
             let (h, s) = (detail.hub.display(), detail.spoke.display());
             return Err(PortError::failed(Cause::NotFound, format!("neither {h} nor {s} is there")));
@@ -107,15 +120,15 @@ pub(super) fn plan(
         (Some(_), Some(_)) => None,
     };
     if policy.direction == Direction::Neither || (agreed && !lost.is_empty()) || alone.is_some() {
-        let digest = |o: &Option<Open>| o.as_ref().map_or_else(|| Ok(missing()), |o| o.reading.digest(&o.catalog));
-        out.expected = Digests { hub: digest(&hub)?.digest, spoke: digest(&far)?.digest };
+        let digest = |o: Option<&Open>| o.map_or_else(|| Ok(missing()), |o| o.reading.digest(&o.catalog));
+        out.expected = Digests { hub: digest(hub)?.digest, spoke: digest(far)?.digest };
         if policy.direction == Direction::Neither {
         } else if agreed && !lost.is_empty() {
             out.guards = lost.into_iter().map(|why| Guard { name: "root_missing".into(), why }).collect();
         } else if let Some((source, side)) = alone {
             planner.create_file(source, side)?;
         }
-    } else if let (Some(hub), Some(far)) = (&hub, &far) {
+    } else if let (Some(hub), Some(far)) = (hub, far) {
         let none = BTreeMap::new();
         out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none), &context.directives)?;
         let (settles, guards) = planner.decide(&context.directives)?;

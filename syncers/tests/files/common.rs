@@ -85,7 +85,13 @@ impl Pair {
     }
 
     pub fn context(&self) -> PlanContext {
-        PlanContext { run: RunId(self.run), base: self.base, directives: self.directives.clone(), policy: None }
+        PlanContext {
+            run: RunId(self.run),
+            base: self.base,
+            directives: self.directives.clone(),
+            policy: None,
+            held: Default::default(),
+        }
     }
 
     pub fn plan(&self) -> SpokePlan {

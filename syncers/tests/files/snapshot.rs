@@ -107,6 +107,7 @@ impl Given {
             bytes: 0,
             consistency: String::new(),
             skipped: vec![],
+            carried: None,
         };
         Self(recorded.clone(), info)
     }

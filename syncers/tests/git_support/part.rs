@@ -84,6 +84,7 @@ impl<'a> Kept<'a> {
             bytes: 0,
             consistency: "exact".into(),
             skipped: vec![],
+            carried: None,
         };
         Self { part, info }
     }

@@ -1,9 +1,12 @@
 //! Out into a snapshot and back in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cathedral_model::ecosystem::Side;
 use cathedral_model::ids::{Fence, RunId};
+use cathedral_model::observation::Digests;
+use cathedral_model::plan::PlanContext;
 use cathedral_model::ports::syncer::Place;
 use cathedral_model::ports::{PortError, Syncer};
 use cathedral_syncers::sql::SqliteSyncer;
@@ -251,4 +254,53 @@ fn what_is_moved_away_never_takes_the_place_of_what_was_kept() {
     }
     let kept = pair.dir.path().join("state/kept/3/shop/hub/hub.db");
     assert!(std::fs::read_to_string(kept).unwrap().starts_with("first"));
+}
+
+/// A database that is written all the time is planned as the snapshot has read it, and nobody waits for that.
+#[test]
+fn a_plan_is_made_from_what_the_snapshot_has_read() {
+    for mode in ["wal", "delete"] {
+        let mut pair =
+            Pair::agreed("create table t (id integer primary key, v text); insert into t values (1, 'a'), (2, 'b');");
+        for side in ["hub", "spoke"] {
+            application(&pair.path(side)).execute_batch(&format!("pragma journal_mode = {mode};")).unwrap();
+        }
+        pair.hub().execute_batch("insert into t values (3, 'quiet');").unwrap();
+        pair.far().execute_batch("update t set v = 'busy 1' where id = 1;").unwrap();
+        pair.run += 1;
+        let name = pair.spoke.name.clone();
+        pair.syncer.remember(&name);
+        let digest = |side| export(&pair, &Place::Live(side)).state.unwrap().digest;
+        let (hub, spoke) = (digest(Side::Hub), digest(Side::Spoke));
+        assert_eq!(pair.observe().digests(), Digests { hub, spoke });
+        // Nobody has to wait while it is remembered.
+        pair.far().busy_timeout(std::time::Duration::ZERO).unwrap();
+        pair.far().execute_batch("update t set v = 'busy 2' where id = 1; insert into t values (4, 'later');").unwrap();
+        let held = BTreeMap::from([(Side::Hub, hub), (Side::Spoke, spoke)]);
+        let context = PlanContext { held, ..pair.context(vec![]) };
+        let plan = wait(pair.syncer.plan(&pair.spoke, &context)).unwrap();
+        assert_eq!(plan.expected, Digests { hub, spoke }, "{mode}");
+        let applied = pair.apply(&plan).unwrap();
+        assert_eq!((applied.changes_out, pair.rows("select v from t where id = 3").1.len()), (1, 1), "{mode}");
+        // The row that has changed since is as it was left, on the side where it was.
+        assert_eq!(rows(&pair.far(), "select v from t where id = 1"), rows(&pair.far(), "select 'busy 2'"));
+        pair.sync();
+        assert_eq!(pair.same("select * from t order by id").len(), 4, "{mode}");
+        let left = std::fs::read_dir(pair.dir.path().join("state/scratch")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "a copy was left");
+    }
+}
+
+#[test]
+fn a_database_is_read_alone_while_the_other_one_cannot_be() {
+    let pair = Pair::agreed("create table t (id integer primary key); insert into t values (1);");
+    let whole = pair.observe();
+    std::fs::remove_file(pair.path("spoke")).unwrap();
+    std::fs::write(pair.path("spoke"), "not a database, but longer than its header would be: ".repeat(40)).unwrap();
+    let observe = |side| wait(pair.syncer.observe_side(&pair.spoke, side));
+    assert!(wait(pair.syncer.observe(&pair.spoke)).is_err());
+    assert_eq!(observe(Side::Hub).unwrap(), whole.hub);
+    assert!(observe(Side::Spoke).is_err());
+    std::fs::remove_file(pair.path("spoke")).unwrap();
+    assert!(observe(Side::Spoke).is_err(), "missing is not empty");
 }

@@ -121,7 +121,7 @@ impl Pair {
     }
 
     pub fn context(&self, directives: Vec<Directive>) -> PlanContext {
-        PlanContext { run: RunId(self.run), base: self.base, directives, policy: None }
+        PlanContext { run: RunId(self.run), base: self.base, directives, policy: None, held: Default::default() }
     }
 
     pub fn observe(&self) -> Observation {
@@ -298,6 +298,7 @@ impl Sink for Part {
             bytes: 0,
             consistency: consistency.into(),
             skipped: vec![],
+            carried: None,
         })
     }
 }

@@ -241,7 +241,7 @@ fn paint(on: bool, tint: Tint, text: &str) -> String {
 }
 
 fn now() -> String {
-    format!("{:.6}", jiff::Timestamp::now())
+    crate::hub::HubEnv::clock().to_rfc3339()
 }
 
 /// The columns of a terminal: what it says itself, else COLUMNS, else 80.

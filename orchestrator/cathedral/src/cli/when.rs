@@ -48,8 +48,15 @@ pub fn point(text: &str, now: Timestamp) -> Option<Timestamp> {
     Some(Timestamp(zoned.timestamp().as_microsecond()))
 }
 
+/// Clocks of two machines may differ by so much before a time counts as one in the future.
+pub const AHEAD_SECONDS: u64 = 60;
+
 /// How long ago, for people.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    let ahead = then.ms_since(now) / 1_000;
+    if ahead > AHEAD_SECONDS {
+        return format!("in {}", long(ahead));
+    }
     match now.ms_since(then) / 1_000 {
         0..=1 => "just now".into(),
         seconds => format!("{} ago", long(seconds)),

@@ -85,6 +85,7 @@ fn snapshot(minutes: i64, spokes: &[&str], states: &[(&str, &str)]) -> SnapshotI
         bytes: 1,
         consistency: "exact".into(),
         skipped: vec![],
+        carried: None,
     };
     SnapshotInfo {
         meta: SnapshotMeta {

@@ -6,27 +6,23 @@
 
 use std::collections::BTreeMap;
 
-use cathedral_model::ids::{Digest, SnapshotId, SpokeName};
-use cathedral_model::ports::env::Update;
+use cathedral_model::ids::{Digest, SnapshotId};
 use cathedral_model::ports::store::Claim;
-use cathedral_model::ports::{Cause, PortError, SnapshotWriter};
+use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::restore::{MAX_MOVES, RestorePart, RestoreRun, What};
 use cathedral_model::run::SnapshotProgress;
 use cathedral_model::snapshot::{PartKey, SnapshotMeta, part_digest};
 
 use super::{Outcomes, RestorePerformer};
+use crate::snapshot::{announcement, taken_of};
 use crate::standing::tell;
-use crate::sync::snapshot::{announcement, taken_of};
 
 /// How the cause of a snapshot begins that was taken before a restore in place.
 pub const BEFORE_RESTORE: &str = "before restore ";
 
 impl RestorePerformer {
-    pub(super) fn begin_snapshot(&self) -> Outcomes {
-        let env = &self.engine.ports.env;
-        let mut entropy = [0; 10];
-        env.entropy(&mut entropy);
-        vec![self.event(What::SnapshotBegun { id: SnapshotId::generate(env.now(), entropy) })]
+    pub(super) async fn begin_snapshot(&self) -> Outcomes {
+        vec![self.event(What::SnapshotBegun { id: self.engine.new_snapshot_id().await })]
     }
 
     pub(super) async fn take_snapshot(
@@ -35,72 +31,23 @@ impl RestorePerformer {
         id: &SnapshotId,
         claim: &Claim,
     ) -> Result<Outcomes, PortError> {
-        let ports = &self.engine.ports;
         let meta = SnapshotMeta {
             id: id.clone(),
             ecosystem: self.engine.ecosystem.name.clone(),
-            at: ports.env.now(),
+            at: self.engine.ports.env.now(),
             cause: format!("{BEFORE_RESTORE}{}: {}", claim.run, claim.request.cause),
             tags: vec![],
         };
-        let mut left_out = BTreeMap::new();
-        let taken = match ports.vault.begin(&meta).await {
-            Ok(Err(visible)) => Ok(visible),
-            Ok(Ok(writer)) => match self.write_parts(state, writer.as_ref(), &mut left_out).await {
-                Ok(()) => self.engine.patiently(|| writer.commit()).await,
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
+        let mut unread = BTreeMap::new();
+        let taken = self.engine.take_snapshot(&meta, &BTreeMap::new(), &mut unread).await;
+        let parts: Vec<&RestorePart> = state.request.iter().flat_map(|r| &r.parts).collect();
+        let is_target = |key: &PartKey| parts.iter().any(|p| p.spoke.name == key.spoke && p.side == key.side);
+        let left_out = unread.into_iter().filter(|(key, _)| is_target(key));
+        let left_out = left_out.map(|(key, error)| (key.spoke, error.to_string())).collect();
         match taken {
-            Ok(info) => {
-                ports.env.reached("snapshot:visible");
-                Ok(vec![self.event(What::SnapshotTaken { taken: taken_of(&info), left_out })])
-            }
+            Ok(info) => Ok(vec![self.event(What::SnapshotTaken { taken: taken_of(&info), left_out })]),
             Err(error) => self.no_snapshot(error),
         }
-    }
-
-    /// Writes every part of the ecosystem, and notes which of this restore could not be read.
-    async fn write_parts(
-        &self,
-        state: &RestoreRun,
-        writer: &dyn SnapshotWriter,
-        left_out: &mut BTreeMap<SpokeName, String>,
-    ) -> Result<(), PortError> {
-        let engine = &self.engine;
-        let total = engine.ecosystem.spokes.len() as u64;
-        let parts = state.request.iter().flat_map(|r| &r.parts);
-        let targets: Vec<&SpokeName> = parts.map(|p| &p.spoke.name).collect();
-        for (done, spoke) in engine.ecosystem.spokes.iter().enumerate() {
-            engine.ports.progress.update(&Update {
-                phase: "snapshot",
-                item: spoke.name.as_str(),
-                done: done as u64,
-                total,
-                unit: "spokes",
-            });
-            let syncer = engine.ports.syncer(spoke.kind());
-            let written = match engine.patiently(|| syncer.observe(spoke)).await {
-                Ok(seen) => engine.write_spoke(writer, spoke, Some(seen.digests())).await,
-                Err(error) => {
-                    let known = engine.ports.store.memory(&spoke.name).await?.settled;
-                    engine.reuse_parts(writer, spoke, known).await?;
-                    Err(error)
-                }
-            };
-            match written {
-                Ok(()) => {}
-                Err(error @ PortError::Fenced(_)) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(spoke.name = %spoke.name, %error, "not in this snapshot");
-                    if targets.contains(&&spoke.name) {
-                        left_out.insert(spoke.name.clone(), error.to_string());
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     pub(super) async fn seal_snapshot(&self, state: &RestoreRun, claim: &Claim) -> Result<Outcomes, PortError> {
@@ -155,23 +102,16 @@ impl RestorePerformer {
         let Some(progress) = state.parts.get(index).filter(|_| part.to.is_none()) else { return Ok(None) };
         let spoke = &part.spoke;
         let why = match &state.before {
-            SnapshotProgress::Sealed(..) => {
-                let syncer = self.engine.ports.syncer(spoke.kind());
-                match self.engine.patiently(|| syncer.observe(spoke)).await {
-                    Ok(seen) => {
-                        let now = part_digest(spoke.kind(), part.side, &seen.digests());
-                        let left_out = state.left_out.get(&spoke.name);
-                        match left_out {
-                            None if held(state, part) == Some(now) => return Ok(None),
-                            Some(why) if progress.moves > 0 => why.clone(),
-                            _ if progress.moves < MAX_MOVES => return Ok(Some(What::Moved { part: index })),
-                            _ => "it changed again after each snapshot".to_owned(),
-                        }
-                    }
-                    Err(error @ PortError::Fenced(_)) => return Err(error),
-                    Err(error) => error.to_string(),
-                }
-            }
+            SnapshotProgress::Sealed(..) => match self.engine.part_now(spoke, part.side).await {
+                Ok(now) if held(state, part) == Some(now) => return Ok(None),
+                Ok(_) => match state.left_out.get(&spoke.name) {
+                    Some(why) if progress.moves > 0 => why.clone(),
+                    _ if progress.moves < MAX_MOVES => return Ok(Some(What::Moved { part: index })),
+                    _ => "it changed again after each snapshot".to_owned(),
+                },
+                Err(error @ PortError::Fenced(_)) => return Err(error),
+                Err(error) => error.to_string(),
+            },
             SnapshotProgress::Failed(fault) => fault.message.clone(),
             _ => "none was taken".to_owned(),
         };

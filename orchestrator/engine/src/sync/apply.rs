@@ -23,9 +23,12 @@ impl SyncPerformer {
             base: ports.store.memory(name).await?.base,
             directives: self.engine.directives(name).await?,
             policy: state.request.policy,
+            held: state.remembered(name),
         };
         let syncer = ports.syncer(spoke.kind());
-        let plan = self.engine.patiently(|| syncer.plan(&spoke, &context)).await?;
+        let plan = self.engine.patiently(|| syncer.plan(&spoke, &context)).await;
+        syncer.forget(name);
+        let plan = plan?;
         // Only what the snapshot holds may be changed: a spoke that moved on is snapshotted again first.
         if !state.is_held(name, &plan.expected) {
             return Ok(vec![self.event(What::Moved { spoke: name.clone() })]);
@@ -113,7 +116,15 @@ impl SyncPerformer {
         let mut settled = carried.settled;
         let mut drafts = carried.drafts;
         let mut unfit = vec![];
-        if spoke.kind() != SpokeKind::Git {
+        if plan.restricted {
+            // Nothing is known of what keeps changing: what waits there goes on waiting.
+            let waiting = [ConflictState::Open, ConflictState::Answered];
+            for record in ports.store.conflicts(Some(name), &waiting).await? {
+                if !settled.contains(&record.id) && drafts.iter().all(|d| d.item != record.draft.item) {
+                    drafts.push(record.draft);
+                }
+            }
+        } else if spoke.kind() != SpokeKind::Git {
             // An answer that this plan knew and does not carry out waits for nothing: a person is asked again.
             let began = state.times.get(&Phase::Validate).map(|(began, _)| *began);
             for record in ports.store.conflicts(Some(name), &[ConflictState::Answered]).await? {

@@ -55,7 +55,14 @@ impl SyncPerformer {
             });
         }
         let seen = engine.observe_all(&chosen).await;
-        Ok(vec![self.event(What::Started { request, run: claim.run, began, spokes, seen })])
+        let mut unheld = BTreeMap::new();
+        for spoke in chosen.iter().filter(|s| matches!(seen.get(&s.name), Some(Seen::Failed(_)))) {
+            let sides = engine.unheld_sides(spoke).await;
+            if !sides.is_empty() {
+                unheld.insert(spoke.name.clone(), sides);
+            }
+        }
+        Ok(vec![self.event(What::Started { request, run: claim.run, began, spokes, seen, unheld })])
     }
 }
 

@@ -12,6 +12,9 @@ use cathedral_model::run::{MAX_ROUNDS, SyncRun, What};
 
 use super::{Outcomes, SyncPerformer};
 
+/// So many items that keep changing are named.
+const NAMED: usize = 3;
+
 impl SyncPerformer {
     pub(super) async fn verify(&self, state: &SyncRun, name: &SpokeName) -> Result<Outcomes, PortError> {
         let ports = &self.engine.ports;
@@ -48,11 +51,17 @@ impl SyncPerformer {
         };
         // Settled means: planned once more, from what is agreed now, there is nothing to do and nothing new
         // in dispute. A digest alone could hold somebody else's change.
-        let context =
-            PlanContext { run: state.run, base: Some(applied.base), directives: vec![], policy: state.request.policy };
+        let context = PlanContext {
+            run: state.run,
+            base: Some(applied.base),
+            directives: vec![],
+            policy: state.request.policy,
+            held: Default::default(),
+        };
         let again = self.engine.patiently(|| syncer.plan(&spoke, &context)).await?;
-        let known = self.load_plan(state, name)?.conflicts;
-        let settled = again.actions.is_empty() && disputes(&again.conflicts) == disputes(&known);
+        let plan = self.load_plan(state, name)?;
+        let settled =
+            again.actions.is_empty() && !plan.restricted && disputes(&again.conflicts) == disputes(&plan.conflicts);
         let memory = SpokeMemory {
             base: Some(applied.base),
             settled: settled.then_some(again.expected),
@@ -71,8 +80,13 @@ impl SyncPerformer {
         if state.rounds < MAX_ROUNDS {
             return Ok(vec![self.event(What::Stirred { spoke: name.clone(), observation: seen })]);
         }
-        let note = "it changed again while it was synced; the next run continues";
-        Ok(vec![self.event(verified(false, note)).effect(effect)])
+        let mut changed: Vec<&str> = again.actions.iter().map(|a| a.target.as_str()).collect();
+        changed.dedup();
+        let more = if changed.len() > NAMED { " and more" } else { "" };
+        let names = changed.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let what = if names.is_empty() { "it".to_owned() } else { format!("{names}{more}") };
+        let note = format!("{what} changed again while it was synced; the next run continues");
+        Ok(vec![self.event(verified(false, &note)).effect(effect)])
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{PortError, Sink, Source};
 use crate::ecosystem::{Side, Spoke};
-use crate::ids::{Fence, RunId};
+use crate::ids::{Fence, RunId, SpokeName};
 use crate::observation::{Observation, SideState};
 use crate::plan::{Applied, PlanContext, SpokePlan};
 
@@ -36,6 +36,12 @@ pub trait Syncer: Send + Sync {
     /// Reads what both sides hold now. Never writes to either side.
     async fn observe(&self, spoke: &Spoke) -> Result<Observation, PortError>;
 
+    /// Reads what one side holds now, whatever is the matter with the other one. A side that is not there
+    /// is an error here. Never writes. By default sides can be read together only.
+    async fn observe_side(&self, spoke: &Spoke, side: Side) -> Result<SideState, PortError> {
+        Ok(self.observe(spoke).await?.side(side).clone())
+    }
+
     /// Plans from the agreed state, both sides as they are now, and the answers given. Writes to
     /// neither side; stores what the plan needs (contents, instructions) durably before it returns.
     /// The same inputs give the same plan.
@@ -50,7 +56,14 @@ pub trait Syncer: Send + Sync {
     /// outdated `fence` is refused as [`PortError::Fenced`].
     async fn apply(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId, fence: Fence) -> Result<Applied, PortError>;
 
-    /// Copies a part into the sink, as of one moment, and returns the state it was read at (for a git
+    /// From here to [`Self::forget`], what [`Self::export`] reads of the living sides is remembered for a
+    /// plan that goes by it ([`PlanContext::held`]). A syncer may remember nothing.
+    fn remember(&self, _spoke: &SpokeName) {}
+
+    /// Ends [`Self::remember`]; nothing happens when it has not begun.
+    fn forget(&self, _spoke: &SpokeName) {}
+
+    /// Copies a part into the sink, as of one moment and whatever is the matter with the other side, and returns the state it was read at (for a git
     /// part: [`crate::snapshot::part_digest`] of both sides). Does not call [`Sink::finish`]: the
     /// caller does, with the returned state.
     async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError>;

@@ -155,6 +155,10 @@ pub trait SnapshotWriter: Send + Sync {
     /// whether it did.
     async fn reuse(&self, key: &PartKey, kind: SpokeKind, observed: &crate::ids::Digest) -> Result<bool, PortError>;
 
+    /// Takes a part over from the newest snapshot that has it, whatever it was read at, because the side
+    /// cannot be read now; the part is marked with `why` ([`PartInfo::carried`]). Says whether there was one.
+    async fn carry(&self, key: &PartKey, kind: SpokeKind, why: &str) -> Result<bool, PortError>;
+
     /// Opens a part.
     fn part(&self, key: &PartKey, kind: SpokeKind) -> Result<Box<dyn Sink>, PortError>;
 
@@ -170,8 +174,13 @@ pub trait Vault: Send + Sync {
     /// visible, `Ok(Err(info))` returns it.
     async fn begin(&self, meta: &SnapshotMeta) -> Result<Result<Box<dyn SnapshotWriter>, SnapshotInfo>, PortError>;
 
-    /// Lists the snapshots of all destinations, oldest first.
+    /// Lists the snapshots of all destinations in the order of taking, which is that of their ids.
     async fn list(&self) -> Result<Vec<SnapshotInfo>, PortError>;
+
+    /// Returns the id of the snapshot that was taken last, of those whose manifest is good.
+    async fn newest(&self) -> Result<Option<SnapshotId>, PortError> {
+        Ok(self.list().await?.pop().map(|info| info.meta.id))
+    }
 
     /// Returns one snapshot, its manifest verified.
     async fn snapshot(&self, id: &SnapshotId) -> Result<SnapshotInfo, PortError>;

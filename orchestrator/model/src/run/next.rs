@@ -2,7 +2,10 @@
 
 use super::{Declared, Phase, Seen, SnapshotProgress, SnapshotTaken, SpokeProgress, Step, SyncEvent, SyncRun, What};
 use crate::ecosystem::DataSync;
-use crate::ids::SpokeName;
+use std::collections::BTreeMap;
+
+use crate::ecosystem::Side;
+use crate::ids::{Digest, SpokeName};
 use crate::journal::{IllegalTransition, Next};
 use crate::snapshot::{part_digest, parts_of};
 
@@ -22,6 +25,7 @@ impl SpokeProgress {
             conflicts: None,
             verified: None,
             failed: None,
+            unheld: false,
         }
     }
 
@@ -57,7 +61,7 @@ impl SyncRun {
     /// Whether anything at all is to be done beyond looking.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.request.force_snapshot || self.spokes.values().any(SpokeProgress::is_changed)
+        self.request.force_snapshot || self.spokes.values().any(|s| s.is_changed() || s.unheld)
     }
 
     /// Whether a guard holds the spoke back until a person confirms.
@@ -82,6 +86,20 @@ impl SyncRun {
             SnapshotProgress::Sealed(taken, _) => Some(taken),
             _ => None,
         }
+    }
+
+    /// Whether what is read of a spoke that has moved on is to be remembered while it is snapshotted again.
+    #[must_use]
+    pub fn is_remembering(&self, spoke: &SpokeProgress) -> bool {
+        spoke.moved && spoke.failed.is_none() && self.rounds > 1
+    }
+
+    /// What the sealed snapshot holds each part of a spoke at, once it was read while it was remembered: a
+    /// spoke that keeps changing is planned by what was read, since it will not stand still.
+    #[must_use]
+    pub fn remembered(&self, spoke: &SpokeName) -> BTreeMap<Side, Digest> {
+        let held = self.sealed_snapshot().filter(|_| self.rounds > 1).and_then(|taken| taken.parts.get(spoke));
+        held.cloned().unwrap_or_default()
     }
 
     /// Whether the sealed snapshot holds the spoke at exactly these digests.
@@ -193,7 +211,7 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
     times.1 = times.1.max(event.at);
     run.last = run.last.max(event.at);
     match &event.what {
-        What::Started { request, run: id, began, spokes, seen } => {
+        What::Started { request, run: id, began, spokes, seen, unheld } => {
             if run.started.is_some() {
                 return Err(illegal(&run));
             }
@@ -208,6 +226,7 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
                     Some(Seen::Failed(fault)) => progress.failed = Some((Phase::Validate, fault.clone())),
                     None => return Err(illegal(&run)),
                 }
+                progress.unheld = unheld.get(&declared.name).is_some_and(|sides| !sides.is_empty());
                 run.spokes.insert(declared.name.clone(), progress);
             }
         }
@@ -254,10 +273,12 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
         | What::Verified { spoke, .. }
         | What::Failed { spoke, .. } => {
             let sealed = run.sealed_snapshot().is_some();
+            // One verification may find this while what another one has found is being snapshotted already.
+            let stirs = matches!(event.what, What::Stirred { .. }) && run.rounds > 0;
             let Some(progress) = run.spokes.get(spoke).cloned() else {
                 return Err(illegal(&run));
             };
-            match spoke_event(progress, &event.what, sealed) {
+            match spoke_event(progress, &event.what, sealed || stirs) {
                 Some(progress) => {
                     run.spokes.insert(spoke.clone(), progress);
                 }
@@ -272,7 +293,9 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
 /// planned and changed only under a sealed snapshot, and changed only after it was pinned.
 fn spoke_event(mut spoke: SpokeProgress, what: &What, sealed: bool) -> Option<SpokeProgress> {
     if spoke.failed.is_some() {
-        return None;
+        // What was under way beside the step that failed may still end; it changes nothing any more.
+        let may_end = matches!(what, What::Stirred { .. } | What::Verified { .. } | What::Failed { .. });
+        return may_end.then_some(spoke);
     }
     match what {
         What::Stirred { observation, .. } if sealed => {

@@ -53,7 +53,9 @@ impl SyncRun {
             let refused = spokes.iter().filter(bad).all(|s| s.result == "refused");
             // The master repository is looked at in every run: of what was asked for by name it is no part.
             let asked = |s: &&SpokeSummary| self.request.spokes.is_empty() || self.request.spokes.contains(&s.name);
-            let done = |s: &SpokeSummary| matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged");
+            let done = |s: &SpokeSummary| {
+                matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged" | "snapshotted")
+            };
             let synced = spokes.iter().filter(asked).any(done);
             if synced && !refused {
                 return (RunResult::Partial, 12);
@@ -61,7 +63,9 @@ impl SyncRun {
             let code = if refused { 7 } else { first.unwrap_or(1) };
             return (if synced { RunResult::Partial } else { RunResult::Failed }, code);
         }
-        if spokes.iter().any(|s| s.conflicts > 0) {
+        // A snapshot holds both sides of a conflict: that somebody still has to decide it is no failing of it.
+        let only_kept = !self.includes(Phase::Sync) && self.sealed_snapshot().is_some();
+        if !only_kept && spokes.iter().any(|s| s.conflicts > 0) {
             return (RunResult::Conflicts, 11);
         }
         if !self.has_work() {
@@ -77,6 +81,9 @@ impl SyncRun {
         let mut note = String::new();
         let result = if let Some((phase, fault)) = &spoke.failed {
             note = format!("{}: {}", phase.as_str(), fault.message);
+            if spoke.unheld && self.sealed_snapshot().is_some() {
+                note.push_str("; the side that can be read is in the snapshot");
+            }
             if fault.cause == Cause::Unreachable {
                 "unreachable"
             } else if fault.cause == Cause::Refused {
@@ -121,7 +128,8 @@ impl SyncRun {
         } else if !spoke.is_changed() {
             if conflicts > 0 { "conflicts" } else { "unchanged" }
         } else if spoke.moved {
-            "it kept changing while it was snapshotted; the next run continues".clone_into(&mut note);
+            let when = if spoke.earlier == (0, 0) { "snapshotted" } else { "synced" };
+            note = format!("it kept changing while it was {when}; the next run continues");
             "partial"
         } else if !spoke.is_to_be_synced() || (!self.includes(Phase::Sync) && self.sealed_snapshot().is_some()) {
             "snapshotted"

@@ -21,6 +21,7 @@ pub async fn check<V: Vault>(make: impl Fn() -> V) {
     nothing_is_visible_before_commit(&make()).await;
     the_same_id_is_continued_and_then_returned(&make()).await;
     an_unchanged_part_is_reused(&make()).await;
+    a_part_that_cannot_be_read_is_carried_over_and_marked(&make()).await;
     git_history_that_is_held_is_not_sent_again(&make()).await;
     roots_follow_from_content_alone(&make()).await;
     what_does_not_fit_is_refused(&make()).await;
@@ -89,6 +90,30 @@ async fn an_unchanged_part_is_reused(vault: &dyn Vault) {
     assert_eq!(second.parent, Some(first.meta.id));
     let mut source = vault.open(&second.meta.id, &part.key).await.expect("open");
     assert_eq!(draw(source.as_mut()), part.content);
+}
+
+async fn a_part_that_cannot_be_read_is_carried_over_and_marked(vault: &dyn Vault) {
+    let (part, other) = (files("one", "A"), files("other", "B"));
+    let first = take(vault, 1, std::slice::from_ref(&part)).await;
+    assert_eq!(vault.newest().await.expect("newest"), Some(first.meta.id.clone()));
+    take(vault, 2, std::slice::from_ref(&other)).await;
+    for (n, why) in [(3, "it is away"), (4, "it is still away")] {
+        let writer = vault.begin(&meta(n)).await.expect("begin").expect("new");
+        assert!(!writer.carry(&files("x", "").key, SpokeKind::Files, why).await.expect("carry"), "no snapshot has it");
+        assert!(!writer.carry(&part.key, SpokeKind::Git, why).await.expect("carry"), "of another kind");
+        assert!(writer.carry(&part.key, SpokeKind::Files, why).await.expect("carry"));
+        let info = writer.commit().await.expect("commit");
+        let carried = info.parts[0].carried.as_ref().expect("it is marked");
+        assert_eq!((&carried.snapshot, carried.at), (&first.meta.id, first.meta.at), "where it was read last");
+        assert_eq!((carried.why.as_str(), info.parts[0].root), (why, first.parts[0].root));
+        assert_eq!(vault.snapshot(&info.meta.id).await.expect("snapshot").parts, info.parts);
+        assert_eq!(draw(vault.open(&info.meta.id, &part.key).await.expect("open").as_mut()), part.content);
+    }
+    // Read again, and found as it was: the mark is gone.
+    let writer = vault.begin(&meta(5)).await.expect("begin").expect("new");
+    assert!(writer.reuse(&part.key, SpokeKind::Files, &first.parts[0].observed).await.expect("reuse"));
+    assert_eq!(writer.commit().await.expect("commit").parts, first.parts);
+    assert_eq!(vault.newest().await.expect("newest"), Some(meta(5).id));
 }
 
 async fn git_history_that_is_held_is_not_sent_again(vault: &dyn Vault) {

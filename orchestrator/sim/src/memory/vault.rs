@@ -12,7 +12,7 @@ use cathedral_model::observation::SideState;
 use cathedral_model::ports::vault::{DatabaseSchema, EntryKind, EntryVisitor, GitRefs, Stamp, TableInfo, TreeEntry};
 use cathedral_model::ports::{Cause, PortError, Progress, Sink, SnapshotWriter, Source, Vault};
 use cathedral_model::snapshot::{
-    CheckLevel, CheckReport, Checked, Held, PartInfo, PartKey, SnapshotBytes, SnapshotInfo, SnapshotMeta,
+    Carried, CheckLevel, CheckReport, Checked, Held, PartInfo, PartKey, SnapshotBytes, SnapshotInfo, SnapshotMeta,
 };
 
 use super::lock;
@@ -199,6 +199,7 @@ impl Sink for PartSink {
             bytes: self.part.bytes(),
             consistency: consistency.to_owned(),
             skipped: self.part.skipped.clone(),
+            carried: None,
         };
         if let Some((vault, id)) = &self.vault {
             let mut inner = lock(&vault.0);
@@ -214,8 +215,21 @@ impl SnapshotWriter for Writer {
         let mut inner = lock(&self.vault.0);
         let newest = inner.visible.values().next_back().and_then(|(_, parts)| parts.get(key));
         let found = newest.filter(|(info, _)| info.observed == *observed && info.kind == kind).cloned();
-        let Some(found) = found else { return Ok(false) };
+        let Some((info, part)) = found else { return Ok(false) };
+        let found = (PartInfo { carried: None, ..info }, part);
         inner.open.entry(self.meta.id.clone()).or_default().insert(key.clone(), found);
+        Ok(true)
+    }
+
+    async fn carry(&self, key: &PartKey, kind: SpokeKind, why: &str) -> Result<bool, PortError> {
+        let mut inner = lock(&self.vault.0);
+        let newest =
+            inner.visible.values().rev().find_map(|(of, parts)| Some((of.meta.clone(), parts.get(key)?.clone())));
+        let Some((of, (info, part))) = newest.filter(|(_, (info, _))| info.kind == kind) else { return Ok(false) };
+        let (snapshot, at) = info.carried.as_ref().map_or((of.id, of.at), |c| (c.snapshot.clone(), c.at));
+        let carried = Some(Carried { snapshot, at, why: why.to_owned() });
+        let parts = inner.open.entry(self.meta.id.clone()).or_default();
+        parts.insert(key.clone(), (PartInfo { carried, ..info }, part));
         Ok(true)
     }
 

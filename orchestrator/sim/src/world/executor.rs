@@ -43,6 +43,8 @@ struct Inner {
     crashed: Vec<usize>,
     crash_points: Vec<(usize, String)>,
     faults: bool,
+    /// Somebody watches closely: no faults until they are done.
+    calm: bool,
     trace: blake3::Hasher,
     tail: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl Executor {
             crashed: vec![],
             crash_points: vec![],
             faults: false,
+            calm: false,
             trace: blake3::Hasher::new(),
             tail: vec![],
         };
@@ -90,12 +93,17 @@ impl Executor {
     #[must_use]
     pub fn fault(&self, per_thousand: u64) -> bool {
         let mut inner = lock(&self.inner);
-        inner.faults && inner.rng.below(1_000) < per_thousand
+        inner.faults && !inner.calm && inner.rng.below(1_000) < per_thousand
     }
 
     /// Switches faults on or off.
     pub fn faults(&self, on: bool) {
         lock(&self.inner).faults = on;
+    }
+
+    /// Holds faults back for a while.
+    pub fn calm(&self, on: bool) {
+        lock(&self.inner).calm = on;
     }
 
     /// Writes a line of the trace: the call and its arguments.

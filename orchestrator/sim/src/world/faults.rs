@@ -43,6 +43,8 @@ pub enum Bug {
     AnnounceEarly,
     /// The merge base is not remembered after an apply.
     ForgetBase,
+    /// While one side cannot be read, the other one is not looked at either.
+    BothOrNone,
 }
 
 impl Shared {
@@ -292,6 +294,15 @@ impl SnapshotWriter for FaultyWriter {
         through!(self, "reuse", (key, observed), self.inner.reuse(key, kind, observed))
     }
 
+    async fn carry(
+        &self,
+        key: &PartKey,
+        kind: cathedral_model::ecosystem::SpokeKind,
+        why: &str,
+    ) -> Result<bool, PortError> {
+        through!(self, "carry", (key, why), self.inner.carry(key, kind, why))
+    }
+
     fn part(&self, key: &PartKey, kind: cathedral_model::ecosystem::SpokeKind) -> Result<Box<dyn Sink>, PortError> {
         self.inner.part(key, kind)
     }
@@ -323,6 +334,10 @@ impl Vault for FaultyVault {
 
     async fn list(&self) -> Result<Vec<SnapshotInfo>, PortError> {
         through!(self, "list", (), self.shared.vault.list())
+    }
+
+    async fn newest(&self) -> Result<Option<SnapshotId>, PortError> {
+        through!(self, "newest", (), self.shared.vault.newest())
     }
 
     async fn snapshot(&self, id: &SnapshotId) -> Result<SnapshotInfo, PortError> {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use cathedral_model::ecosystem::Side;
-use cathedral_model::ids::SpokeName;
+use cathedral_model::ids::{RunId, SpokeName};
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::plan::{Answer, Choice};
 use cathedral_model::ports::{Store, Vault};
 use cathedral_model::restore::{RestorePart, RestoreRequest};
 use cathedral_model::run::{Phase, Priority, Request, SyncRequest, Work};
+use cathedral_model::snapshot::PartKey;
 
 use super::executor::PERSON;
 use super::{Shared, World};
@@ -25,18 +26,19 @@ impl World {
                 let acts = 12 + shared.exec.below(14);
                 for _ in 0..acts {
                     shared.exec.sleep(shared.exec.below(30_000)).await;
-                    match shared.exec.below(10) {
-                        0..=4 => edit(&shared),
-                        5 | 6 => {
+                    match shared.exec.below(21) {
+                        0..=9 => edit(&shared),
+                        10..=13 => {
                             let spokes = if shared.exec.below(3) == 0 { vec![any_spoke(&shared)] } else { vec![] };
                             submit(&shared, Work::Sync(SyncRequest { spokes, ..SyncRequest::default() })).await;
                         }
-                        7 => answer(&shared).await,
-                        8 => {
+                        14 | 15 => answer(&shared).await,
+                        16 | 17 => {
                             let only = vec![Phase::Snapshot];
                             let request = SyncRequest { only, force_snapshot: true, ..SyncRequest::default() };
                             submit(&shared, Work::Sync(request)).await;
                         }
+                        18 => outage(&shared).await,
                         _ => restore(&shared, &ecosystem).await,
                     }
                 }
@@ -62,17 +64,80 @@ fn any_spoke(shared: &Shared) -> SpokeName {
     names[usize::try_from(shared.exec.below(names.len() as u64)).unwrap_or(0)].clone()
 }
 
-/// Writes or removes a few keys of one side.
+fn any_side(shared: &Shared) -> Side {
+    if shared.exec.below(2) == 0 { Side::Hub } else { Side::Spoke }
+}
+
 fn edit(shared: &Shared) {
-    let name = any_spoke(shared);
-    let side = if shared.exec.below(2) == 0 { Side::Hub } else { Side::Spoke };
+    let (name, side) = (any_spoke(shared), any_side(shared));
+    edit_side(shared, &name, side);
+}
+
+/// One side goes away for a while; the other one is edited and synced, and must be in a snapshot then.
+async fn outage(shared: &Arc<Shared>) {
+    let (name, side) = (any_spoke(shared), any_side(shared));
+    shared.exec.note(format!("{name} {side:?} goes away"));
+    {
+        let away = &mut lock(&shared.state).away;
+        // A side that is away already comes back when its own time is over.
+        if away.iter().any(|(spoke, _)| *spoke == name) {
+            return;
+        }
+        away.insert((name.clone(), side));
+    }
+    shared.exec.calm(true);
+    // What is under way sees the side before or after the edit; the run that is asked for now sees it after.
+    shared.exec.sleep(60_000).await;
+    edit_side(shared, &name, side.other());
+    let spokes = if shared.exec.below(2) == 0 { vec![name.clone()] } else { vec![] };
+    let run = submit(shared, Work::Sync(SyncRequest { spokes, ..SyncRequest::default() })).await;
+    for _ in 0..200 {
+        shared.exec.sleep(1_000).await;
+        let row = match run {
+            Some(run) => shared.store.run(run).await.ok().flatten(),
+            None => None,
+        };
+        if row.is_some_and(|row| row.state == "finished") {
+            let held: Vec<(String, u64)> = {
+                let state = lock(&shared.state);
+                let pair = state.pairs.get(&name).cloned().unwrap_or_default();
+                pair.side(side.other()).iter().map(|(key, version)| (key.clone(), *version)).collect()
+            };
+            for (key, version) in held {
+                // What came from the other side is in the part of that one.
+                let is_held = [Side::Hub, Side::Spoke].into_iter().any(|side| {
+                    let part = PartKey { spoke: name.clone(), side };
+                    shared.vault.holds(&part, key.as_bytes(), version.to_string().as_bytes())
+                });
+                if !is_held {
+                    let what = format!("{name}/{key} {version} was synced while the other side was away");
+                    shared.violate(format!("no side lost: {what}, and is in no snapshot"));
+                }
+            }
+            break;
+        }
+    }
+    shared.exec.calm(false);
+    let (back, pause) = (Arc::clone(shared), shared.exec.below(60_000));
+    shared.exec.spawn(
+        PERSON,
+        Box::pin(async move {
+            back.exec.sleep(pause).await;
+            lock(&back.state).away.remove(&(name.clone(), side));
+            back.exec.note(format!("{name} {side:?} is back"));
+        }),
+    );
+}
+
+/// Writes or removes a few keys of one side.
+fn edit_side(shared: &Shared, name: &SpokeName, side: Side) {
     for _ in 0..=shared.exec.below(3) {
         let key = format!("k{}", shared.exec.below(5));
         let remove = shared.exec.below(4) == 0;
         let mut state = lock(&shared.state);
         state.versions += 1;
         let version = state.versions;
-        let Some(pair) = state.pairs.get_mut(&name) else { return };
+        let Some(pair) = state.pairs.get_mut(name) else { return };
         if remove {
             pair.side_mut(side).remove(&key);
         } else {
@@ -83,12 +148,13 @@ fn edit(shared: &Shared) {
     }
 }
 
-async fn submit(shared: &Shared, work: Work) {
+async fn submit(shared: &Shared, work: Work) -> Option<RunId> {
     let priority = if matches!(work, Work::Restore(_)) { Priority::Incident } else { Priority::Manual };
     let request = Request { priority, cause: "person".into(), work };
     // The world's own store never fails.
     let queued = shared.store.enqueue(&request, shared.exec.now()).await;
     shared.exec.note(format!("person asks: {queued:?}"));
+    queued.ok().map(|q| q.run())
 }
 
 async fn answer(shared: &Shared) {

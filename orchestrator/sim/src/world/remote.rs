@@ -5,17 +5,17 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cathedral_model::ecosystem::{DataSync, Side, Spoke};
 use cathedral_model::ids::{Digest, Fence, RunId, SpokeName};
-use cathedral_model::observation::{Observation, SideState};
+use cathedral_model::observation::{Digests, Observation, SideState};
 use cathedral_model::plan::{
     Action, Answer, Applied, Choice, ConflictDraft, PlanContext, SideValue, Skipped, SpokePlan,
 };
 use cathedral_model::ports::syncer::{Imported, Place};
 use cathedral_model::ports::vault::{EntryKind, TreeEntry};
-use cathedral_model::ports::{Content, PortError, Sink, Source, Syncer};
+use cathedral_model::ports::{Cause, Content, PortError, Sink, Source, Syncer};
 use cathedral_model::snapshot::PartKey;
 
 use super::{Bug, Shared, State};
@@ -67,6 +67,8 @@ struct Payload {
 pub struct RemoteSyncer {
     pub shared: Arc<Shared>,
     pub hub: usize,
+    /// What exports have read of spokes that are to be remembered.
+    pub held: Mutex<BTreeMap<SpokeName, BTreeMap<Side, Map>>>,
 }
 
 fn state(map: &Map) -> SideState {
@@ -175,6 +177,26 @@ impl Planner<'_> {
 }
 
 impl RemoteSyncer {
+    /// What was read for the snapshot, when it is what the plan is to go by.
+    fn held(&self, spoke: &SpokeName, context: &PlanContext) -> Option<BTreeMap<Side, Map>> {
+        let sides = lock(&self.held).remove(spoke)?;
+        let digests: BTreeMap<Side, Digest> = sides.iter().map(|(side, map)| (*side, state(map).digest)).collect();
+        (digests.len() == 2 && digests == context.held).then_some(sides)
+    }
+
+    /// Fails while the side is away.
+    fn there(&self, spoke: &SpokeName, side: Side) -> Result<(), PortError> {
+        if lock(&self.shared.state).away.contains(&(spoke.clone(), side)) {
+            let message = format!("the {} of {spoke} is away", side.as_str());
+            return Err(PortError::failed(Cause::Unreachable, message));
+        }
+        Ok(())
+    }
+
+    fn both_there(&self, spoke: &SpokeName) -> Result<(), PortError> {
+        self.there(spoke, Side::Hub).and_then(|()| self.there(spoke, Side::Spoke))
+    }
+
     fn pair(&self, spoke: &SpokeName) -> Pair {
         lock(&self.shared.state).pairs.get(spoke).cloned().unwrap_or_default()
     }
@@ -187,6 +209,7 @@ impl RemoteSyncer {
     }
 
     fn write_now(&self, spoke: &SpokeName, write: &Write, fence: Fence) -> Result<Option<Skipped>, PortError> {
+        self.there(spoke, write.side)?;
         let now = self.shared.exec.now();
         let mut state = lock(&self.shared.state);
         let key = PartKey { spoke: spoke.clone(), side: write.side };
@@ -230,6 +253,7 @@ impl RemoteSyncer {
 impl Syncer for RemoteSyncer {
     async fn observe(&self, spoke: &Spoke) -> Result<Observation, PortError> {
         self.shared.gate(self.hub, format!("observe {}", spoke.name)).await?;
+        self.both_there(&spoke.name)?;
         let mut pair = self.pair(&spoke.name);
         if self.shared.bug == Bug::StaleLook {
             let seen = &mut lock(&self.shared.state).seen;
@@ -238,19 +262,36 @@ impl Syncer for RemoteSyncer {
         Ok(Observation { hub: state(&pair.hub), spoke: state(&pair.spoke), warnings: vec![] })
     }
 
+    async fn observe_side(&self, spoke: &Spoke, side: Side) -> Result<SideState, PortError> {
+        self.shared.gate(self.hub, format!("observe {} {side:?}", spoke.name)).await?;
+        self.there(&spoke.name, side)?;
+        if self.shared.bug == Bug::BothOrNone {
+            self.both_there(&spoke.name)?;
+        }
+        Ok(state(self.pair(&spoke.name).side(side)))
+    }
+
     async fn plan(&self, spoke: &Spoke, context: &PlanContext) -> Result<SpokePlan, PortError> {
         self.shared.gate(self.hub, format!("plan {} {:?}", spoke.name, context.base)).await?;
+        self.both_there(&spoke.name)?;
         let pair = self.pair(&spoke.name);
         let old_base: Map = match &context.base {
             Some(id) => read(&self.shared.content.get(id)?)?,
             None => Map::new(),
         };
+        let held = self.held(&spoke.name, context);
         let payload = Payload { writes: vec![], base: old_base.clone(), old_base };
         let mut planner = Planner { pair: &pair, payload, conflicts: vec![], settles: vec![] };
         let mut keys: BTreeSet<String> = pair.hub.keys().chain(pair.spoke.keys()).cloned().collect();
         keys.extend(planner.payload.old_base.keys().cloned());
         keys.extend(context.directives.iter().map(|d| d.draft.item.clone()));
+        let mut restricted = false;
         for key in keys {
+            let is_busy = |side: Side, then: &Map| pair.side(side).get(&key) != then.get(&key);
+            if held.iter().flatten().any(|(side, then)| is_busy(*side, then)) {
+                restricted = true;
+                continue;
+            }
             planner.key(spoke.data_sync, &key, context);
         }
         let actions = planner.payload.writes.iter().map(|w| Action {
@@ -263,12 +304,18 @@ impl Syncer for RemoteSyncer {
         });
         Ok(SpokePlan {
             spoke: spoke.name.clone(),
-            expected: Observation { hub: state(&pair.hub), spoke: state(&pair.spoke), warnings: vec![] }.digests(),
+            expected: match &held {
+                Some(held) => {
+                    Digests { hub: state(&held[&Side::Hub]).digest, spoke: state(&held[&Side::Spoke]).digest }
+                }
+                None => Digests { hub: state(&pair.hub).digest, spoke: state(&pair.spoke).digest },
+            },
             actions: actions.collect(),
             conflicts: planner.conflicts,
             settles: planner.settles,
             guards: vec![],
             payload: self.shared.content.put(&json(&planner.payload)?)?,
+            restricted,
         })
     }
 
@@ -308,6 +355,7 @@ impl Syncer for RemoteSyncer {
         }
         // Read back: what the sides hold is what is reported, also what others wrote meanwhile.
         self.shared.gate(self.hub, format!("read back {}", spoke.name)).await?;
+        self.both_there(&spoke.name)?;
         let pair = self.pair(&spoke.name);
         let (changes_in, changes_out) = plan.changes();
         Ok(Applied {
@@ -323,6 +371,7 @@ impl Syncer for RemoteSyncer {
     async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError> {
         self.shared.gate(self.hub, format!("export {} {place:?}", spoke.name)).await?;
         let Place::Live(side) = place else { return Err(PortError::permanent("the world has no other places")) };
+        self.there(&spoke.name, *side)?;
         let pair = self.pair(&spoke.name);
         for (key, version) in pair.side(*side) {
             let content = version.to_string();
@@ -330,7 +379,18 @@ impl Syncer for RemoteSyncer {
             let entry = TreeEntry { path: key.clone().into_bytes(), kind, mode: 0o644, mtime_ns: 0 };
             sink.entry(&entry, None, Some(&mut content.as_bytes() as &mut dyn Read))?;
         }
+        if let Some(sides) = lock(&self.held).get_mut(&spoke.name) {
+            sides.insert(*side, pair.side(*side).clone());
+        }
         Ok(state(pair.side(*side)))
+    }
+
+    fn remember(&self, spoke: &SpokeName) {
+        lock(&self.held).insert(spoke.clone(), BTreeMap::new());
+    }
+
+    fn forget(&self, spoke: &SpokeName) {
+        lock(&self.held).remove(spoke);
     }
 
     async fn import(
@@ -353,6 +413,7 @@ impl Syncer for RemoteSyncer {
             Ok(())
         })?;
         self.shared.gate(self.hub, format!("import {} {side:?} under {fence}", spoke.name)).await?;
+        self.there(&spoke.name, *side)?;
         let mut guard = lock(&self.shared.state);
         let State { pairs, pins, hub_writes, displaced, .. } = &mut *guard;
         let pair = pairs.entry(spoke.name.clone()).or_default();

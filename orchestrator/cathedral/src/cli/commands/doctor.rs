@@ -34,6 +34,10 @@ pub async fn run(global: &Global, output: &Output) -> Ended {
     lines.push(Line::good(format!("configuration {}", crate::hub::shown(&hub.site.file)), String::new()));
     lines.push(Line::good("state store, log, keys and vault open".into(), String::new()));
     destinations(&hub, &mut lines).await;
+    // A vault that cannot be listed is told by the commands that need it.
+    if let Some(ahead) = super::snapshot::ahead(&hub.vault.list().await.unwrap_or_default()) {
+        lines.push(Line::good(ahead, "look at this machine's clock: date -u".into()));
+    }
     for spoke in &hub.ecosystem().spokes {
         let syncer = hub.engine.ports().syncer(spoke.kind());
         let seen = syncer.observe(spoke).await;

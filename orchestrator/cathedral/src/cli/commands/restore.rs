@@ -25,7 +25,7 @@ use super::super::output::{Tint, many, safe, size};
 use super::super::table::Table;
 use super::faults::Met;
 use super::place::{self, Kept};
-use super::snapshot::{part_name, part_of};
+use super::snapshot::{carried, part_name, part_of};
 use super::{Ended, Failure, Output, find_snapshot, short, sync};
 use crate::cli::Bar;
 use crate::hub::{Hub, Site, offline_engine, places, read_vault, resolve};
@@ -81,6 +81,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
         place::check(to, &kept(&hub.site, Some(hub.ecosystem())))?;
     }
     let request = request(info, &parts, to.as_deref(), Some(hub.ecosystem()), true)?;
+    let older = tell_older(&parts, output);
     if args.dry_run {
         describe(info, &parts, to.as_deref(), Some(hub.ecosystem()), output);
         data(output, &plan_json(&request, info));
@@ -106,7 +107,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     let summary = hub.engine.work_until(run).await?;
     bar.finish();
     let standing = hub.engine.standing(run).await?;
-    report(&summary, to.as_deref(), &standing, &Met::of_vault(&hub.vault), output)
+    report(&summary, to.as_deref(), &standing, &older, &Met::of_vault(&hub.vault), output)
 }
 
 /// The destination that `--from` names must be one of the configuration.
@@ -163,6 +164,9 @@ fn plan_json(request: &RestoreRequest, info: &SnapshotInfo) -> serde_json::Value
         "would_restore": request.parts.iter().map(|p| serde_json::json!({
             "spoke": p.spoke.name, "side": p.side, "to": p.to, "root": p.root,
         })).collect::<Vec<_>>(),
+        "older": carried(info.parts.iter().filter(|i| {
+            request.parts.iter().any(|p| p.spoke.name == i.key.spoke && p.side == i.key.side)
+        })),
     })
 }
 
@@ -432,6 +436,7 @@ async fn from_vault(vault: LocalVault, args: &RestoreArgs, to: &Path, global: &G
     let parts = choose(&info, &args.what, false)?;
     let to = absolute(global, to)?;
     let mut request = request(&info, &parts, Some(&to), None, false)?;
+    let older = tell_older(&parts, output);
     if args.dry_run {
         describe(&info, &parts, Some(&to), None, output);
         data(output, &plan_json(&request, &info));
@@ -457,10 +462,24 @@ async fn from_vault(vault: LocalVault, args: &RestoreArgs, to: &Path, global: &G
         begun.end()?;
     }
     bar.finish();
-    report(&summary, Some(&to), &standing, &Met::of_vault(&vault), output)
+    report(&summary, Some(&to), &standing, &older, &Met::of_vault(&vault), output)
 }
 
-fn report(summary: &RunSummary, to: Option<&Path>, standing: &[Standing], met: &Met, output: &Output) -> Ended {
+/// Says before anything is restored what of it is older than the snapshot.
+fn tell_older(parts: &[&PartInfo], output: &Output) -> Vec<String> {
+    let older = carried(parts.iter().copied());
+    older.iter().for_each(|line| output.warn(line));
+    older
+}
+
+fn report(
+    summary: &RunSummary,
+    to: Option<&Path>,
+    standing: &[Standing],
+    older: &[String],
+    met: &Met,
+    output: &Output,
+) -> Ended {
     let code = if summary.code == 20 { 21 } else { summary.code };
     let document = serde_json::json!({
         "faults": met.json(),
@@ -473,7 +492,8 @@ fn report(summary: &RunSummary, to: Option<&Path>, standing: &[Standing], met: &
     let unheld: BTreeSet<String> = unheld.collect();
     let is_nothing = code != 0 && summary.error.is_some() && summary.restored.is_empty();
     if !is_nothing {
-        let warnings: Vec<String> = met.warnings().into_iter().chain(unheld.iter().cloned()).collect();
+        let warnings: Vec<String> =
+            met.warnings().into_iter().chain(unheld.iter().cloned()).chain(older.iter().cloned()).collect();
         output.data("restore", &document, &warnings);
     }
     for warning in &unheld {
@@ -498,6 +518,9 @@ fn report(summary: &RunSummary, to: Option<&Path>, standing: &[Standing], met: &
             format!("to {}", to.display())
         });
         output.note(format!("{} restored {place}", output.paint(Tint::Good, output.symbol("●", "ok"))));
+        for line in older {
+            output.note_sentence(&format!("  {} {line}", output.paint(Tint::Warn, output.symbol("▲", "!!"))));
+        }
         if !summary.note.is_empty() {
             output.note_sentence(&format!("  {}", safe(&summary.note)));
         }

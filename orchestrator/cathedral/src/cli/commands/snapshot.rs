@@ -4,8 +4,8 @@ use cathedral_backup::LocalVault;
 use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ports::vault::{EntryKind, TreeEntry};
 use cathedral_model::ports::{Cause, Vault};
-use cathedral_model::run::{Phase, RunResult, SyncRequest};
-use cathedral_model::snapshot::{PartKey, SnapshotInfo};
+use cathedral_model::run::{Phase, SyncRequest};
+use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo};
 
 use super::super::args::{Global, SnapshotCommand};
 use super::super::output::{Tint, count, many, safe, size};
@@ -34,6 +34,9 @@ pub fn json(info: &SnapshotInfo) -> serde_json::Value {
         "parts": info.parts.iter().map(|p| serde_json::json!({
             "spoke": p.key.spoke, "side": p.key.side, "kind": p.kind, "root": p.root, "position": p.position,
             "items": p.items, "bytes": p.bytes, "consistency": p.consistency, "skipped": p.skipped,
+            "carried": p.carried.as_ref().map(|c| serde_json::json!({
+                "snapshot": c.snapshot, "read_at": c.at.to_rfc3339(), "why": c.why,
+            })),
         })).collect::<Vec<_>>(),
     })
 }
@@ -51,9 +54,10 @@ async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
     };
     let info = hub.vault.snapshot(id).await?;
     let met = Met::take(&hub, &summary).await;
-    let mut document = serde_json::json!({ "snapshot": json(&info), "run": run });
+    let mut document = serde_json::json!({ "snapshot": json(&info), "run": run, "result": summary.result });
     met.add_to(&mut document);
-    output.data("snapshot", &document, &met.warnings());
+    let warnings: Vec<String> = met.warnings().into_iter().chain(carried(&info.parts)).collect();
+    output.data("snapshot", &document, &warnings);
     let held = info.destinations.iter().filter(|d| d.state == "held").count();
     output.note_sentence(&format!(
         "{} snapshot {}: {} new of {}, stored {}, at {held} of {}",
@@ -67,8 +71,11 @@ async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
     for spoke in summary.spokes.iter().filter(|s| !s.note.is_empty()) {
         output.warn(format!("{}: {}", spoke.name, safe(&spoke.note)));
     }
+    for line in carried(&info.parts) {
+        output.warn(line);
+    }
     met.tell_of(id, output);
-    Ok(if summary.result == Some(RunResult::Conflicts) { 0 } else { summary.code })
+    Ok(summary.code)
 }
 
 /// The vault, for reading; none where none was founded. Keys that are gone are not taken for keys that
@@ -155,6 +162,9 @@ async fn show(text: &str, global: &Global, output: &Output) -> Ended {
         ]);
     }
     table.print(output);
+    for line in carried(&info.parts) {
+        output.say(output.paint(Tint::Warn, &format!("  older: {line}")));
+    }
     for part in &info.parts {
         for skipped in &part.skipped {
             output.say(output.paint(Tint::Warn, &format!("  not in it: {} {}", part_name(&part.key), safe(skipped))));
@@ -162,6 +172,34 @@ async fn show(text: &str, global: &Global, output: &Output) -> Ended {
     }
     output.note(output.paint(Tint::Dim, &format!("next: cathedral snapshot ls {} SPOKE", short(&info.meta.id))));
     Ok(0)
+}
+
+/// Says which snapshots carry a time that is yet to come: some clock was, or is, wrong.
+pub fn ahead(list: &[SnapshotInfo]) -> Option<String> {
+    let now = HubEnv::clock();
+    let is_ahead = |s: &&SnapshotInfo| s.meta.at.ms_since(now) / 1_000 > when::AHEAD_SECONDS;
+    let found: Vec<String> =
+        list.iter().filter(is_ahead).map(|s| format!("{} ({})", short(&s.meta.id), when::local(s.meta.at))).collect();
+    let last = found.last()?;
+    let which = match found.len() - 1 {
+        0 => format!("snapshot {last} carries"),
+        more => format!("snapshot {last} and {} carry", many(more as u64, "other", "others")),
+    };
+    let why = "this clock is wrong, or one was when it was taken; `latest` is the one that was taken last all the same";
+    Some(format!("{which} a time in the future: {why}"))
+}
+
+/// What of these parts is older than their snapshot, because it could not be read for it.
+pub fn carried<'a>(parts: impl IntoIterator<Item = &'a PartInfo>) -> Vec<String> {
+    let line = |part: &PartInfo| {
+        let carried = part.carried.as_ref()?;
+        let (name, earlier, at) = (part_name(&part.key), short(&carried.snapshot), when::local(carried.at));
+        let why = safe(&carried.why);
+        Some(format!(
+            "{name} could not be read for this snapshot, which holds it as of {at} (snapshot {earlier}): {why}"
+        ))
+    };
+    parts.into_iter().filter_map(line).collect()
 }
 
 /// How a part is written on the command line: the spoke's name, `@spoke` for its own side.

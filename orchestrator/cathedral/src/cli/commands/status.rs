@@ -32,7 +32,10 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
     }
     let wanted = |view: &&SpokeView| only.as_ref().is_none_or(|name| view.name.as_str() == name);
     let views: Vec<&SpokeView> = verdict.spokes.iter().filter(wanted).collect();
-    output.data("status", &document(&verdict, &facts, &views), &[]);
+    let listed = facts.snapshots.as_ref().map(|list| list.as_slice()).unwrap_or_default();
+    let ahead: Vec<String> = super::snapshot::ahead(listed).into_iter().collect();
+    output.data("status", &document(&verdict, &facts, &views), &ahead);
+    ahead.iter().for_each(|line| output.warn(line));
     if !output.is_machine() {
         tell(output, &verdict, facts.runs.first(), &views, all || only.is_some());
     }

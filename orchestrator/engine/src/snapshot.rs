@@ -1,0 +1,209 @@
+//! Taking one snapshot of the whole ecosystem, before a sync, before a restore or for itself.
+//!
+//! Each side is in it as it is. A side that cannot be read is in it as the newest snapshot holds it, and
+//! marked; what is the matter with one side never keeps the other one out.
+
+use std::collections::BTreeMap;
+
+use cathedral_model::ecosystem::{Side, Spoke};
+use cathedral_model::event::NewEvent;
+use cathedral_model::ids::{Digest, LeafIndex, RunId, SnapshotId, SpokeName};
+use cathedral_model::observation::Digests;
+use cathedral_model::ports::env::Update;
+use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
+use cathedral_model::ports::syncer::Place;
+use cathedral_model::ports::{Fault, PortError, SnapshotWriter};
+use cathedral_model::run::SnapshotTaken;
+use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta, part_digest, parts_of};
+
+use crate::work::Engine;
+
+/// What is known of a spoke before it is written into a snapshot.
+pub(crate) enum Known {
+    /// It was seen at these digests: a part that was read at the same one before need not be read again.
+    At(Digests),
+    /// It has changed since: it is read as it is, and what was read may be remembered for the plan.
+    Moved { remember: bool },
+    /// It cannot be read as a whole, for this reason.
+    Unread(Fault),
+}
+
+impl Engine {
+    /// Decides the id of a new snapshot. Snapshots are ordered by their ids: one that was taken while the
+    /// clock was ahead must not stay the latest until the clock catches up.
+    pub(crate) async fn new_snapshot_id(&self) -> SnapshotId {
+        let env = &self.ports.env;
+        let mut entropy = [0; 10];
+        env.entropy(&mut entropy);
+        let id = SnapshotId::generate(env.now(), entropy);
+        match self.patiently(|| self.ports.vault.newest()).await {
+            Ok(Some(newest)) => id.after(&newest),
+            Ok(None) => id,
+            Err(error) => {
+                // What is the matter with the vault is told when the snapshot is taken.
+                tracing::debug!(%error, "the newest snapshot is not known");
+                id
+            }
+        }
+    }
+
+    /// Takes a snapshot, or goes on with it. A spoke that is not in `known` is looked at first. What could
+    /// not be read goes into `unread`, with the reason.
+    pub(crate) async fn take_snapshot(
+        &self,
+        meta: &SnapshotMeta,
+        known: &BTreeMap<SpokeName, Known>,
+        unread: &mut BTreeMap<PartKey, PortError>,
+    ) -> Result<SnapshotInfo, PortError> {
+        let writer = match self.ports.vault.begin(meta).await? {
+            Ok(writer) => writer,
+            Err(visible) => return Ok(visible),
+        };
+        let total = self.ecosystem.spokes.len() as u64;
+        for (done, spoke) in self.ecosystem.spokes.iter().enumerate() {
+            self.ports.progress.update(&Update {
+                phase: "snapshot",
+                item: spoke.name.as_str(),
+                done: done as u64,
+                total,
+                unit: "spokes",
+            });
+            self.write_spoke(writer.as_ref(), spoke, known.get(&spoke.name), unread).await?;
+        }
+        let info = self.patiently(|| writer.commit()).await?;
+        self.ports.env.reached("snapshot:visible");
+        Ok(info)
+    }
+
+    /// Writes the parts of a spoke, each by itself.
+    async fn write_spoke(
+        &self,
+        writer: &dyn SnapshotWriter,
+        spoke: &Spoke,
+        known: Option<&Known>,
+        unread: &mut BTreeMap<PartKey, PortError>,
+    ) -> Result<(), PortError> {
+        if let Some(Known::Moved { remember: true }) = known {
+            self.ports.syncer(spoke.kind()).remember(&spoke.name);
+        }
+        for side in parts_of(spoke.kind()) {
+            let key = PartKey { spoke: spoke.name.clone(), side: *side };
+            let digest = match known {
+                Some(Known::At(digests)) => Ok(Some(part_digest(spoke.kind(), *side, digests))),
+                Some(Known::Moved { .. }) => Ok(None),
+                Some(Known::Unread(fault)) => {
+                    let whole = PortError::failed(fault.cause, fault.message.clone());
+                    self.side_alone(spoke, *side, whole).await.map(Some)
+                }
+                None => self.part_now(spoke, *side).await.map(Some),
+            };
+            let written = match digest {
+                Ok(digest) => self.write_part(writer, spoke, &key, digest).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = written else { continue };
+            if let PortError::Fenced(_) = error {
+                return Err(error);
+            }
+            let why = error.to_string();
+            let carried = self.patiently(|| writer.carry(&key, spoke.kind(), &why)).await?;
+            tracing::warn!(spoke.name = %spoke.name, side = side.as_str(), carried, %error, "cannot be read for this snapshot");
+            unread.insert(key, error);
+        }
+        Ok(())
+    }
+
+    async fn write_part(
+        &self,
+        writer: &dyn SnapshotWriter,
+        spoke: &Spoke,
+        key: &PartKey,
+        digest: Option<Digest>,
+    ) -> Result<(), PortError> {
+        if let Some(digest) = digest
+            && writer.reuse(key, spoke.kind(), &digest).await?
+        {
+            return Ok(());
+        }
+        let mut sink = writer.part(key, spoke.kind())?;
+        let read_at = self.ports.syncer(spoke.kind()).export(spoke, &Place::Live(key.side), sink.as_mut()).await?;
+        sink.finish(&read_at, "exact").map(|_| ())
+    }
+
+    /// Returns the digest of a part as it is now, also while the other side cannot be read.
+    pub(crate) async fn part_now(&self, spoke: &Spoke, side: Side) -> Result<Digest, PortError> {
+        let syncer = self.ports.syncer(spoke.kind());
+        match self.patiently(|| syncer.observe(spoke)).await {
+            Ok(seen) => Ok(part_digest(spoke.kind(), side, &seen.digests())),
+            Err(error) => self.side_alone(spoke, side, error).await,
+        }
+    }
+
+    /// Returns the digest of one side of a spoke whose sides cannot be read together.
+    async fn side_alone(&self, spoke: &Spoke, side: Side, whole: PortError) -> Result<Digest, PortError> {
+        if parts_of(spoke.kind()).len() < 2 {
+            return Err(whole);
+        }
+        let syncer = self.ports.syncer(spoke.kind());
+        Ok(self.patiently(|| syncer.observe_side(spoke, side)).await?.digest)
+    }
+
+    /// Returns the sides that can be read and are not as the newest snapshot holds them, of a spoke whose
+    /// sides cannot be read together.
+    pub(crate) async fn unheld_sides(&self, spoke: &Spoke) -> Vec<Side> {
+        let mut out = vec![];
+        let sides = parts_of(spoke.kind());
+        for side in sides.iter().filter(|_| sides.len() > 1) {
+            let syncer = self.ports.syncer(spoke.kind());
+            let Ok(seen) = self.patiently(|| syncer.observe_side(spoke, *side)).await else { continue };
+            let key = PartKey { spoke: spoke.name.clone(), side: *side };
+            // What cannot be compared is not known to be held.
+            if self.patiently(|| self.newest_digest(&key)).await.ok().flatten() != Some(seen.digest) {
+                out.push(*side);
+            }
+        }
+        out
+    }
+
+    /// Returns what the newest snapshot holds a part at.
+    async fn newest_digest(&self, key: &PartKey) -> Result<Option<Digest>, PortError> {
+        let Some(newest) = self.ports.vault.newest().await? else { return Ok(None) };
+        let info = self.ports.vault.snapshot(&newest).await?;
+        Ok(info.parts.iter().find(|p| p.key == *key).map(|p| p.observed))
+    }
+
+    /// Makes a snapshot a leaf of the log.
+    pub(crate) async fn log_snapshot(&self, run: RunId, taken: &SnapshotTaken) -> Result<LeafIndex, PortError> {
+        let leaf = NewLeaf {
+            kind: LeafKind::Snapshot,
+            id: format!("snapshot:{}", taken.id),
+            subject: taken.id.to_string(),
+            sha256: Some(taken.manifest_sha256.clone()),
+            blake3: Some(taken.manifest_blake3.clone()),
+            at: self.ports.env.now(),
+            predicate: serde_json::json!({
+                "run": run, "root": taken.root, "destinations": taken.destinations,
+            }),
+        };
+        self.patiently(|| self.ports.ledger.append(&leaf)).await
+    }
+}
+
+/// The event that tells of a snapshot that is in the log.
+pub(crate) fn announcement(run: RunId, taken: &SnapshotTaken, leaf: LeafIndex) -> NewEvent {
+    let data = serde_json::json!({ "snapshot": taken.id, "root": taken.root, "leaf": leaf });
+    NewEvent { kind: "snapshot.taken".into(), run: Some(run), spoke: None, data }
+}
+
+pub(crate) fn taken_of(info: &SnapshotInfo) -> SnapshotTaken {
+    SnapshotTaken {
+        id: info.meta.id.clone(),
+        root: info.root,
+        parts: info.digests(),
+        bytes: info.bytes,
+        destinations: info.destinations.clone(),
+        manifest_sha256: info.manifest_sha256.clone(),
+        manifest_blake3: info.manifest_blake3.clone(),
+        skipped: info.parts.iter().map(|p| p.skipped.len() as u64).sum(),
+    }
+}
