@@ -396,6 +396,8 @@ fn a_commit_that_is_amended_while_the_other_side_is_away_is_kept() {
     let there = commit(&soul, "main", "between", &[("there.md", "between\n")]);
     let shown = sync_keeps_once(&world);
     assert_eq!(part(&shown, "soul", "hub")["carried"]["side"], "hub");
+    let hub_part = &part(&shown, "hub", "hub")["carried"];
+    assert!(hub_part["why"].is_string() && hub_part["side"].is_null(), "it is carried over as a whole: {hub_part:#}");
     amend(&soul, "other words\n");
     git(&module, &["reset", "-q", "--hard"]);
     fs::rename(hub.join(".git-aside"), hub.join(".git")).unwrap();
