@@ -40,7 +40,7 @@ pub struct Part {
     pub bytes: String,
     pub consistency: String,
     pub skipped: Vec<String>,
-    /// Set when the side could not be read for this snapshot.
+    /// Set when the part, or one side in it, could not be read for this snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<CarriedPart>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +58,20 @@ pub struct CarriedPart {
     /// When that snapshot was taken, UTC microseconds.
     pub at: String,
     pub why: String,
+    /// The one side that it stands in for, of a part with both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
+}
+
+impl CarriedPart {
+    fn known(&self) -> Carried {
+        Carried {
+            snapshot: self.snapshot.clone(),
+            at: Timestamp(self.at.parse().unwrap_or(0)),
+            why: self.why.clone(),
+            side: self.side,
+        }
+    }
 }
 
 /// What a git part needs: refs, and packs in the order in which they must be indexed.
@@ -129,11 +143,7 @@ impl Part {
             bytes: self.bytes.parse().unwrap_or(0),
             consistency: self.consistency.clone(),
             skipped: self.skipped.clone(),
-            carried: self.carried.as_ref().map(|c| Carried {
-                snapshot: c.snapshot.clone(),
-                at: Timestamp(c.at.parse().unwrap_or(0)),
-                why: c.why.clone(),
-            }),
+            carried: self.carried.as_ref().map(CarriedPart::known),
         }
     }
 }

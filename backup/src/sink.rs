@@ -5,7 +5,7 @@ mod files;
 pub(crate) mod git;
 
 use cathedral_model::conflict::value::Value;
-use cathedral_model::ecosystem::SpokeKind;
+use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ids::Digest;
 use cathedral_model::observation::SideState;
 use cathedral_model::ports::vault::{DatabaseSchema, GitRefs, Sink, Stamp, TableInfo, TreeEntry};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::hash::Hashes;
 use crate::index::Kind;
-use crate::manifest::{DatabasePart, GitPart, Part};
+use crate::manifest::{CarriedPart, DatabasePart, GitPart, Part};
 use crate::vault::Store;
 
 use database::Database;
@@ -28,6 +28,7 @@ pub(crate) struct PartSink {
     context: Context,
     body: Body,
     skipped: Vec<String>,
+    carried: Option<CarriedPart>,
     finished: bool,
 }
 
@@ -79,7 +80,7 @@ impl PartSink {
             SpokeKind::Git => Body::Git(Git::new(store.previous(&context.key).and_then(|p| p.git.clone()))),
             SpokeKind::Database => Body::Database(Box::default()),
         };
-        Ok(Self { context, body, skipped: Vec::new(), finished: false })
+        Ok(Self { context, body, skipped: Vec::new(), carried: None, finished: false })
     }
 
     /// Opens a part that is only proven.
@@ -89,7 +90,8 @@ impl PartSink {
             SpokeKind::Git => Body::Git(Git::new(None)),
             SpokeKind::Database => Body::Database(Box::default()),
         };
-        Self { context: Context { hashes, key, store: None }, body, skipped: Vec::new(), finished: false }
+        let context = Context { hashes, key, store: None };
+        Self { context, body, skipped: Vec::new(), carried: None, finished: false }
     }
 
     fn kind(&self) -> SpokeKind {
@@ -127,6 +129,14 @@ impl Sink for PartSink {
 
     fn skipped(&mut self, item: &str, why: &str) {
         self.skipped.push(format!("{item}: {why}"));
+    }
+
+    fn older(&mut self, side: Side, why: &str) {
+        let store = self.context.store.as_ref();
+        self.carried = store.and_then(|store| store.older(&self.context.key, Some(side), why));
+        if self.carried.is_none() {
+            self.skipped(side.as_str(), why);
+        }
     }
 
     fn git_held(&mut self) -> Result<Vec<String>, PortError> {
@@ -191,7 +201,7 @@ impl Sink for PartSink {
             bytes: outcome.bytes.to_string(),
             consistency: consistency.to_owned(),
             skipped: std::mem::take(&mut self.skipped),
-            carried: None,
+            carried: self.carried.take(),
             tree: outcome.tree,
             git: outcome.git,
             database: outcome.database,

@@ -22,6 +22,7 @@ mod listing;
 mod locks;
 mod merge;
 mod object;
+mod older;
 mod packed;
 mod paths;
 mod payload;
@@ -143,6 +144,14 @@ impl Syncer for GitSyncer {
         Ok(Observation { hub, spoke, warnings: facts.warnings })
     }
 
+    async fn observe_partly(&self, spoke: &Spoke) -> Result<Observation, PortError> {
+        let _turn = self.turn(spoke);
+        let context = self.context(spoke)?;
+        let (facts, _) = context.observe_partly()?;
+        let (hub, spoke) = context.states(&facts);
+        Ok(Observation { hub, spoke, warnings: facts.warnings })
+    }
+
     async fn plan(&self, spoke: &Spoke, asked: &PlanContext) -> Result<SpokePlan, PortError> {
         let _turn = self.turn(spoke);
         let context = self.context(spoke)?;
@@ -188,6 +197,16 @@ impl Syncer for GitSyncer {
                 Ok(state)
             }
         }
+    }
+
+    async fn export_partly(&self, spoke: &Spoke, sink: &mut dyn Sink) -> Result<SideState, PortError> {
+        let _turn = self.turn(spoke);
+        let context = self.context(spoke)?;
+        let (facts, older) = context.observe_partly()?;
+        if let Some(older) = older {
+            sink.older(older.side, &older.why);
+        }
+        export::live(&context, &facts, sink)
     }
 
     fn remember(&self, spoke: &SpokeName) {

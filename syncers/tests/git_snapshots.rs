@@ -4,8 +4,8 @@
 
 mod git_support;
 
-use cathedral_model::ecosystem::{Side, Spoke, SpokeKind};
-use cathedral_model::ids::{Fence, RunId};
+use cathedral_model::ecosystem::{GitIntegration, SharedPath, Side, Spoke, SpokeKind};
+use cathedral_model::ids::{Digest, Fence, RunId};
 use cathedral_model::plan::PlanContext;
 use cathedral_model::ports::Syncer;
 use cathedral_model::ports::syncer::{Imported, Place};
@@ -222,4 +222,127 @@ fn a_branch_that_moves_after_the_snapshot_waits() {
     world.sync(&spoke);
     assert_eq!(world.store("lib").tip("busy"), lib.tip("busy"));
     world.is_quiet(&spoke);
+}
+
+/// What can be read of a spoke, as the engine asks while one side is away.
+fn export_partly(world: &World, spoke: &Spoke) -> (Part, Digest) {
+    let syncer = world.syncer();
+    let seen = now(syncer.observe_partly(spoke)).unwrap();
+    let mut part = Part::default();
+    let state = now(syncer.export_partly(spoke, &mut part)).unwrap();
+    assert_eq!(state.digest, part_digest(SpokeKind::Git, Side::Hub, &seen.digests()));
+    (part, state.digest)
+}
+
+fn take_away(repo: &Repo) {
+    std::fs::rename(&repo.0, repo.0.with_extension("aside")).unwrap();
+}
+
+fn bring_back(repo: &Repo) {
+    std::fs::rename(repo.0.with_extension("aside"), &repo.0).unwrap();
+}
+
+fn named(part: &Part, name: &str) -> Option<String> {
+    part.refs.refs.iter().find(|r| r.name == name).map(|r| r.oid.clone())
+}
+
+/// The two sides of a spoke are one part: while the remote is away, it has the hub's side as it is.
+#[test]
+fn while_the_remote_is_away_the_hub_side_is_exported_as_it_is() {
+    for is_mirror in [true, false] {
+        let mut world = World::new();
+        let lib = Repo::bare(world.path("lib.git"));
+        lib.put("main", "a.txt", "one\n");
+        lib.git(&["branch", "only-there", "main"]);
+        lib.git(&["update-ref", "refs/notes/x", "main"]);
+        lib.git(&["symbolic-ref", "HEAD", "refs/heads/only-there"]);
+        let url = lib.0.display().to_string();
+        let mut spoke = if is_mirror { mirror(&url) } else { submodule(&url) };
+        git_support::git_of(&mut spoke).shared_paths =
+            vec![SharedPath { hub: "shared/one".into(), spoke: "one".into() }];
+        world.hub.put("main", "shared/one/f.txt", "both\n");
+        world.sync(&spoke);
+        world.sync(&spoke);
+        let old = lib.tip("main"); // With what the hub shares.
+        let mut whole = Part::default();
+        let before = export(&world, &spoke, &mut whole).digest;
+        assert_eq!(export_partly(&world, &spoke).0.older, None, "both can be read");
+
+        let shared = "refs/cathedral/paths/shared/one/%tip";
+        let path_before = named(&whole, shared);
+        assert!(path_before.is_some());
+        take_away(&lib);
+        let (part, digest) = export_partly(&world, &spoke);
+        assert_eq!((digest, &part.refs), (before, &whole.refs), "nothing has changed");
+        let (side, why) = part.older.unwrap();
+        assert!(side == Side::Spoke && why.contains("there is no repository"), "{why}");
+        world.hub.put("main", "shared/one/f.txt", "of the hub\n");
+        let (between, at) = if is_mirror {
+            (world.store("lib").put("main", "b.txt", "between\n"), "refs/heads/main")
+        } else {
+            let clone = Repo::clone_of(&lib.0.with_extension("aside"), world.path("hub.git/modules/libs/lib"));
+            let between =
+                clone.commit_tree("between", Some(&old), &clone.git(&["rev-parse", &format!("{old}^{{tree}}")]));
+            world.hub.put_link("main", "libs/lib", &between);
+            (between, "refs/cathedral/pin")
+        };
+        let (part, changed) = export_partly(&world, &spoke);
+        assert_ne!(changed, before);
+        assert_eq!(named(&part, at), Some(between.clone()));
+        let at = if is_mirror { "refs/cathedral/remote/lib/heads/main" } else { "refs/heads/main" };
+        assert_eq!(named(&part, at), Some(old), "the remote as it was read last");
+        assert_eq!(part.refs.head, whole.refs.head);
+        assert_eq!(export_partly(&world, &spoke).1, changed, "nothing has changed since");
+        assert_ne!(named(&part, shared), path_before, "what the hub has at the shared path");
+        let to = world.path("restored.git");
+        import(&world, &spoke, Place::Path(to.clone()), &part, 3);
+        assert!(Repo(to.clone()).reaches(&between));
+        proven(&world, &spoke, &to, &part);
+        bring_back(&lib);
+        assert_eq!(export_partly(&world, &spoke).0.older, None);
+    }
+}
+
+/// And while the hub's repository is away, the spoke's side is exported as it is.
+#[test]
+fn while_the_hub_is_away_the_spoke_side_is_exported_as_it_is() {
+    let mut world = World::new();
+    let lib = Repo::bare(world.path("lib.git"));
+    lib.put("main", "one/f.txt", "both\n");
+    let url = lib.0.display().to_string();
+    world.hub.put("main", "shared/one/f.txt", "both\n");
+    let (mut pinned, mut mirrored) = (submodule(&url), mirror(&url));
+    let paths = || vec![SharedPath { hub: "shared/one".into(), spoke: "one".into() }];
+    git_support::git_of(&mut pinned).shared_paths = paths();
+    git_support::git_of(&mut mirrored).shared_paths = paths();
+    let only_paths = git_support::sharing(&url, &[("shared/one", "one")]);
+    for spoke in [pinned, mirrored, only_paths] {
+        world.base = None;
+        world.sync(&spoke);
+        world.sync(&spoke);
+        let mut whole = Part::default();
+        let before = export(&world, &spoke, &mut whole).digest;
+        take_away(&world.hub);
+        let (part, digest) = export_partly(&world, &spoke);
+        assert_eq!((digest, part.refs), (before, whole.refs), "nothing has changed");
+        assert_eq!(part.older.unwrap().0, Side::Hub);
+        let between = lib.put("main", "a.txt", &format!("between {}\n", world.run));
+        let (part, changed) = export_partly(&world, &spoke);
+        assert_ne!(changed, before);
+        let to = world.path(&format!("restored-{}.git", world.run));
+        import(&world, &spoke, Place::Path(to.clone()), &part, world.run);
+        assert!(Repo(to).reaches(&between));
+        // Neither can be read: there is nothing new, but for a mirror, which the hub has itself.
+        take_away(&lib);
+        let both = now(world.syncer().export_partly(&spoke, &mut Part::default()));
+        let is_mirror = matches!(git_support::git_of(&mut spoke.clone()).integration, GitIntegration::Mirror { .. });
+        assert_eq!(both.is_ok(), is_mirror, "{both:?}");
+        bring_back(&lib);
+        bring_back(&world.hub);
+    }
+    // The hub's own repository is both sides of itself.
+    let master = git_support::spoke("hub", &world.hub_url, GitIntegration::Master);
+    now(world.syncer().observe(&master)).unwrap();
+    take_away(&world.hub);
+    assert!(now(world.syncer().observe_partly(&master)).is_err());
 }

@@ -3,7 +3,8 @@
 use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ids::{Digest, SnapshotId, SpokeName};
 use cathedral_model::ports::{Cause, Env, PortError};
-use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta};
+use cathedral_model::snapshot::{Carried, PartKey, SnapshotInfo, SnapshotMeta};
+use cathedral_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -179,7 +180,7 @@ impl Store {
 
     /// Takes a part over from the newest snapshot that has it, and marks it.
     pub(crate) fn carry(&self, key: &PartKey, kind: SpokeKind, why: &str) -> bool {
-        let Some(Found { snapshot, at, part }) = self.previous.get(&(key.spoke.clone(), key.side)) else {
+        let Some(Found { snapshot, part, .. }) = self.previous.get(&(key.spoke.clone(), key.side)) else {
             return false;
         };
         let is_doubtful = !presence::is_proven(&self.inner, snapshot, &self.gone);
@@ -189,10 +190,17 @@ impl Store {
         {
             return false;
         }
-        let read_at = part.carried.as_ref().map_or((snapshot, at), |earlier| (&earlier.snapshot, &earlier.at));
-        let carried = CarriedPart { snapshot: read_at.0.clone(), at: read_at.1.clone(), why: why.to_owned() };
-        self.finish(Part { carried: Some(carried), ..part.clone() });
+        self.finish(Part { carried: self.older(key, None, why), ..part.clone() });
         true
+    }
+
+    /// Returns the mark of a part of which a side, or all, is older than this snapshot; none when no snapshot
+    /// has the part.
+    pub(crate) fn older(&self, key: &PartKey, side: Option<Side>, why: &str) -> Option<CarriedPart> {
+        let Found { snapshot, at, part } = self.previous.get(&(key.spoke.clone(), key.side))?;
+        let newest = (snapshot.clone(), Timestamp(at.parse().unwrap_or(0)));
+        let (snapshot, at) = Carried::since(newest, part.info().carried.as_ref(), side);
+        Some(CarriedPart { snapshot, at: at.0.to_string(), why: why.to_owned(), side })
     }
 
     fn is_there(&self, part: &Part) -> bool {

@@ -305,3 +305,102 @@ fn the_latest_snapshot_is_the_one_that_was_taken_last() {
     assert_eq!(before.last().unwrap(), wrong.as_str());
     assert_eq!(after.len(), 3, "{all:?}");
 }
+
+/// Whether some snapshot gives back a commit, from one of these git parts.
+fn has_commit(world: &World, parts: &[&str], commit: &str) -> bool {
+    ids(world).iter().any(|id| {
+        let to = world.root.join("back").join(id);
+        if !to.exists() {
+            let args = [&["restore", id.as_str()][..], parts, &["--to", to.to_str().unwrap()]].concat();
+            world.cathedral(&args).expect(0);
+        }
+        fs::read_dir(&to).unwrap().flatten().any(|repository| {
+            let all = git(&repository.path(), &["rev-list", "--all"]);
+            all.lines().any(|line| line == commit)
+        })
+    })
+}
+
+/// The tip of a branch is replaced by another commit with the same parent.
+fn amend(repository: &Path, text: &str) -> String {
+    git(repository, &["update-ref", "refs/heads/main", "refs/heads/main^"]);
+    commit(repository, "main", text, &[("amended.md", text)])
+}
+
+/// A sync that takes a snapshot because of what can be read, and one more that finds nothing new.
+#[track_caller]
+fn sync_keeps_once(world: &World) -> serde_json::Value {
+    let before = ids(world);
+    world.cathedral(&["sync"]).expect(12);
+    let after = ids(world);
+    assert_eq!(after.len(), before.len() + 1, "the sync took no snapshot, or more than one");
+    world.cathedral(&["sync"]).expect(12);
+    assert_eq!(ids(world), after, "nothing has changed since");
+    outputs::json(world, "snapshot", &["snapshot", "show", "latest"], 0)
+}
+
+/// The sides of a git spoke share one part. What one of them holds at a sync while the other cannot be read
+/// is in a snapshot, although it is never there again.
+#[test]
+fn a_commit_that_is_amended_while_the_other_side_is_away_is_kept() {
+    let place = scratch();
+    let world = ready(&place);
+    let (mind, soul, hub) = (world.mind(), world.soul(), world.hub());
+    let spokes = ["mind", "soul"];
+    git(&hub, &["clone", "-q", soul.to_str().unwrap(), "modules/soul"]);
+    let module = hub.join("modules/soul");
+    let pin = |oid: &str, amend: bool| {
+        git(&hub, &["update-index", "--add", "--cacheinfo", &format!("160000,{oid},modules/soul")]);
+        let args: &[&str] = if amend { &["--amend"] } else { &[] };
+        git(&hub, &[&["commit", "-q", "-m", "pin"][..], args].concat());
+    };
+    git(&hub, &["reset", "-q", "--hard"]);
+    world.cathedral(&["sync"]).expect(0);
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    let whole = ids(&world);
+
+    // The remotes are away.
+    for remote in [&mind, &soul] {
+        fs::rename(remote, remote.with_extension("aside")).unwrap();
+    }
+    world.cathedral(&["sync"]).expect(12);
+    assert_eq!(ids(&world), whole, "nothing that can be read has changed");
+    let kept = [
+        commit(&world.kept_mind(), "main", "between", &[("amended.md", "between\n")]),
+        commit(&module, "main", "between", &[("amended.md", "between\n")]),
+    ];
+    pin(&kept[1], false);
+    let shown = sync_keeps_once(&world);
+    for spoke in spokes {
+        let carried = &part(&shown, spoke, "hub")["carried"];
+        assert_eq!((&carried["side"], &carried["snapshot"]), (&"spoke".into(), &whole.last().unwrap().as_str().into()));
+    }
+    let text = world.cathedral(&["snapshot", "show", "latest"]).expect(0).out;
+    assert!(text.contains("the spoke side of mind could not be read for this snapshot"), "{text}");
+    amend(&world.kept_mind(), "the last words\n");
+    pin(&amend(&module, "the last words\n"), true);
+    for remote in [&mind, &soul] {
+        fs::rename(remote.with_extension("aside"), remote).unwrap();
+    }
+    world.cathedral(&["sync"]).expect(0);
+    for (at, oid) in [&mind, &soul].iter().zip(&kept) {
+        assert_eq!(git(at, &["show", "main:amended.md"]), "the last words");
+        assert!(has_commit(&world, &spokes, oid), "{} is in no snapshot", at.display());
+    }
+    let shown = outputs::json(&world, "snapshot", &["snapshot", "show", "latest"], 0);
+    assert!(spokes.iter().all(|s| part(&shown, s, "hub")["carried"].is_null()), "{shown:#}");
+
+    // The hub's own repository is away.
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    fs::rename(hub.join(".git"), hub.join(".git-aside")).unwrap();
+    let there = commit(&soul, "main", "between", &[("there.md", "between\n")]);
+    let shown = sync_keeps_once(&world);
+    assert_eq!(part(&shown, "soul", "hub")["carried"]["side"], "hub");
+    let hub_part = &part(&shown, "hub", "hub")["carried"];
+    assert!(hub_part["why"].is_string() && hub_part["side"].is_null(), "it is carried over as a whole: {hub_part:#}");
+    amend(&soul, "other words\n");
+    git(&module, &["reset", "-q", "--hard"]);
+    fs::rename(hub.join(".git-aside"), hub.join(".git")).unwrap();
+    world.cathedral(&["sync"]).expect(0);
+    assert!(has_commit(&world, &["soul"], &there), "the spoke's commit is in no snapshot");
+}

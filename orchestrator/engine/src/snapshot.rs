@@ -1,7 +1,8 @@
 //! Taking one snapshot of the whole ecosystem, before a sync, before a restore or for itself.
 //!
-//! Each side is in it as it is. A side that cannot be read is in it as the newest snapshot holds it, and
-//! marked; what is the matter with one side never keeps the other one out.
+//! Each side is in it as it is. A side that cannot be read is in it as the newest snapshot holds it, or, where
+//! both make one part, as it was read last, and marked; what is the matter with one side never keeps the other
+//! one out.
 
 use std::collections::BTreeMap;
 
@@ -105,8 +106,16 @@ impl Engine {
             if let PortError::Fenced(_) = error {
                 return Err(error);
             }
+            let carried = match self.write_partly(writer, spoke, &key).await {
+                Ok(is_written) => is_written,
+                Err(PortError::Fenced(who)) => return Err(PortError::Fenced(who)),
+                Err(both) => {
+                    tracing::debug!(spoke.name = %spoke.name, error = %both, "no side of it can be read");
+                    false
+                }
+            };
             let why = error.to_string();
-            let carried = self.patiently(|| writer.carry(&key, spoke.kind(), &why)).await?;
+            let carried = carried || self.patiently(|| writer.carry(&key, spoke.kind(), &why)).await?;
             tracing::warn!(spoke.name = %spoke.name, side = side.as_str(), carried, %error, "cannot be read for this snapshot");
             unread.insert(key, error);
         }
@@ -130,6 +139,17 @@ impl Engine {
         sink.finish(&read_at, "exact").map(|_| ())
     }
 
+    /// Writes the one part of both sides while one of them cannot be read, which is in it as it was read last.
+    /// Says whether there is such a part.
+    async fn write_partly(&self, writer: &dyn SnapshotWriter, spoke: &Spoke, key: &PartKey) -> Result<bool, PortError> {
+        if !is_shared(spoke) {
+            return Ok(false);
+        }
+        let mut sink = writer.part(key, spoke.kind())?;
+        let read_at = self.ports.syncer(spoke.kind()).export_partly(spoke, sink.as_mut()).await?;
+        sink.finish(&read_at, "exact").map(|_| true)
+    }
+
     /// Returns the digest of a part as it is now, also while the other side cannot be read.
     pub(crate) async fn part_now(&self, spoke: &Spoke, side: Side) -> Result<Digest, PortError> {
         let syncer = self.ports.syncer(spoke.kind());
@@ -141,24 +161,29 @@ impl Engine {
 
     /// Returns the digest of one side of a spoke whose sides cannot be read together.
     async fn side_alone(&self, spoke: &Spoke, side: Side, whole: PortError) -> Result<Digest, PortError> {
-        if parts_of(spoke.kind()).len() < 2 {
+        if is_shared(spoke) {
             return Err(whole);
         }
         let syncer = self.ports.syncer(spoke.kind());
         Ok(self.patiently(|| syncer.observe_side(spoke, side)).await?.digest)
     }
 
-    /// Returns the sides that can be read and are not as the newest snapshot holds them, of a spoke whose
-    /// sides cannot be read together.
+    /// Returns the parts, by their sides, of which something can be read that is not as the newest snapshot
+    /// holds it, of a spoke whose sides cannot be read together.
     pub(crate) async fn unheld_sides(&self, spoke: &Spoke) -> Vec<Side> {
         let mut out = vec![];
-        let sides = parts_of(spoke.kind());
-        for side in sides.iter().filter(|_| sides.len() > 1) {
+        for side in parts_of(spoke.kind()) {
             let syncer = self.ports.syncer(spoke.kind());
-            let Ok(seen) = self.patiently(|| syncer.observe_side(spoke, *side)).await else { continue };
+            let seen = if is_shared(spoke) {
+                let both = self.patiently(|| syncer.observe_partly(spoke)).await;
+                both.map(|seen| part_digest(spoke.kind(), *side, &seen.digests()))
+            } else {
+                self.patiently(|| syncer.observe_side(spoke, *side)).await.map(|seen| seen.digest)
+            };
+            let Ok(seen) = seen else { continue };
             let key = PartKey { spoke: spoke.name.clone(), side: *side };
             // What cannot be compared is not known to be held.
-            if self.patiently(|| self.newest_digest(&key)).await.ok().flatten() != Some(seen.digest) {
+            if self.patiently(|| self.newest_digest(&key)).await.ok().flatten() != Some(seen) {
                 out.push(*side);
             }
         }
@@ -187,6 +212,11 @@ impl Engine {
         };
         self.patiently(|| self.ports.ledger.append(&leaf)).await
     }
+}
+
+/// Whether both sides of a spoke make one part.
+fn is_shared(spoke: &Spoke) -> bool {
+    parts_of(spoke.kind()).len() < 2
 }
 
 /// The event that tells of a snapshot that is in the log.

@@ -47,12 +47,13 @@ pub struct PartInfo {
     pub consistency: String,
     /// Items that could not be read, with the reason.
     pub skipped: Vec<String>,
-    /// Set when the side could not be read for this snapshot: the part is as an earlier one holds it.
+    /// Set when the part, or one of the two sides in it, could not be read for this snapshot: that much of
+    /// it is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<Carried>,
 }
 
-/// Where a part comes from that could not be read when its snapshot was taken.
+/// Where that comes from which could not be read when its snapshot was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// The newest snapshot for which the side was read.
@@ -61,6 +62,27 @@ pub struct Carried {
     pub at: Timestamp,
     /// Why the side could not be read this time.
     pub why: String,
+    /// Of a part with both sides in it (git): the one that could not be read. It is as it was read last, for
+    /// that snapshot or after it; the other one is as it was when this snapshot was taken. None: the whole
+    /// part is as that snapshot holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
+}
+
+impl Carried {
+    /// Returns since when a side is older that cannot be read, given the newest snapshot with the part: that
+    /// one, unless it could not be read for it either.
+    #[must_use]
+    pub fn since(
+        newest: (SnapshotId, Timestamp),
+        earlier: Option<&Self>,
+        side: Option<Side>,
+    ) -> (SnapshotId, Timestamp) {
+        match earlier {
+            Some(c) if c.side.is_none() || side.is_none() || c.side == side => (c.snapshot.clone(), c.at),
+            _ => newest,
+        }
+    }
 }
 
 /// How many bytes a snapshot stands for, how many of them were new, and how many were stored.

@@ -13,11 +13,11 @@ use cathedral_model::snapshot::part_digest;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::facts::{Context, Facts};
+use super::facts::{Context, Facts, hub_pin};
 use super::failure::GitError;
 use super::held::is_held;
 use super::object::Oid;
-use super::refs::{Values, digest, escaped, takes_part};
+use super::refs::{Values, digest, takes_part};
 use super::run::Git;
 use super::store::Store;
 
@@ -56,7 +56,7 @@ fn mapped(context: &Context<'_>) -> Result<Values, GitError> {
     let (mut out, mut only_held) = (Values::new(), Values::new());
     let is_mirror = matches!(context.detail.integration, GitIntegration::Mirror { .. });
     let own = format!("refs/cathedral/remote/{}/", context.spoke.name);
-    let pin = context.pin().map(|p| format!("refs/cathedral/hub/pin/{}/%tip", escaped(p)));
+    let pin = context.pin().map(hub_pin);
     for (name, oid) in context.store.refs("refs/")? {
         let keep = if !name.starts_with(super::refs::OURS) {
             (is_mirror && is_held(&name)).then_some(name)

@@ -1,7 +1,7 @@
 //! What both sides of a spoke, and its mirrors, hold now. Reading an unchanged local spoke starts no
 //! process.
 
-use cathedral_model::ecosystem::{GitIntegration, GitSpoke, Mirror, SharedPath, Spoke};
+use cathedral_model::ecosystem::{GitIntegration, GitSpoke, Mirror, SharedPath, Side, Spoke};
 use cathedral_model::ids::Digest;
 use cathedral_model::observation::SideState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,18 @@ pub fn pin_key(path: &str) -> String {
 #[must_use]
 pub fn path_key(shared: &SharedPath) -> String {
     format!("path:{}", shared.hub)
+}
+
+/// Where the store keeps what the hub pins at a path.
+#[must_use]
+pub fn hub_pin(path: &str) -> String {
+    format!("refs/cathedral/hub/pin/{}/%tip", escaped(path))
+}
+
+/// Where the store keeps what the hub holds at a shared path, carried by a commit.
+#[must_use]
+pub fn hub_path(shared: &SharedPath) -> String {
+    format!("refs/cathedral/hub/paths/{}/%tip", escaped(&shared.hub))
 }
 
 /// Everything at hand while one spoke is worked on.
@@ -59,6 +71,9 @@ struct Survey {
     hub_tip: Option<Result<Option<Oid>, GitError>>,
     mirrors: BTreeMap<String, Result<Listing, GitError>>,
 }
+
+/// What becomes of a side that cannot be read: an error, or what was read of it last.
+pub(super) type Away<'a> = dyn FnMut(Side, GitError) -> Result<(), GitError> + 'a;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -150,11 +165,24 @@ impl Context<'_> {
 
     /// Reads both sides, and takes whatever is new into the store.
     pub fn observe(&self) -> Result<Facts, GitError> {
+        self.look(&mut |_, error| Err(error))
+    }
+
+    /// Reads both sides; `away` decides whether one that cannot be read is taken as it was read last.
+    pub(super) fn look(&self, away: &mut Away<'_>) -> Result<Facts, GitError> {
         let mut facts = Facts::default();
         let survey = self.survey();
-        let listing = self.read_spoke(&mut facts, survey.spoke?)?;
-        facts.spoke_head.clone_from(&listing.head);
-        (facts.spoke_refs, facts.spoke_held) = listing.parted();
+        match survey.spoke.and_then(|listing| self.read_spoke(&mut facts, listing)) {
+            Ok(listing) => {
+                self.keep_head(listing.head.as_deref());
+                facts.spoke_head.clone_from(&listing.head);
+                (facts.spoke_refs, facts.spoke_held) = listing.parted();
+            }
+            Err(error) => {
+                away(Side::Spoke, error)?;
+                self.recall_spoke(&mut facts)?;
+            }
+        }
         match &self.detail.integration {
             GitIntegration::Mirror { .. } => self.observe_mirror(&mut facts, survey.mirrors)?,
             GitIntegration::Master => facts.hub_head.clone_from(&facts.spoke_head),
@@ -163,8 +191,11 @@ impl Context<'_> {
         if self.pin().is_some() || !self.detail.shared_paths.is_empty() {
             let gone =
                 || GitError::NotFound(format!("hub {}: there is no branch {}", self.hub.remote, self.hub.hub.branch));
-            let tip = survey.hub_tip.transpose()?.flatten().ok_or_else(gone)?;
-            self.observe_hub_tree(&mut facts, tip)?;
+            let tip = survey.hub_tip.transpose().and_then(|tip| tip.flatten().ok_or_else(gone));
+            if let Err(error) = tip.and_then(|tip| self.observe_hub_tree(&mut facts, tip)) {
+                away(Side::Hub, error)?;
+                self.recall_hub_tree(&mut facts)?;
+            }
         }
         Ok(facts)
     }
@@ -314,7 +345,7 @@ impl Context<'_> {
 
     /// Keeps the hub's pin in the store, from wherever its commit can be had.
     fn keep_pin(&self, tip: &str, path: &str, oid: &Oid) -> Result<(), GitError> {
-        let name = format!("refs/cathedral/hub/pin/{}/%tip", escaped(path));
+        let name = hub_pin(path);
         let before = self.store.get(&name)?;
         if before.as_ref() == Some(oid) {
             return Ok(());
@@ -344,7 +375,7 @@ impl Context<'_> {
 
     /// Keeps what the hub holds at a shared path in the spoke's store.
     fn keep_hub_path(&self, tip: &str, shared: &SharedPath, value: &str) -> Result<(), GitError> {
-        let name = format!("refs/cathedral/hub/paths/{}/%tip", escaped(&shared.hub));
+        let name = hub_path(shared);
         let before = self.store.get(&name)?;
         if let Some(before) = &before
             && self.store.commit(before).is_ok_and(|c| c.tree == value)

@@ -16,6 +16,8 @@ pub struct Part {
     pub packs: Vec<Vec<u8>>,
     pub refs: GitRefs,
     pub skipped: Vec<String>,
+    /// Which side is as it was read last, and why.
+    pub older: Option<(Side, String)>,
     /// Fail after this many bytes of a pack.
     pub full_after: Option<usize>,
 }
@@ -33,6 +35,9 @@ impl Sink for Part {
     }
     fn skipped(&mut self, item: &str, why: &str) {
         self.skipped.push(format!("{item}: {why}"));
+    }
+    fn older(&mut self, side: Side, why: &str) {
+        self.older = Some((side, why.to_owned()));
     }
     fn git_held(&mut self) -> Result<Vec<String>, PortError> {
         Ok(self.held.clone())

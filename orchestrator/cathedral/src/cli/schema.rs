@@ -72,8 +72,10 @@ fn snapshot() -> Value {
     let bytes =
         object(json!({ "logical": number(), "new": number(), "stored": number() }), &["logical", "new", "stored"]);
     let destinations = array(object(json!({ "name": text(), "state": text() }), &["name", "state"]));
-    let carried =
-        maybe(object(json!({ "snapshot": text(), "read_at": text(), "why": text() }), &["snapshot", "read_at", "why"]));
+    let carried = maybe(object(
+        json!({ "snapshot": text(), "read_at": text(), "why": text(), "side": maybe(text()) }),
+        &["snapshot", "read_at", "why"],
+    ));
     let part = object(
         json!({ "spoke": text(), "side": text(), "kind": text(), "root": text(), "carried": carried }),
         &["spoke", "side", "kind", "root", "carried"],

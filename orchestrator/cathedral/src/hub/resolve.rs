@@ -37,7 +37,9 @@ pub fn resolve(site: &Site) -> Result<(Ecosystem, Vec<Located>), Failure> {
     let hub = Hub { name: name(declared.master_repository.as_str())?, url: hub_url, branch: hub_branch };
     let mut spokes = vec![];
     let mut located = vec![];
-    if is_repository(&hub.url) {
+    // One that was read before does not drop out of the snapshots when it cannot be read.
+    let was_read = || site.state.join("git").join(format!("{}.git", hub.name)).is_dir();
+    if is_repository(&hub.url) || was_read() {
         spokes.push(master(&hub));
     }
     for repository in &declared.connected_repositories {

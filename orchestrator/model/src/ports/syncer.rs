@@ -42,6 +42,12 @@ pub trait Syncer: Send + Sync {
         Ok(self.observe(spoke).await?.side(side).clone())
     }
 
+    /// Reads a spoke whose two sides make one part (git) while one of them cannot be read: that one is as it was
+    /// read last. An error when neither can be read. Never writes to either side. By default both are needed.
+    async fn observe_partly(&self, spoke: &Spoke) -> Result<Observation, PortError> {
+        self.observe(spoke).await
+    }
+
     /// Plans from the agreed state, both sides as they are now, and the answers given. Writes to
     /// neither side; stores what the plan needs (contents, instructions) durably before it returns.
     /// The same inputs give the same plan.
@@ -67,6 +73,12 @@ pub trait Syncer: Send + Sync {
     /// part: [`crate::snapshot::part_digest`] of both sides). Does not call [`Sink::finish`]: the
     /// caller does, with the returned state.
     async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError>;
+
+    /// Copies the living part of both sides into the sink while one of them cannot be read: that one as it was
+    /// read last, told to the sink ([`Sink::older`]). The state is that of [`Self::observe_partly`].
+    async fn export_partly(&self, spoke: &Spoke, sink: &mut dyn Sink) -> Result<SideState, PortError> {
+        self.export(spoke, &Place::Live(Side::Hub), sink).await
+    }
 
     /// Writes a part from a snapshot. What stood at the place is kept (`kept` folder below the state
     /// folder, by run), and a crash in the middle leaves the old or the new content; repeating finishes.

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::{PortError, Progress};
 use crate::conflict::value::Value;
-use crate::ecosystem::SpokeKind;
+use crate::ecosystem::{Side, SpokeKind};
 use crate::ids::SnapshotId;
 use crate::observation::SideState;
 use crate::snapshot::{CheckLevel, CheckReport, PartInfo, PartKey, SnapshotInfo, SnapshotMeta, VaultLook};
@@ -96,6 +96,12 @@ pub trait Sink: Send {
 
     /// Any kind: notes an item that could not be read.
     fn skipped(&mut self, item: &str, why: &str);
+
+    /// Git: says that one of the two sides could not be read and goes into the part as it was read last. The
+    /// part is marked ([`PartInfo::carried`]); where no snapshot has it yet, the side is among what is skipped.
+    fn older(&mut self, side: Side, why: &str) {
+        self.skipped(side.as_str(), why);
+    }
 
     /// Git: the object ids whose whole history the vault already holds for this spoke.
     fn git_held(&mut self) -> Result<Vec<String>, PortError>;

@@ -22,6 +22,7 @@ pub async fn check<V: Vault>(make: impl Fn() -> V) {
     the_same_id_is_continued_and_then_returned(&make()).await;
     an_unchanged_part_is_reused(&make()).await;
     a_part_that_cannot_be_read_is_carried_over_and_marked(&make()).await;
+    a_part_with_one_side_that_cannot_be_read_is_marked(&make()).await;
     git_history_that_is_held_is_not_sent_again(&make()).await;
     roots_follow_from_content_alone(&make()).await;
     what_does_not_fit_is_refused(&make()).await;
@@ -114,6 +115,35 @@ async fn a_part_that_cannot_be_read_is_carried_over_and_marked(vault: &dyn Vault
     assert!(writer.reuse(&part.key, SpokeKind::Files, &first.parts[0].observed).await.expect("reuse"));
     assert_eq!(writer.commit().await.expect("commit").parts, first.parts);
     assert_eq!(vault.newest().await.expect("newest"), Some(meta(5).id));
+}
+
+async fn a_part_with_one_side_that_cannot_be_read_is_marked(vault: &dyn Vault) {
+    let write = async |n: u8, side: Side| {
+        let part = git("two", &[n], b"PACK");
+        let writer = vault.begin(&meta(n)).await.expect("begin").expect("new");
+        let mut sink = writer.part(&part.key, SpokeKind::Git).expect("part");
+        sink.older(side, "it is away");
+        pour(sink.as_mut(), &part.content).expect("pour");
+        writer.commit().await.expect("commit")
+    };
+    let new = write(1, Side::Spoke).await;
+    let told = new.parts[0].skipped.iter().any(|s| s.contains("spoke") && s.contains("it is away"));
+    assert!(new.parts[0].carried.is_none() && told, "nothing earlier has it: {:?}", new.parts[0]);
+    let first = take(vault, 2, &[git("two", &[2], b"PACK")]).await;
+    // Since when each of the two sides is older, whatever the other one was.
+    let mut last = first.clone();
+    for (n, side, since) in [(3, Side::Spoke, 2), (4, Side::Spoke, 2), (5, Side::Hub, 4), (6, Side::Hub, 4)] {
+        last = write(n, side).await;
+        let carried = last.parts[0].carried.as_ref().expect("it is marked");
+        assert_eq!((&carried.snapshot, carried.at), (&meta(since).id, meta(since).at), "{n}");
+        assert_eq!((carried.side, carried.why.as_str()), (Some(side), "it is away"));
+        assert_eq!(vault.snapshot(&last.meta.id).await.expect("snapshot").parts, last.parts);
+    }
+    let writer = vault.begin(&meta(7)).await.expect("begin").expect("new");
+    assert!(writer.carry(&last.parts[0].key, SpokeKind::Git, "both are away").await.expect("carry"));
+    let whole = writer.commit().await.expect("commit");
+    let carried = whole.parts[0].carried.as_ref().expect("it is marked");
+    assert_eq!((&carried.snapshot, carried.side, carried.why.as_str()), (&meta(4).id, None, "both are away"));
 }
 
 async fn git_history_that_is_held_is_not_sent_again(vault: &dyn Vault) {

@@ -6,7 +6,7 @@ use std::io::{Cursor, Read};
 use std::sync::{Arc, Mutex};
 
 use cathedral_model::conflict::value::Value;
-use cathedral_model::ecosystem::SpokeKind;
+use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ids::{DestinationName, Digest, SnapshotId};
 use cathedral_model::observation::SideState;
 use cathedral_model::ports::vault::{DatabaseSchema, EntryKind, EntryVisitor, GitRefs, Stamp, TableInfo, TreeEntry};
@@ -29,6 +29,7 @@ struct Part {
     schema: Option<DatabaseSchema>,
     tables: Vec<(TableInfo, Rows)>,
     skipped: Vec<String>,
+    carried: Option<Carried>,
 }
 
 impl Part {
@@ -60,6 +61,12 @@ impl MemoryVault {
     /// Loses a snapshot, as a planted bug.
     pub fn forget(&self, id: &SnapshotId) {
         lock(&self.0).visible.remove(id);
+    }
+
+    /// The newest snapshot with a part, and the part.
+    fn newest_with(&self, key: &PartKey) -> Option<(SnapshotMeta, PartInfo)> {
+        let inner = lock(&self.0);
+        inner.visible.values().rev().find_map(|(of, parts)| Some((of.meta.clone(), parts.get(key)?.0.clone())))
     }
 
     /// Whether a visible snapshot holds an entry with this path and content.
@@ -136,6 +143,13 @@ impl Sink for PartSink {
         self.part.skipped.push(format!("{item}: {why}"));
     }
 
+    fn older(&mut self, side: Side, why: &str) {
+        let newest = self.vault.as_ref().and_then(|(vault, _)| vault.newest_with(&self.key));
+        let Some((of, info)) = newest else { return self.skipped(side.as_str(), why) };
+        let (snapshot, at) = Carried::since((of.id, of.at), info.carried.as_ref(), Some(side));
+        self.part.carried = Some(Carried { snapshot, at, why: why.to_owned(), side: Some(side) });
+    }
+
     fn git_held(&mut self) -> Result<Vec<String>, PortError> {
         self.only(SpokeKind::Git)?;
         let Some((vault, _)) = &self.vault else { return Ok(vec![]) };
@@ -199,7 +213,7 @@ impl Sink for PartSink {
             bytes: self.part.bytes(),
             consistency: consistency.to_owned(),
             skipped: self.part.skipped.clone(),
-            carried: None,
+            carried: self.part.carried.take(),
         };
         if let Some((vault, id)) = &self.vault {
             let mut inner = lock(&vault.0);
@@ -226,8 +240,8 @@ impl SnapshotWriter for Writer {
         let newest =
             inner.visible.values().rev().find_map(|(of, parts)| Some((of.meta.clone(), parts.get(key)?.clone())));
         let Some((of, (info, part))) = newest.filter(|(_, (info, _))| info.kind == kind) else { return Ok(false) };
-        let (snapshot, at) = info.carried.as_ref().map_or((of.id, of.at), |c| (c.snapshot.clone(), c.at));
-        let carried = Some(Carried { snapshot, at, why: why.to_owned() });
+        let (snapshot, at) = Carried::since((of.id, of.at), info.carried.as_ref(), None);
+        let carried = Some(Carried { snapshot, at, why: why.to_owned(), side: None });
         let parts = inner.open.entry(self.meta.id.clone()).or_default();
         parts.insert(key.clone(), (PartInfo { carried, ..info }, part));
         Ok(true)

@@ -35,7 +35,7 @@ pub fn json(info: &SnapshotInfo) -> serde_json::Value {
             "spoke": p.key.spoke, "side": p.key.side, "kind": p.kind, "root": p.root, "position": p.position,
             "items": p.items, "bytes": p.bytes, "consistency": p.consistency, "skipped": p.skipped,
             "carried": p.carried.as_ref().map(|c| serde_json::json!({
-                "snapshot": c.snapshot, "read_at": c.at.to_rfc3339(), "why": c.why,
+                "snapshot": c.snapshot, "read_at": c.at.to_rfc3339(), "why": c.why, "side": c.side,
             })),
         })).collect::<Vec<_>>(),
     })
@@ -195,6 +195,13 @@ pub fn carried<'a>(parts: impl IntoIterator<Item = &'a PartInfo>) -> Vec<String>
         let carried = part.carried.as_ref()?;
         let (name, earlier, at) = (part_name(&part.key), short(&carried.snapshot), when::local(carried.at));
         let why = safe(&carried.why);
+        if let Some(side) = carried.side {
+            return Some(format!(
+                "the {} side of {name} could not be read for this snapshot, which holds it as it was read last, at {at} \
+                 or later (snapshot {earlier}): {why}",
+                side.as_str()
+            ));
+        }
         Some(format!(
             "{name} could not be read for this snapshot, which holds it as of {at} (snapshot {earlier}): {why}"
         ))
