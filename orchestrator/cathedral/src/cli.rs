@@ -74,8 +74,8 @@ fn run(args: Args, output: &Output) -> Ended {
             match limit {
                 Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                     Err(Failure::new(124, "C1003", "the time given by --timeout is over")
-                        .why("the run's journal says how far it came; what was applied stays applied")
-                        .next("repeat the command: it goes on where it stopped"))
+                        .why("what was applied stays applied, and a run goes on from its journal; what only reads begins anew")
+                        .next("repeat the command"))
                 }),
                 None => work.await,
             }
@@ -83,8 +83,8 @@ fn run(args: Args, output: &Output) -> Ended {
         let ended = tokio::select! {
             ended = limited => ended,
             _ = tokio::signal::ctrl_c(), if !serves => Err(Failure::new(130, "C1004", "interrupted")
-                .why("every step is recorded, and the step that was under way is repeated")
-                .next("repeat the command: it goes on where it stopped")),
+                .why("what was applied stays applied, and a run goes on from its journal; what only reads begins anew")
+                .next("repeat the command")),
         };
         crate::hub::close_stores().await;
         ended

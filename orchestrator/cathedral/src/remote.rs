@@ -27,6 +27,9 @@ const ADDRESS: &str = "hub.address";
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a hub may take to say that it is there.
+const ALIVE: Duration = Duration::from_secs(5);
+
 /// Where a running hub is.
 #[derive(Debug, Clone)]
 pub struct Remote {
@@ -41,9 +44,24 @@ impl Remote {
 
     /// The hub that works with this state folder now, if one serves there.
     pub async fn within(state: &Path) -> Option<Self> {
-        let path = state.join("hub.sock");
-        UnixStream::connect(&path).await.ok()?;
-        Some(Self { socket: path })
+        let remote = Self { socket: state.join("hub.sock") };
+        remote.is_alive().await.then_some(remote)
+    }
+
+    /// Whether the hub answers. A hub that was just killed still takes connections for a moment: only an
+    /// answer counts.
+    pub async fn is_alive(&self) -> bool {
+        let asked = self.exchange(Method::GET, "/healthz", None);
+        matches!(tokio::time::timeout(ALIVE, asked).await, Ok(Ok((status, _))) if status.is_success())
+    }
+
+    /// Returns when the hub has ended: it is asked once a second, and may be slow twice.
+    pub async fn ended(&self) {
+        let mut silent = 0;
+        while silent < 3 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            silent = if self.is_alive().await { 0 } else { silent + 1 };
+        }
     }
 
     /// Asks, and returns `data` of the answer.

@@ -492,3 +492,28 @@ fn later_edits_are_not_undone() {
     file.undo().expect(7);
     assert_eq!((file.texts("b.txt"), file.is().as_str()), (["later\n".into(), "later\n".into()], "settled"));
 }
+
+/// An answer about rows that depend on each other moves more than the conflict holds.
+#[test]
+fn an_answer_about_a_group_of_rows_is_not_undone_by_half() {
+    let tables = "create table c (id integer primary key, email text unique); insert into c values (1, 'a'), (2, 'b');
+         create table o (id integer primary key, c integer references c(id)); insert into o values (1, 2), (2, 2);";
+    let unique = ["insert into c values (10, 'u');", "insert into c values (11, 'u');"];
+    let parent = ["delete from c where id = 1;", "insert into o values (5, 1);"];
+    for [hub, app] in [unique, parent] {
+        let dispute = Dispute::of(
+            |world| sql(&world.hub_db(), tables),
+            |world| {
+                sql(&world.hub_db(), hub);
+                sql(&world.app_db(), app);
+            },
+        );
+        dispute.resolve(&["--take", "hub"]);
+        assert_eq!(dispute.is(), "settled", "{app}");
+        let look = || [dispute.world.hub_db(), dispute.world.app_db()].map(|db| eyes::rows(&db));
+        let before = look();
+        let ran = dispute.undo().expect(7);
+        assert!(ran.err.contains("depend on each other") && ran.err.contains("cathedral restore"), "{ran:?}");
+        assert_eq!((look(), dispute.is().as_str()), (before, "settled"), "{app}");
+    }
+}

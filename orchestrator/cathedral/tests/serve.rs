@@ -145,3 +145,20 @@ fn it_does_not_listen_to_the_world_without_protection() {
     let wrong = world.cathedral(&["up", "--listen", "here"]).expect(2);
     assert!(wrong.err.contains("127.0.0.1:7420"), "{wrong:?}");
 }
+
+#[test]
+fn a_command_right_after_the_hub_was_killed_does_the_work_itself() {
+    let place = scratch();
+    let (world, served) = served(place.path());
+    drop(served);
+    for round in 0..4 {
+        let mut served = Served::start(&world.hub());
+        write(&world.app_files().join("round.txt"), &format!("{round}\n"));
+        // Not waited for: for a moment its lock is held and its socket takes connections.
+        served.child.kill().unwrap();
+        let ran = world.cathedral(&["sync", "--timeout", "50s"]);
+        assert!([0, 11].contains(&ran.code), "round {round}: {ran:?}");
+        served.child.wait().unwrap();
+        assert_eq!(fs::read_to_string(world.hub_files().join("round.txt")).unwrap(), format!("{round}\n"));
+    }
+}

@@ -70,6 +70,11 @@ impl Engine {
         }) else {
             return Ok(());
         };
+        let is_typed = matches!(answer, Answer::Fields(_) | Answer::Content(_));
+        let unfit = |why: String| EngineError::Unfit { conflict: record.id, why, is_typed };
+        if is_undo && let Some(why) = group_of(record) {
+            return Err(unfit(why));
+        }
         let mut directives = self.directives(&spoke.name).await?;
         directives.retain(|d| d.conflict != record.id);
         directives.push(Directive {
@@ -80,8 +85,6 @@ impl Engine {
         });
         let base = self.ports.store.memory(&spoke.name).await?.base;
         let context = PlanContext { run: RunId(0), base, directives, policy: None, held: Default::default() };
-        let is_typed = matches!(answer, Answer::Fields(_) | Answer::Content(_));
-        let unfit = |why: String| EngineError::Unfit { conflict: record.id, why, is_typed };
         let plan = match self.ports.syncer(spoke.kind()).plan(spoke, &context).await {
             Ok(plan) => plan,
             Err(error) if matches!(error.fault().cause, Cause::Invalid | Cause::Refused) => {
@@ -108,6 +111,19 @@ impl Engine {
             _ => Ok(()),
         }
     }
+}
+
+/// Says why an answer cannot be undone that was about rows which depend on each other: it may have moved all of
+/// them, and the conflict holds one.
+fn group_of(record: &ConflictRecord) -> Option<String> {
+    let kind = record.draft.conflict_kind.as_str();
+    let is_group = record.kind == SpokeKind::Database && matches!(kind, "unique" | "foreign_key" | "check");
+    is_group.then(|| {
+        "the answer was about rows that depend on each other, and the conflict holds one of them; the snapshot of \
+         the run that carried the answer out holds them all as they were: `cathedral runs` names it, then \
+         `cathedral restore SNAPSHOT SPOKE --to DIR`"
+            .to_owned()
+    })
 }
 
 /// Says why a conflict cannot be put back in which a side was a folder: it names the folder, not what was in it.

@@ -378,6 +378,7 @@ pub enum Take {
 pub enum SnapshotCommand {
     /// Take one now
     Create {
+        /// A word to find it by in the list; repeat for several
         #[arg(long, value_name = "TAG")]
         tag: Vec<String>,
     },
@@ -390,12 +391,18 @@ pub enum SnapshotCommand {
     },
     /// Entries of a part, or the parts
     Ls {
+        /// An id or its beginning, `latest`, `@2026-11-20T14:00`, `2h ago`
         snapshot: String,
         /// SPOKE, SPOKE/path, or SPOKE@spoke/path for the spoke's side
         path: Option<String>,
     },
     /// A file, a table or the refs, to stdout
-    Cat { snapshot: String, path: String },
+    Cat {
+        /// An id or its beginning, `latest`, `@2026-11-20T14:00`, `2h ago`
+        snapshot: String,
+        /// SPOKE/path, SPOKE/table or SPOKE/ref; SPOKE@spoke/… for the spoke's side
+        path: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

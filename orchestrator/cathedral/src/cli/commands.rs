@@ -140,13 +140,22 @@ pub fn site(global: &Global) -> Result<Site, Failure> {
 /// The hub, opened for work.
 pub async fn hub(global: &Global, output: &Output) -> Result<(Hub, Arc<Bar>), Failure> {
     let bar = Arc::new(Bar::new(output));
-    match Hub::open(site(global)?, Arc::clone(&bar) as _).await {
-        Err(busy) if busy.id == "C7501" => {
-            let site = site(global)?;
-            let Some(remote) = Remote::local(&site).await else { return Err(busy) };
-            Ok((Hub::attach(site, remote, Arc::clone(&bar) as _).await?, bar))
+    let mut tries = 0;
+    loop {
+        let busy = match Hub::open(site(global)?, Arc::clone(&bar) as _).await {
+            Err(busy) if busy.id == "C7501" => busy,
+            hub => return Ok((hub?, bar)),
+        };
+        let site = site(global)?;
+        if let Some(remote) = Remote::local(&site).await {
+            return Ok((Hub::attach(site, remote, Arc::clone(&bar) as _).await?, bar));
         }
-        hub => Ok((hub?, bar)),
+        // A hub that is being killed, or is about to serve, has the lock and does not answer for a moment.
+        tries += 1;
+        if tries > 20 || !site.state.join("hub.sock").exists() {
+            return Err(busy);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
 

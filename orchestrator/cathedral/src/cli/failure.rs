@@ -137,7 +137,8 @@ impl From<PortError> for Failure {
                     Cause::Denied => failure.next("check the rights or credentials, then repeat the command"),
                     Cause::Key => failure
                         .why("without the right key the vault cannot be read")
-                        .next("give the key file with --key-file, or put it back under .cathedral/keys/"),
+                        .next("put hub.key back under .cathedral/keys/")
+                        .next("cathedral restore latest --offline --from file:VAULT --key-file HUB.KEY --to DIR    needs the key alone"),
                     Cause::Unreachable => failure.next("cathedral doctor    tries every spoke and destination"),
                     Cause::Busy => failure.next("try again in a moment"),
                     Cause::Refused => failure.why("a limit that protects data stopped it; nothing was changed"),

@@ -17,6 +17,7 @@ use cathedral_model::ports::{
     Accounts, Cause, ConfigVersions, Content, Destination, Env, Intake, Ledger, OutgoingStore, PortError, Progress,
     Schedules, Store,
 };
+use cathedral_model::run::RunSummary;
 use cathedral_model::time::Timestamp;
 use cathedral_store::{SqlStore, SqliteStore};
 use cathedral_syncers::content::LocalContent;
@@ -45,6 +46,8 @@ pub struct Hub {
     pub(super) ledger: Arc<dyn Ledger>,
     /// Held until the hub is dropped; none beside a running hub.
     lock: Option<File>,
+    /// The running hub beside which this process works.
+    beside: Option<Remote>,
 }
 
 impl Hub {
@@ -75,7 +78,7 @@ impl Hub {
         let parts = Parts { stores: &stores, vault: &vault, ledger: &ledger, content: &content, progress };
         let engine =
             Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node.clone(), Options::default());
-        Ok(Self { site, engine, vault, log: Some(log), content, stores, node, ledger, lock: Some(lock) })
+        Ok(Self { site, engine, vault, log: Some(log), content, stores, node, ledger, lock: Some(lock), beside: None })
     }
 
     /// Opens the folder beside the hub that serves it: requests are filed in the same state and driven
@@ -87,11 +90,24 @@ impl Hub {
         let stores = open_stores(&site).await?;
         let content: Arc<dyn Content> = Arc::new(LocalContent::open(site.state.join("content"))?);
         let node = NodeId::new(&format!("beside/{}", std::process::id()));
-        let ledger: Arc<dyn Ledger> = Arc::new(remote);
+        let ledger: Arc<dyn Ledger> = Arc::new(remote.clone());
         let parts = Parts { stores: &stores, vault: &vault, ledger: &ledger, content: &content, progress };
         let options = Options { drives: false, ..Options::default() };
         let engine = Engine::new(ports(&site, &ecosystem, parts, env), Arc::new(ecosystem), node.clone(), options);
-        Ok(Self { site, engine, vault, log: None, content, stores, node, ledger, lock: None })
+        Ok(Self { site, engine, vault, log: None, content, stores, node, ledger, lock: None, beside: Some(remote) })
+    }
+
+    /// Brings a run to its end, or waits until the hub beside which this process works has brought it there.
+    pub async fn work_until(&self, run: RunId) -> Result<RunSummary, Failure> {
+        let work = self.engine.work_until(run);
+        let Some(remote) = &self.beside else { return Ok(work.await?) };
+        tokio::select! {
+            ended = work => Ok(ended?),
+            () = remote.ended() => Err(Failure::new(75, "C7501", "the hub that served this folder has ended")
+                .why(format!("run {run} is filed, and nobody carries it out now"))
+                .next("repeat the command: it carries the run out itself")
+                .next("cathedral up    goes on with it too")),
+        }
     }
 
     /// Whether another process serves this folder and drives its runs.

@@ -74,8 +74,10 @@ impl Site {
     fn read(file: PathBuf) -> Result<Self, Failure> {
         let root = site_root(&file)?;
         let name = shown(&file);
-        if file.is_dir() {
-            return Err(a_folder(&name));
+        // Looked at first: reading a pipe would wait for a writer.
+        if fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+            let is_folder = file.is_dir();
+            return Err(no_file(&name, if is_folder { "a folder" } else { "no regular file" }));
         }
         let text = read_limited(&file).map_err(|e| {
             let failure = Failure::io(&name, &e);
@@ -214,10 +216,10 @@ fn no_config(name: &str) -> Failure {
         .next("cathedral demo    shows everything on a small ecosystem of its own")
 }
 
-fn a_folder(name: &str) -> Failure {
-    Failure::new(3, "C1302", format!("{name} is a folder, and must be a file"))
-        .why("a hub is described by this file; nothing was changed")
-        .next("move the folder away, then cathedral init")
+fn no_file(name: &str, what: &str) -> Failure {
+    Failure::new(3, "C1302", format!("{name} is {what}"))
+        .why("a hub is described by a file there; nothing was changed")
+        .next("move it away, then cathedral init")
 }
 
 fn locate(start: &Path) -> Result<PathBuf, Failure> {

@@ -205,7 +205,11 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
         let store = crate::hub::shown(&site.state.join("git").join(format!("{}.git", record.spoke)));
         output.note(output.paint(Tint::Dim, &format!("look: git -C {store} diff {} {}", hub.shown, spoke.shown)));
     }
-    if record.state == ConflictState::Open {
+    if record.state == ConflictState::Open && draft.conflict_kind == "schema" {
+        let hint =
+            "next: give the table the same columns on both sides with the database's own means, then cathedral sync";
+        output.note(output.paint(Tint::Dim, hint));
+    } else if record.state == ConflictState::Open {
         let suggested = if draft.suggested.is_some() { "|suggested" } else { "" };
         output.note(
             output.paint(Tint::Dim, &format!("next: cathedral conflicts resolve {id} --take hub|spoke{suggested}")),
@@ -322,7 +326,7 @@ async fn carry_out(hub: &crate::hub::Hub, id: ConflictId, answer: Answer, no_syn
         return Ok(0);
     }
     let run = hub.engine.submit(&request).await?.run();
-    let summary = hub.engine.work_until(run).await?;
+    let summary = hub.work_until(run).await?;
     let record = known(hub.store().conflict(id).await?, id.0)?;
     let left = hub.store().conflicts(None, &[ConflictState::Open]).await?.len() as u64;
     output.data(

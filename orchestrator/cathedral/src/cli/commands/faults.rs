@@ -1,5 +1,6 @@
 //! What a command met at the destinations, although it did what was asked: damage that another copy made
-//! good, and spokes that the new snapshot could not take in. Neither may pass in silence.
+//! good, spokes that the new snapshot could not take in, and destinations that it did not reach. None of it may
+//! pass in silence.
 
 use cathedral_backup::LocalVault;
 use cathedral_model::ports::Vault as _;
@@ -20,29 +21,33 @@ pub struct Met {
     pub faults: Vec<Problem>,
     /// Parts of the ecosystem that the run's snapshot does not hold.
     pub left_out: Vec<String>,
+    /// Destinations that do not hold the run's snapshot, with what is the matter.
+    pub not_at: Vec<(String, String)>,
 }
 
 impl Met {
     /// Takes what a run on this hub has met.
     pub async fn take(hub: &Hub, summary: &RunSummary) -> Self {
-        let mut left_out = vec![];
+        let (mut left_out, mut not_at) = (vec![], vec![]);
         let bad = |result: &str| matches!(result, "failed" | "unreachable" | "refused" | "partial");
         let is_doubtful = summary.spokes.iter().any(|s| bad(&s.result));
-        if let (Some(id), true) = (&summary.snapshot, is_doubtful)
+        if let Some(id) = &summary.snapshot
             && let Ok(info) = hub.vault.snapshot(id).await
         {
-            for spoke in &hub.ecosystem().spokes {
+            let lacking = info.destinations.iter().filter(|d| d.state != "held");
+            not_at = lacking.map(|d| (d.name.to_string(), d.state.clone())).collect();
+            for spoke in hub.ecosystem().spokes.iter().filter(|_| is_doubtful) {
                 let keys = parts_of(spoke.kind()).iter().map(|s| PartKey { spoke: spoke.name.clone(), side: *s });
                 let missing = keys.filter(|key| info.parts.iter().all(|p| p.key != *key));
                 left_out.extend(missing.map(|key| part_name(&key)));
             }
         }
-        Self { faults: hub.vault.take_faults(), left_out }
+        Self { faults: hub.vault.take_faults(), left_out, not_at }
     }
 
     /// Takes what reading this vault has met.
     pub fn of_vault(vault: &LocalVault) -> Self {
-        Self { faults: vault.take_faults(), left_out: vec![] }
+        Self { faults: vault.take_faults(), ..Self::default() }
     }
 
     /// The published form of the faults.
@@ -66,7 +71,11 @@ impl Met {
         let then = |f: &Problem| if f.restorable { "it was mended" } else { "it was not used" };
         let fault = |f: &Problem| format!("{} at {}: {}; {}", f.object, f.destination, safe(&f.fault), then(f));
         let left = |part: &String| format!("{part} is not in this snapshot: it could not be read, nor taken over");
-        self.left_out.iter().map(left).chain(self.faults.iter().map(fault)).collect()
+        let lacks = |(name, state): &(String, String)| {
+            format!("this snapshot is not at destination {}: {}", safe(name), safe(state))
+        };
+        let left_out = self.left_out.iter().map(left);
+        left_out.chain(self.not_at.iter().map(lacks)).chain(self.faults.iter().map(fault)).collect()
     }
 
     /// Tells a person, on stderr, beside whatever the command prints.

@@ -104,7 +104,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
             hub.engine.submit(&work).await?.run()
         }
     };
-    let summary = hub.engine.work_until(run).await?;
+    let summary = hub.work_until(run).await?;
     bar.finish();
     let standing = hub.engine.standing(run).await?;
     report(&summary, to.as_deref(), &standing, &older, &Met::of_vault(&hub.vault), output)

@@ -183,7 +183,7 @@ async fn start(site: &Site, name: &str, global: &Global, output: &Output) -> End
     let cause = format!("{name} now, asked on the command line");
     let request = Request { priority: Priority::Manual, cause, work: state.schedule.request.work.clone() };
     let run: RunId = hub.engine.submit(&request).await?.run();
-    let summary = hub.engine.work_until(run).await?;
+    let summary = hub.work_until(run).await?;
     bar.finish();
     output.data("schedule-run", &json!({ "run": run, "summary": summary }), &[]);
     let told = if summary.note.is_empty() { summary.error.clone().unwrap_or_default() } else { summary.note.clone() };

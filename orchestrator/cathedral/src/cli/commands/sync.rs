@@ -147,7 +147,7 @@ pub async fn drive(
     tell_unfinished(hub, output).await?;
     let request = Request { priority: Priority::Manual, cause: cause.to_owned(), work: Work::Sync(request) };
     let run = hub.engine.submit(&request).await?.run();
-    let summary = hub.engine.work_until(run).await?;
+    let summary = hub.work_until(run).await?;
     Ok((run, summary))
 }
 

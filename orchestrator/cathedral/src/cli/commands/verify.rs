@@ -117,8 +117,10 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
     if report.problems.is_empty() {
         let good = output.paint(Tint::Good, output.symbol("●", "ok"));
         output.note_sentence(&format!(
-            "{good} {} intact: {}, {}, {} read",
+            "{good} {} {}: {}, {}, {} read",
             many(report.snapshots.len() as u64, "snapshot", "snapshots"),
+            // Of what was not read only this much is known.
+            if report.checked.bytes == 0 { "complete by name and size" } else { "intact" },
             many(report.checked.packs, "pack", "packs"),
             many(report.checked.chunks, "chunk", "chunks"),
             size(report.checked.bytes),
