@@ -186,19 +186,24 @@ fn a_spoke_that_cannot_be_read_is_not_taken_over_from_packs_that_are_gone() {
     for vault in [world.vault(), world.vault_copy()] {
         fs::remove_dir_all(vault.join("packs")).unwrap();
     }
-    let away = place.path().join("away.git");
-    fs::rename(world.mind(), &away).unwrap();
-    write(&world.app_files().join("later.txt"), "later\n");
+    let away = place.path().join("away");
+    fs::rename(world.app_files(), &away).unwrap();
+    write(&world.app_files(), "no folder\n");
+    sql(&world.app_db(), "insert into entry values (990, 1, 1, 'later')");
     let told = outputs::json(&world, "sync", &["sync"], 12);
-    assert_eq!(told["data"]["not_in_snapshot"], serde_json::json!(["mind"]), "{told:#}");
+    assert_eq!(told["data"]["not_in_snapshot"], serde_json::json!(["codex@spoke"]), "{told:#}");
     let text = world.cathedral(&["snapshot", "show", "latest", "--json"]).expect(0).json();
     let parts = text["data"]["snapshot"]["parts"].as_array().unwrap();
-    assert!(parts.iter().all(|p| p["spoke"] != "mind"), "{text:#}");
+    assert!(
+        parts.iter().all(|p| (p["spoke"].as_str(), p["side"].as_str()) != (Some("codex"), Some("spoke"))),
+        "{text:#}"
+    );
     // What the new snapshot holds it holds whole.
     outputs::json(&world, "verify", &["verify", "latest", "--level", "full"], 0);
     let to = place.path().join("back");
     world.cathedral(&["restore", "latest", "--to", to.to_str().unwrap()]).expect(0);
-    fs::rename(&away, world.mind()).unwrap();
+    fs::remove_file(world.app_files()).unwrap();
+    fs::rename(&away, world.app_files()).unwrap();
     write(&world.app_files().join("still-later.txt"), "still later\n");
     let told = outputs::json(&world, "sync", &["sync"], 0);
     assert_eq!(told["data"]["not_in_snapshot"], serde_json::json!([]));
@@ -432,4 +437,28 @@ fn a_snapshot_lists_what_lies_below_a_path_and_says_its_tags() {
             );
         }
     }
+}
+
+#[test]
+fn latest_never_means_an_older_snapshot_in_silence() {
+    let place = scratch();
+    let world = busy(&place);
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+    let ids: Vec<String> =
+        list["data"]["snapshots"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
+    let [.., before, newest] = ids.as_slice() else { panic!("{ids:?}") };
+    for vault in [world.vault(), world.vault_copy()] {
+        let files = below(&vault.join("snapshots"));
+        let manifest = files.iter().find(|file| name(file).contains(newest)).unwrap();
+        fs::set_permissions(manifest, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::write(manifest, b"not a manifest any more").unwrap();
+    }
+    let to = place.path().join("back");
+    let ran = world.cathedral(&["restore", "latest", "--to", to.to_str().unwrap()]).expect(20);
+    assert!(ran.err.contains(&newest[..8]) && ran.err.contains(&before[..8]), "both are named: {ran:?}");
+    assert!(!to.exists(), "nothing was written");
+    let by_id = world.cathedral(&["restore", before, "--to", to.to_str().unwrap()]);
+    assert_eq!(by_id.code, 0, "{by_id:?}");
+    assert!(to.exists());
 }

@@ -149,6 +149,15 @@ fn all_is_well_only_when_all_was_looked_at() {
 }
 
 #[test]
+fn what_a_snapshot_could_not_take_in_is_not_said_to_be_restorable() {
+    let mut facts = good();
+    let mut taken = snapshot(4, &["media", "notes"], &[("local", "held"), ("eu", "held")]);
+    taken.parts[1].skipped = vec!["refs/heads/bad: a tree entry is called ..".into()];
+    facts.snapshots = Ok(Arc::new(vec![taken]));
+    check(&facts, Health::Attention, 0, "Everything but 1 thing can be restored.");
+}
+
+#[test]
 fn the_worst_decides_the_sentence() {
     let mut facts = good();
     let record = ConflictRecord {

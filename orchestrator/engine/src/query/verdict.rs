@@ -100,10 +100,16 @@ fn sentence(
             return (Health::Attention, 22, format!("Safe, but not read back in time: last checked {last}."));
         }
     }
+    // What a snapshot could not take in is named by it; nobody may believe that it is there.
+    let left_out: usize = facts.newest().iter().flat_map(|s| &s.parts).map(|p| p.skipped.len()).sum();
+    let everything = match left_out {
+        0 => "Everything can be restored.".to_owned(),
+        n => format!("Everything but {} can be restored.", count(n, "thing", "things")),
+    };
     let waiting = facts.conflicts.len();
     if waiting > 0 {
         let wait = if waiting == 1 { "conflict waits" } else { "conflicts wait" };
-        return (Health::Conflict, 11, format!("Everything can be restored. {waiting} {wait} for you."));
+        return (Health::Conflict, 11, format!("{everything} {waiting} {wait} for you."));
     }
     let fresh = spokes.iter().filter(|s| s.state == "never synced").count();
     if fresh > 0 {
@@ -114,7 +120,7 @@ fn sentence(
             format!("Everything that was synced can be restored. {what} never been synced."),
         );
     }
-    (Health::Ok, 0, "Everything can be restored.".to_owned())
+    (if left_out == 0 { Health::Ok } else { Health::Attention }, 0, everything)
 }
 
 /// What the sentence rests on, in one or two sentences with ages.

@@ -5,7 +5,7 @@
 use cathedral_backup::LocalVault;
 use cathedral_model::ports::Vault as _;
 use cathedral_model::run::RunSummary;
-use cathedral_model::snapshot::{PartKey, Problem, parts_of};
+use cathedral_model::snapshot::{PartInfo, PartKey, Problem, parts_of};
 
 use super::super::output::{Tint, many, safe};
 use super::snapshot::part_name;
@@ -21,6 +21,8 @@ pub struct Met {
     pub faults: Vec<Problem>,
     /// Parts of the ecosystem that the run's snapshot does not hold.
     pub left_out: Vec<String>,
+    /// Items of its parts that the run's snapshot does not hold, with the reason.
+    pub skipped: Vec<String>,
     /// Destinations that do not hold the run's snapshot, with what is the matter.
     pub not_at: Vec<(String, String)>,
 }
@@ -28,7 +30,7 @@ pub struct Met {
 impl Met {
     /// Takes what a run on this hub has met.
     pub async fn take(hub: &Hub, summary: &RunSummary) -> Self {
-        let (mut left_out, mut not_at) = (vec![], vec![]);
+        let (mut left_out, mut skipped, mut not_at) = (vec![], vec![], vec![]);
         let bad = |result: &str| matches!(result, "failed" | "unreachable" | "refused" | "partial");
         let is_doubtful = summary.spokes.iter().any(|s| bad(&s.result));
         if let Some(id) = &summary.snapshot
@@ -36,13 +38,16 @@ impl Met {
         {
             let lacking = info.destinations.iter().filter(|d| d.state != "held");
             not_at = lacking.map(|d| (d.name.to_string(), d.state.clone())).collect();
+            let of_part =
+                |p: &PartInfo| p.skipped.iter().map(|s| format!("{} {s}", part_name(&p.key))).collect::<Vec<_>>();
+            skipped = info.parts.iter().flat_map(of_part).collect();
             for spoke in hub.ecosystem().spokes.iter().filter(|_| is_doubtful) {
                 let keys = parts_of(spoke.kind()).iter().map(|s| PartKey { spoke: spoke.name.clone(), side: *s });
                 let missing = keys.filter(|key| info.parts.iter().all(|p| p.key != *key));
                 left_out.extend(missing.map(|key| part_name(&key)));
             }
         }
-        Self { faults: hub.vault.take_faults(), left_out, not_at }
+        Self { faults: hub.vault.take_faults(), left_out, skipped, not_at }
     }
 
     /// Takes what reading this vault has met.
@@ -62,7 +67,8 @@ impl Met {
     pub fn add_to(&self, document: &mut serde_json::Value) {
         if let Some(object) = document.as_object_mut() {
             object.insert("faults".into(), self.json());
-            object.insert("not_in_snapshot".into(), serde_json::json!(self.left_out));
+            let missing: Vec<&String> = self.left_out.iter().chain(&self.skipped).collect();
+            object.insert("not_in_snapshot".into(), serde_json::json!(missing));
         }
     }
 

@@ -66,6 +66,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     }
     let list = hub.vault.list().await?;
     let info = wanted(&list, &args.snapshot, output)?;
+    newest_is_readable(&hub.vault, info, &args.snapshot).await?;
     let parts = choose(info, &args.what, args.in_place)?;
     if !args.in_place && args.to.is_none() {
         describe(info, &parts, None, Some(hub.ecosystem()), output);
@@ -146,6 +147,21 @@ fn wanted<'a>(list: &'a [SnapshotInfo], text: &str, output: &Output) -> Result<&
         ));
     }
     Ok(newest)
+}
+
+/// An older state must be asked for: `latest` never falls back to one in silence.
+async fn newest_is_readable(vault: &LocalVault, found: &SnapshotInfo, text: &str) -> Result<(), Failure> {
+    if text != "latest" {
+        return Ok(());
+    }
+    // What cannot be looked at here is told by the restore itself.
+    let Ok(look) = vault.look().await else { return Ok(()) };
+    let Some(newer) = look.vanished.iter().filter(|id| **id > found.meta.id).max() else { return Ok(()) };
+    let (older, at) = (short(&found.meta.id), super::super::when::local(found.meta.at));
+    Err(Failure::new(20, "C2001", format!("the latest snapshot, {}, cannot be read any more", short(newer)))
+        .why("its manifest is damaged or gone at every destination; nothing was changed")
+        .next(format!("cathedral restore {older} --to DIR    restores the one before it, of {at}"))
+        .next("cathedral verify --level full    says what is damaged"))
 }
 
 fn absolute(global: &Global, path: &Path) -> Result<PathBuf, Failure> {
@@ -433,6 +449,7 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
 async fn from_vault(vault: LocalVault, args: &RestoreArgs, to: &Path, global: &Global, output: &Output) -> Ended {
     let list = vault.list().await?;
     let info = wanted(&list, &args.snapshot, output)?.clone();
+    newest_is_readable(&vault, &info, &args.snapshot).await?;
     let parts = choose(&info, &args.what, false)?;
     let to = absolute(global, to)?;
     let mut request = request(&info, &parts, Some(&to), None, false)?;

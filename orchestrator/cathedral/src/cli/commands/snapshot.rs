@@ -41,6 +41,9 @@ pub fn json(info: &SnapshotInfo) -> serde_json::Value {
     })
 }
 
+/// So many of what a snapshot could not take in are named one by one.
+const SHOWN: usize = 5;
+
 async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
     let (hub, bar) = super::hub(global, output).await?;
     let request = SyncRequest { only: vec![Phase::Snapshot], tags, force_snapshot: true, ..SyncRequest::default() };
@@ -73,6 +76,12 @@ async fn create(tags: Vec<String>, global: &Global, output: &Output) -> Ended {
     }
     for line in carried(&info.parts) {
         output.warn(line);
+    }
+    for line in met.skipped.iter().take(SHOWN) {
+        output.warn(format!("{} not in it: {}", output.symbol("▲", "!!"), safe(line)));
+    }
+    if met.skipped.len() > SHOWN {
+        output.warn(format!("and {} more: cathedral snapshot show {}", met.skipped.len() - SHOWN, short(id)));
     }
     met.tell_of(id, output);
     Ok(summary.code)
