@@ -86,9 +86,20 @@ async fn look(
     if level != CheckLevel::Quick {
         // A run that was stopped between its snapshot and its leaf goes on with the leaf.
         let is_under_way = runs.iter().any(|run| run.state != "finished");
+        // One that failed there has left a whole snapshot that the log does not name.
+        let failed = |info: &SnapshotInfo| {
+            let took = |run: &&RunRow| (run.queued_at..=run.changed_at).contains(&info.meta.at);
+            let ended_badly = |run: &&RunRow| run.summary.error.is_some();
+            runs.iter().filter(ended_badly).find(took).map(|run| run.run)
+        };
         for info in list {
             looked.snapshots += 1;
-            snapshot(&reader, vault, info, level, is_under_way, &mut findings, warnings);
+            let unsealed = match failed(info) {
+                _ if is_under_way => Some("the run that took it goes on with the next command".to_owned()),
+                Some(run) => Some(format!("run {run}, which took it, failed before it was sealed")),
+                None => None,
+            };
+            snapshot(&reader, vault, info, level, unsealed.as_deref(), &mut findings, warnings);
         }
     }
     if level == CheckLevel::Full {
@@ -146,7 +157,7 @@ fn snapshot(
     vault: &LocalVault,
     info: &SnapshotInfo,
     level: CheckLevel,
-    is_under_way: bool,
+    unsealed: Option<&str>,
     findings: &mut Vec<Finding>,
     warnings: &mut Vec<String>,
 ) {
@@ -163,8 +174,8 @@ fn snapshot(
         }
     };
     let Some((index, leaf)) = leaf else {
-        if is_under_way {
-            warnings.push(format!("{name} is not in the log yet: the run that took it goes on with the next command"));
+        if let Some(why) = unsealed {
+            warnings.push(format!("{name} is not in the log: {why}"));
         } else {
             findings.push(finding(&name, "no leaf names it: something else put it there".into(), vec![name.clone()]));
         }
