@@ -87,9 +87,30 @@ fn names_that_differ_in_case_only_and_packed_refs() {
     goes_round(&mut world, &lib, &mirror(&lib.0.display().to_string()));
 }
 
+/// Since git 2.45.
+fn knows_reftable() -> bool {
+    let out = Command::new("git").arg("version").output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(2), Some(45))
+}
+
 #[test]
 fn reftable() {
     let mut world = World::new();
+    if !knows_reftable() {
+        // A git that cannot read it: refused, and left alone.
+        let lib = Repo::bare(world.path("lib.git"));
+        lib.put("main", "a.txt", "one\n");
+        let config = format!("{}/config", lib.0.display());
+        let text = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\trefStorage = reftable\n";
+        std::fs::write(&config, text).unwrap();
+        let spoke = mirror(&lib.0.display().to_string());
+        let why = now(world.syncer().observe(&spoke)).unwrap_err().to_string();
+        assert!(!why.is_empty());
+        assert_eq!(std::fs::read_to_string(&config).unwrap(), text);
+        return;
+    }
     for kind in ["--bare", "--quiet"] {
         let lib = Repo(world.path(kind.trim_start_matches('-')));
         run(Command::new("git").args(["init", "-q", "-b", "main", "--ref-format=reftable", kind]).arg(&lib.0));
