@@ -228,3 +228,32 @@ fn a_folder_in_place_of_the_configuration_is_called_one() {
     let ran = cathedral(place.path(), &["status"]).expect(3);
     assert!(ran.err.contains("is a folder"), "{ran:?}");
 }
+
+#[test]
+fn init_looks_into_a_plain_folder_and_beside_a_repository() {
+    let place = scratch();
+    let at = |path: &str| place.path().join(path);
+    let repository = |path: &str| {
+        support::run(std::process::Command::new("git").args(["init", "-q", "-b", "main"]).arg(at(path)));
+    };
+    for path in ["work", "work/notes", "work/data", "elsewhere", "beside"] {
+        std::fs::create_dir_all(at(path)).unwrap();
+    }
+    for path in ["work/one", "projects/theirs", "hub"] {
+        repository(path);
+    }
+    support::world::sql(&at("work/shop.db"), "create table t (id integer primary key)");
+    let text = |folder: &str| cathedral(&at(folder), &["init", "--stdout"]).expect(0).out;
+    // A plain folder: what lies in it, and nothing of its neighbours.
+    let inside = text("work");
+    for wanted in ["name: one", "name: notes", "sqlite:shop.db"] {
+        assert!(inside.contains(wanted), "{wanted}: {inside}");
+    }
+    assert!(!inside.contains("elsewhere") && !inside.contains("../"), "{inside}");
+    // A repository: what lies beside it, but not where others keep their repositories.
+    let beside = text("hub");
+    assert!(beside.contains("../beside") && beside.contains("../elsewhere"), "{beside}");
+    assert!(!beside.contains("projects") && !beside.contains("name: work"), "{beside}");
+    let told = cathedral(&at("hub"), &["init"]).expect(0);
+    assert!(told.out.contains("passed over") && told.out.contains("projects"), "{told:?}");
+}

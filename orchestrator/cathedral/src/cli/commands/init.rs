@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cathedral_model::config::{Found, FoundDatabase, FoundFolder, FoundRepository, template_full, template_short};
 
 use super::super::args::{Global, Template};
-use super::super::output::{Tint, many};
+use super::super::output::{Tint, many, safe};
 use super::{Ended, Failure, Output, folder};
 use crate::hub::{CONFIG, Site, is_repository, make_webhook_secret, prepare_state, shown};
 
@@ -21,7 +21,7 @@ pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Glob
         return Err(Failure::new(4, "C1404", format!("{} is not a folder", shown(&root)))
             .next("make the folder that shall hold the hub first, or name another one"));
     }
-    let found = look_around(&root);
+    let (found, passed_over) = look_around(&root);
     let text = match template {
         Template::Short => template_short(&found),
         Template::Full => template_full(&found),
@@ -53,6 +53,10 @@ pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Glob
         number(found.databases.len(), "database", "databases"),
         number(found.folders.len(), "folder", "folders"),
     ));
+    if !passed_over.is_empty() {
+        let names: Vec<String> = passed_over.iter().map(|name| safe(name)).collect();
+        output.note(format!("passed over, since repositories or hubs lie in them: {}", names.join(", ")));
+    }
     site?;
     output.note(output.paint(
         Tint::Dim,
@@ -71,8 +75,12 @@ fn write_new(file: &Path, text: &[u8]) -> Result<(), Failure> {
     write().map_err(|e: std::io::Error| Failure::io(&shown(file), &e))
 }
 
-/// Repositories, SQLite files and folders in and beside the folder; one level, nothing hidden.
-fn look_around(root: &Path) -> Found {
+/// Repositories, SQLite files and folders; one level, nothing hidden. A hub that is a repository itself has
+/// its spokes beside it; into a plain folder it is looked, and what lies beside that is no business of it.
+/// Also returns the folders that were passed over because repositories or hubs lie in them.
+fn look_around(root: &Path) -> (Found, Vec<String>) {
+    let is_hub = is_repository(&root.display().to_string());
+    let mut passed_over = vec![];
     let master = root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_else(|| "hub".into());
     let mut found = Found { master, ..Found::default() };
     let submodules = fs::read_to_string(root.join(".gitmodules")).unwrap_or_default();
@@ -91,8 +99,9 @@ fn look_around(root: &Path) -> Found {
         .filter_map(|line| line.trim().strip_prefix("url").and_then(|rest| rest.trim_start().strip_prefix('=')))
         .map(|url| crate::hub::normal(&root.join(url.trim())))
         .collect();
-    for (base, prefix) in [(Some(root), ""), (root.parent(), "../")] {
+    for (base, prefix) in [(Some(root), ""), (root.parent().filter(|_| is_hub), "../")] {
         let Some(base) = base else { continue };
+        let takes_data = !is_hub || !prefix.is_empty();
         for (name, path) in children(base) {
             let place = format!("{prefix}{name}");
             if path == root
@@ -119,10 +128,14 @@ fn look_around(root: &Path) -> Found {
                             is_submodule: false,
                         });
                     }
-                } else if !prefix.is_empty() && is_plain(&name) && !known {
+                } else if !takes_data || !is_plain(&name) || known || (prefix.is_empty() && name == "data") {
+                    continue; // `data` holds the hub's own copies
+                } else if holds_others(&path) {
+                    passed_over.push(name);
+                } else {
                     found.folders.push(FoundFolder { name, path: place });
                 }
-            } else if !prefix.is_empty() && path.is_file() && is_sqlite(&path) {
+            } else if takes_data && path.is_file() && is_sqlite(&path) {
                 let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
                 if is_plain(&stem) {
                     found.databases.push(FoundDatabase { name: stem, path: place });
@@ -130,7 +143,14 @@ fn look_around(root: &Path) -> Found {
             }
         }
     }
-    found
+    (found, passed_over)
+}
+
+/// Whether repositories or hubs lie in a folder: it is where somebody keeps things of their own.
+fn holds_others(folder: &Path) -> bool {
+    children(folder).iter().take(1_000).any(|(_, path)| {
+        path.is_dir() && (path.join(".cathedral").exists() || is_repository(&path.display().to_string()))
+    })
 }
 
 fn children(folder: &Path) -> Vec<(String, PathBuf)> {
