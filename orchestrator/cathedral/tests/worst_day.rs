@@ -63,6 +63,18 @@ fn a_restore_to_a_folder_needs_no_intact_state() {
     }
     let to = place.path().join("back");
     world.cathedral(&["restore", "latest", "--to", to.to_str().unwrap()]).expect(0);
+    // The snapshots are not sealed with these keys.
+    fs::write(&database, &bytes).unwrap();
+    for key in ["hub-id", "log.key"] {
+        let (key, away) = (world.state().join("keys").join(key), place.path().join("key"));
+        fs::rename(&key, &away).unwrap();
+        let beside = place.path().join("without").join(key.file_name().unwrap());
+        let ran = world.cathedral(&["restore", "latest", "--to", beside.to_str().unwrap()]).expect(0);
+        assert!(ran.err.contains("from the vault alone"), "{ran:?}");
+        assert!(!key.exists(), "a new key was made");
+        fs::rename(&away, &key).unwrap();
+    }
+    fs::write(&database, vec![0x55; bytes.len()]).unwrap();
     let ledger =
         fs::read_dir(&to).unwrap().filter_map(Result::ok).find(|e| e.path().extension().is_some_and(|x| x == "db"));
     assert_eq!(eyes::rows(&ledger.unwrap().path()), eyes::rows(&world.hub_db()));

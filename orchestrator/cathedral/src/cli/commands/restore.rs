@@ -41,11 +41,11 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     let (hub, bar) = match (super::hub(global, output).await, &args.to) {
         (Ok(opened), _) => opened,
         // The worst day: the state is damaged as well. The snapshots need none of it.
-        (Err(failure), Some(to)) if failure.code == 20 => {
+        (Err(failure), Some(to)) if is_of_the_hub_alone(&failure) => {
+            let site = super::site(global)?;
+            let Ok(vault) = read_vault(&site) else { return Err(failure) };
             output.warn(format!("the hub's state cannot be used, so it is left alone: {}", failure.what));
             output.warn("restoring from the vault alone");
-            let site = super::site(global)?;
-            let vault = read_vault(&site)?;
             read_from(&vault, &args)?;
             place::check(&absolute(global, to)?, &kept(&site, resolve(&site).ok().as_ref().map(|(e, _)| e)))?;
             return from_vault(vault, &args, to, global, output).await;
@@ -109,6 +109,12 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     bar.finish();
     let standing = hub.engine.standing(run).await?;
     report(&summary, to.as_deref(), &standing, &older, &Met::of_vault(&hub.vault), output)
+}
+
+/// Whether the hub cannot be opened for a reason that the snapshots do not share: its state or log is damaged,
+/// one of its keys is gone, its disk is full.
+fn is_of_the_hub_alone(failure: &Failure) -> bool {
+    matches!(failure.code, 5 | 20) || failure.id == "C1801"
 }
 
 /// The destination that `--from` names must be one of the configuration.
