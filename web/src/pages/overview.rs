@@ -298,12 +298,20 @@ fn facts_of(view: &View) -> Vec<Fact> {
     let held = verdict.destinations.iter().filter(|d| d.health == Health::Ok).count();
     let missing: Vec<&str> =
         verdict.destinations.iter().filter(|d| d.health != Health::Ok).map(|d| d.name.as_str()).collect();
+    // A place that is in order holds nothing as long as there is nothing to hold.
+    let is_empty = facts.snapshots.as_ref().is_ok_and(|list| list.is_empty());
     let copies = Fact {
         label: "Places with the newest",
         short: "",
-        value: if facts.snapshots.is_err() { text("not known") } else { text(&held.to_string()) },
+        value: if facts.snapshots.is_err() {
+            text("not known")
+        } else {
+            text(&if is_empty { 0 } else { held }.to_string())
+        },
         of: format!("of {}", verdict.destinations.len()),
-        sub: if missing.is_empty() {
+        sub: if is_empty {
+            text("no snapshot yet")
+        } else if missing.is_empty() {
             text("each holds a whole copy")
         } else {
             askama::filters::Safe(format!("<span class=\"warn\">missing: {}</span>", esc(&missing.join(", "))))
