@@ -137,10 +137,13 @@ pub fn site(global: &Global) -> Result<Site, Failure> {
     Site::find(&folder(global), global.config.as_deref())
 }
 
+/// How long a hub that is being killed, or is about to serve, may hold the lock without answering.
+const SETTLES: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// The hub, opened for work.
 pub async fn hub(global: &Global, output: &Output) -> Result<(Hub, Arc<Bar>), Failure> {
     let bar = Arc::new(Bar::new(output));
-    let mut tries = 0;
+    let begun = std::time::Instant::now();
     loop {
         let busy = match Hub::open(site(global)?, Arc::clone(&bar) as _).await {
             Err(busy) if busy.id == "C7501" => busy,
@@ -151,8 +154,7 @@ pub async fn hub(global: &Global, output: &Output) -> Result<(Hub, Arc<Bar>), Fa
             return Ok((Hub::attach(site, remote, Arc::clone(&bar) as _).await?, bar));
         }
         // A hub that is being killed, or is about to serve, has the lock and does not answer for a moment.
-        tries += 1;
-        if tries > 20 || !site.state.join("hub.sock").exists() {
+        if begun.elapsed() > SETTLES || !site.state.join("hub.sock").exists() {
             return Err(busy);
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
