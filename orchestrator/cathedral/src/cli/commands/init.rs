@@ -9,7 +9,7 @@ use cathedral_model::config::{Found, FoundDatabase, FoundFolder, FoundRepository
 use super::super::args::{Global, Template};
 use super::super::output::{Tint, many, safe};
 use super::{Ended, Failure, Output, folder};
-use crate::hub::{CONFIG, Site, is_repository, make_webhook_secret, prepare_state, shown};
+use crate::hub::{CONFIG, Site, is_repository, make_webhook_secret, prepare_state, replace_file, shown};
 
 pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Global, output: &Output) -> Ended {
     let start = match dir {
@@ -39,7 +39,7 @@ pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Glob
     }
     prepare_state(&root.join(".cathedral"))?;
     make_webhook_secret(&root.join(".cathedral"))?;
-    write_new(&file, text.as_bytes())?;
+    replace_file(&file, text.as_bytes())?;
     let site = Site::find(&root, None);
     let counts = serde_json::json!({
         "file": file, "repositories": found.repositories.len(), "databases": found.databases.len(), "folders": found.folders.len(),
@@ -63,16 +63,6 @@ pub fn run(dir: Option<PathBuf>, template: Template, stdout: bool, global: &Glob
         "next: look it over, then `cathedral plan` shows what a sync would do, and `cathedral sync` does it",
     ));
     Ok(0)
-}
-
-fn write_new(file: &Path, text: &[u8]) -> Result<(), Failure> {
-    let aside = file.with_extension("yaml.new");
-    let write = || {
-        fs::write(&aside, text)?;
-        fs::File::open(&aside)?.sync_all()?;
-        fs::rename(&aside, file)
-    };
-    write().map_err(|e: std::io::Error| Failure::io(&shown(file), &e))
 }
 
 /// Repositories, SQLite files and folders; one level, nothing hidden. A hub that is a repository itself has
