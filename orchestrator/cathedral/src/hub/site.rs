@@ -18,6 +18,8 @@ pub struct Site {
     pub state: PathBuf,
     pub file: PathBuf,
     pub config: Config,
+    /// The file's text as it was read: it may have been edited since.
+    pub text: String,
     pub warnings: Vec<Problem>,
 }
 
@@ -98,7 +100,7 @@ impl Site {
             checked.problems.into_iter().partition(|p| p.severity == Severity::Warning);
         match checked.config {
             Some(config) if wrong.is_empty() => {
-                Ok(Self { state: root.join(".cathedral"), root, file, config, warnings })
+                Ok(Self { state: root.join(".cathedral"), root, file, config, text, warnings })
             }
             _ => Err(invalid(&name, &wrong)),
         }

@@ -56,12 +56,11 @@ impl Reloader {
         let _one = self.one.lock().await;
         let file = &self.hub.site.file;
         let site = Site::find(&self.hub.site.root, Some(file))?;
-        let text = std::fs::read_to_string(file).map_err(|e| Failure::io(&shown(file), &e))?;
         let node: NodeId = self.hub.node.clone();
         let (engine, _) = self.hub.engine_for(&site, &node)?;
         let now = HubEnv::clock();
         scheduler::declare(&self.hub.stores.schedules, declared::schedules(&site), now).await?;
-        let version = self.hub.accept_config(&text, cause).await?;
+        let version = self.hub.accept_config(&site.text, cause).await?;
         let names: Vec<SpokeName> = engine.ecosystem().spokes.iter().map(|s| s.name.clone()).collect();
         self.current.replace(engine.clone(), Arc::new(site));
         self.current.keep_only(&names);

@@ -47,9 +47,7 @@ pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
         force_snapshot: args.only.contains(&PhaseName::Snapshot) && !args.only.contains(&PhaseName::Sync),
     };
     if !hub.is_attached() {
-        let file = &hub.site.file;
-        let text = std::fs::read_to_string(file).map_err(|e| Failure::read(file, &e))?;
-        let accepted = hub.accept_config(&text, "cathedral sync").await;
+        let accepted = hub.accept_config(&hub.site.text, "cathedral sync").await;
         accepted.map_err(|error| not_begun(error.into(), global))?;
     }
     let (run, summary) = drive(&hub, "cathedral sync", request, output).await?;
