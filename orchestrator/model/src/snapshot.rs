@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::ecosystem::{Side, SpokeKind};
 use crate::ids::{DestinationName, Digest, SnapshotId, SpokeName};
@@ -30,6 +31,16 @@ pub struct PartKey {
     pub side: Side,
 }
 
+/// The spoke's name, with `@spoke` for its own side: how a part is named to people and by them.
+impl fmt::Display for PartKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.side {
+            Side::Hub => write!(f, "{}", self.spoke),
+            Side::Spoke => write!(f, "{}@spoke", self.spoke),
+        }
+    }
+}
+
 /// What is known of one part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartInfo {
@@ -51,6 +62,18 @@ pub struct PartInfo {
     /// it is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<Carried>,
+}
+
+impl PartInfo {
+    /// What the part is called in a folder that it is restored to.
+    #[must_use]
+    pub fn folder_name(&self) -> String {
+        match self.kind {
+            SpokeKind::Git => format!("{}.git", self.key),
+            SpokeKind::Database => format!("{}.db", self.key),
+            SpokeKind::Files => self.key.to_string(),
+        }
+    }
 }
 
 /// Where that comes from which could not be read when its snapshot was taken.

@@ -16,7 +16,7 @@ use cathedral_model::snapshot::{PartInfo, SnapshotInfo};
 use super::act::{Fields, field};
 use super::overview::held_sign;
 use super::part::{self, Html, encode, size};
-use super::snapshot::{known, part_name, part_of};
+use super::snapshot::{known, part_of};
 use super::{Frame, html};
 use crate::auth::{Identity, Via, Who};
 use crate::problem::Problem;
@@ -142,15 +142,6 @@ fn chosen<'a>(info: &'a SnapshotInfo, names: &[String]) -> Result<Vec<&'a PartIn
     names.iter().map(|name| part_of(info, name).map_err(|problem| problem.detail)).collect()
 }
 
-fn folder_name(part: &PartInfo) -> String {
-    let name = part_name(&part.key);
-    match part.kind {
-        SpokeKind::Git => format!("{name}.git"),
-        SpokeKind::Database => format!("{name}.db"),
-        SpokeKind::Files => name,
-    }
-}
-
 /// Where a restore to a new place may write: an absolute path that is not below a synced tree.
 fn place(to: &str, ecosystem: &Ecosystem) -> Result<PathBuf, String> {
     let path = PathBuf::from(to);
@@ -193,7 +184,7 @@ fn request(info: &SnapshotInfo, wanted: &Wanted, ecosystem: &Ecosystem) -> Resul
     let to = if wanted.mode == "in_place" { None } else { Some(place(&wanted.to, ecosystem)?) };
     let mut parts = vec![];
     for part in chosen(info, &wanted.parts)? {
-        let name = part_name(&part.key);
+        let name = part.key.to_string();
         if !is_there(part) {
             return Err(format!("{name} was not there yet when this snapshot was taken"));
         }
@@ -203,7 +194,7 @@ fn request(info: &SnapshotInfo, wanted: &Wanted, ecosystem: &Ecosystem) -> Resul
         })?;
         parts.push(RestorePart {
             side: part.key.side,
-            to: to.as_ref().map(|to| to.join(folder_name(part))),
+            to: to.as_ref().map(|to| to.join(part.folder_name())),
             root: part.root,
             // In place a git part is merged into a store that holds more than the snapshot did.
             provable: to.is_some() || part.kind != SpokeKind::Git,
@@ -236,9 +227,9 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
     let is_many = parts.len() > MANY;
     let is_all = is_many && (wanted.parts.is_empty() || wanted.parts.iter().any(|name| name == ALL));
     let preset = |p: &PartInfo| info.as_ref().is_some_and(|info| preset(info, p));
-    let listed = parts.iter().filter(|p| !is_many || part_name(&p.key).contains(&wanted.find)).take(MANY);
+    let listed = parts.iter().filter(|p| !is_many || p.key.to_string().contains(&wanted.find)).take(MANY);
     let choices = listed.map(|p| {
-        let name = part_name(&p.key);
+        let name = p.key.to_string();
         let is_preset = wanted.parts.is_empty() && !is_many && preset(p);
         PartChoice {
             checked: is_preset || wanted.parts.contains(&name) && is_there(p),
@@ -369,7 +360,7 @@ fn effect(info: &SnapshotInfo, p: &RestorePart) -> Option<Effect> {
         (None, SpokeDetail::Files(f)) => (if p.side == Side::Hub { &f.hub } else { &f.spoke }).display().to_string(),
     };
     Some(Effect {
-        name: part_name(&held.key),
+        name: held.key.to_string(),
         icon: held.kind.as_str(),
         words: match (p.to.is_some(), held.kind) {
             (true, _) => "written anew",

@@ -5,9 +5,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use cathedral_model::access::Action;
-use cathedral_model::ecosystem::{Side, SpokeKind};
+use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::ids::SnapshotId;
-use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo};
+use cathedral_model::snapshot::{PartInfo, SnapshotInfo};
 use serde::Deserialize;
 
 use super::overview::held_sign;
@@ -38,18 +38,10 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .get("/compare", contents, compare)
 }
 
-/// How a part is written: the spoke's name, `@spoke` for its own side.
-pub(crate) fn part_name(key: &PartKey) -> String {
-    match key.side {
-        Side::Hub => key.spoke.to_string(),
-        Side::Spoke => format!("{}@spoke", key.spoke),
-    }
-}
-
 pub(crate) fn part_of<'a>(info: &'a SnapshotInfo, name: &str) -> Result<&'a PartInfo, Problem> {
     info.parts
         .iter()
-        .find(|p| part_name(&p.key) == name)
+        .find(|p| p.key.to_string() == name)
         .ok_or_else(|| Problem::not_found("the snapshot has no such part"))
 }
 
@@ -98,7 +90,7 @@ async fn show(State(state): State<Shared>, Who(who): Who, Path(id): Path<String>
         SpokeKind::Database => count(p.items, "row", "rows"),
         SpokeKind::Files => count(p.items, "file", "files"),
     };
-    let skipped = info.parts.iter().flat_map(|p| p.skipped.iter().map(move |s| (part_name(&p.key), part::cut(s))));
+    let skipped = info.parts.iter().flat_map(|p| p.skipped.iter().map(move |s| (p.key.to_string(), part::cut(s))));
     let page = Page {
         short: part::short(&id),
         at: part::ago(now, info.meta.at),
@@ -120,9 +112,9 @@ async fn show(State(state): State<Shared>, Who(who): Who, Path(id): Path<String>
             .parts
             .iter()
             .map(|p| PartRow {
-                name: part_name(&p.key),
+                name: p.key.to_string(),
                 icon: p.kind.as_str(),
-                link: format!("/snapshots/{id}/browse?part={}", encode(&part_name(&p.key))),
+                link: format!("/snapshots/{id}/browse?part={}", encode(&p.key.to_string())),
                 items: items(p),
                 size: size(p.bytes),
                 position: part::name(&p.position),
@@ -319,7 +311,7 @@ async fn compare(State(state): State<Shared>, Who(who): Who, Query(two): Query<T
     let now = state.now();
     let mut equal = vec![];
     let mut parts = vec![];
-    let mut names: Vec<String> = a.parts.iter().chain(&b.parts).map(|p| part_name(&p.key)).collect();
+    let mut names: Vec<String> = a.parts.iter().chain(&b.parts).map(|p| p.key.to_string()).collect();
     names.sort();
     names.dedup();
     for name in names {

@@ -8,7 +8,6 @@ use cathedral_model::run::RunSummary;
 use cathedral_model::snapshot::{PartInfo, PartKey, Problem, parts_of};
 
 use super::super::output::{Tint, many, safe};
-use super::snapshot::part_name;
 use super::{Output, short};
 use crate::hub::Hub;
 
@@ -38,13 +37,12 @@ impl Met {
         {
             let lacking = info.destinations.iter().filter(|d| d.state != "held");
             not_at = lacking.map(|d| (d.name.to_string(), d.state.clone())).collect();
-            let of_part =
-                |p: &PartInfo| p.skipped.iter().map(|s| format!("{} {s}", part_name(&p.key))).collect::<Vec<_>>();
+            let of_part = |p: &PartInfo| p.skipped.iter().map(|s| format!("{} {s}", p.key)).collect::<Vec<_>>();
             skipped = info.parts.iter().flat_map(of_part).collect();
             for spoke in hub.ecosystem().spokes.iter().filter(|_| is_doubtful) {
                 let keys = parts_of(spoke.kind()).iter().map(|s| PartKey { spoke: spoke.name.clone(), side: *s });
                 let missing = keys.filter(|key| info.parts.iter().all(|p| p.key != *key));
-                left_out.extend(missing.map(|key| part_name(&key)));
+                left_out.extend(missing.map(|key| key.to_string()));
             }
         }
         Self { faults: hub.vault.take_faults(), left_out, skipped, not_at }

@@ -25,7 +25,7 @@ use super::super::output::{Tint, many, safe, size};
 use super::super::table::Table;
 use super::faults::Met;
 use super::place::{self, Kept};
-use super::snapshot::{carried, part_name, part_of};
+use super::snapshot::{carried, part_of};
 use super::{Ended, Failure, Output, find_snapshot, short, sync};
 use crate::cli::Bar;
 use crate::hub::{Hub, Site, offline_engine, places, read_vault, resolve};
@@ -231,18 +231,14 @@ fn choose<'a>(info: &'a SnapshotInfo, what: &[String], in_place: bool) -> Result
                 format!("{text:?}: a path inside a spoke is not restored by itself yet"),
             )
             .next(format!("cathedral snapshot cat {} {text} > FILE    gives one file back", short(&info.meta.id)))
-            .next(format!("cathedral restore {} {} --to DIR", short(&info.meta.id), part_name(key))));
+            .next(format!("cathedral restore {} {} --to DIR", short(&info.meta.id), key)));
         }
         if info.parts.iter().any(|p| p.key == *key && !is_there(p)) {
-            let other = part_name(&PartKey { spoke: key.spoke.clone(), side: key.side.other() });
-            return Err(Failure::new(
-                21,
-                "C2103",
-                format!("{} was not there yet when this snapshot was taken", part_name(key)),
-            )
-            .why("there is nothing to give back; nothing was changed")
-            .next(format!("cathedral restore {} {other} --to DIR    the other side had it", short(&info.meta.id)))
-            .next("cathedral snapshot list    a later snapshot may have it"));
+            let other = PartKey { spoke: key.spoke.clone(), side: key.side.other() }.to_string();
+            return Err(Failure::new(21, "C2103", format!("{} was not there yet when this snapshot was taken", key))
+                .why("there is nothing to give back; nothing was changed")
+                .next(format!("cathedral restore {} {other} --to DIR    the other side had it", short(&info.meta.id)))
+                .next("cathedral snapshot list    a later snapshot may have it"));
         }
         chosen.insert(key.clone());
     }
@@ -274,7 +270,7 @@ fn request(
         };
         out.push(RestorePart {
             side: part.key.side,
-            to: to.map(|to| to.join(folder_name(part))),
+            to: to.map(|to| to.join(part.folder_name())),
             root: part.root,
             // In place a git part is merged into a store that holds more than the snapshot did.
             provable: to.is_some() || part.kind != SpokeKind::Git,
@@ -282,16 +278,6 @@ fn request(
         });
     }
     Ok(RestoreRequest { snapshot: info.meta.id.clone(), snapshot_root: info.root, parts: out, seal })
-}
-
-/// What a part is called in the folder it is restored to.
-fn folder_name(part: &PartInfo) -> String {
-    let name = part_name(&part.key);
-    match part.kind {
-        SpokeKind::Git => format!("{name}.git"),
-        SpokeKind::Database => format!("{name}.db"),
-        SpokeKind::Files => name,
-    }
 }
 
 /// A spoke as far as a restore to a folder needs it, when no configuration declares it.
@@ -399,15 +385,15 @@ fn describe(
     let mut table = Table::new(&["PART", "KIND", "SIZE", "GOES TO"]);
     for part in parts {
         let place = match to {
-            Some(to) => to.join(folder_name(part)).display().to_string(),
+            Some(to) => to.join(part.folder_name()).display().to_string(),
             None => live_place(part, ecosystem),
         };
-        table.row(vec![part_name(&part.key), part.kind.as_str().to_owned(), size(part.bytes), safe(&place)]);
+        table.row(vec![part.key.to_string(), part.kind.as_str().to_owned(), size(part.bytes), safe(&place)]);
     }
     table.print(output);
     for part in parts {
         for skipped in &part.skipped {
-            let line = format!("  not in the snapshot: {} {}", part_name(&part.key), safe(skipped));
+            let line = format!("  not in the snapshot: {} {}", part.key, safe(skipped));
             output.note(output.paint(Tint::Warn, &line));
         }
     }

@@ -163,7 +163,7 @@ async fn show(text: &str, global: &Global, output: &Output) -> Ended {
     let mut table = Table::new(&["PART", "KIND", "ITEMS", "SIZE", "POSITION"]);
     for part in &info.parts {
         table.row(vec![
-            part_name(&part.key),
+            part.key.to_string(),
             part.kind.as_str().to_owned(),
             count(part.items),
             size(part.bytes),
@@ -176,7 +176,7 @@ async fn show(text: &str, global: &Global, output: &Output) -> Ended {
     }
     for part in &info.parts {
         for skipped in &part.skipped {
-            output.say(output.paint(Tint::Warn, &format!("  not in it: {} {}", part_name(&part.key), safe(skipped))));
+            output.say(output.paint(Tint::Warn, &format!("  not in it: {} {}", part.key, safe(skipped))));
         }
     }
     output.note(output.paint(Tint::Dim, &format!("next: cathedral snapshot ls {} SPOKE", short(&info.meta.id))));
@@ -202,7 +202,7 @@ pub fn ahead(list: &[SnapshotInfo]) -> Option<String> {
 pub fn carried<'a>(parts: impl IntoIterator<Item = &'a PartInfo>) -> Vec<String> {
     let line = |part: &PartInfo| {
         let carried = part.carried.as_ref()?;
-        let (name, earlier, at) = (part_name(&part.key), short(&carried.snapshot), when::local(carried.at));
+        let (name, earlier, at) = (part.key.to_string(), short(&carried.snapshot), when::local(carried.at));
         let why = safe(&carried.why);
         if let Some(side) = carried.side {
             return Some(format!(
@@ -218,14 +218,6 @@ pub fn carried<'a>(parts: impl IntoIterator<Item = &'a PartInfo>) -> Vec<String>
     parts.into_iter().filter_map(line).collect()
 }
 
-/// How a part is written on the command line: the spoke's name, `@spoke` for its own side.
-pub fn part_name(key: &PartKey) -> String {
-    match key.side {
-        Side::Hub => key.spoke.to_string(),
-        Side::Spoke => format!("{}@spoke", key.spoke),
-    }
-}
-
 /// Reads `SPOKE[@spoke][/path]`.
 pub fn part_of<'a>(info: &'a SnapshotInfo, text: &'a str) -> Result<(&'a PartKey, &'a str), Failure> {
     let (part, path) = text.split_once('/').unwrap_or((text, ""));
@@ -237,7 +229,7 @@ pub fn part_of<'a>(info: &'a SnapshotInfo, text: &'a str) -> Result<(&'a PartKey
         }
     };
     let found = info.parts.iter().find(|p| p.key.spoke.as_str() == name && p.key.side == side);
-    let known: Vec<String> = info.parts.iter().map(|p| part_name(&p.key)).collect();
+    let known: Vec<String> = info.parts.iter().map(|p| p.key.to_string()).collect();
     found.map(|p| (&p.key, path)).ok_or_else(|| Failure::unknown("part", part, &known))
 }
 
@@ -245,7 +237,7 @@ async fn ls(text: &str, path: Option<&str>, global: &Global, output: &Output) ->
     let (vault, list) = load(global).await?;
     let info = find_snapshot(&list, text)?;
     let Some(path) = path else {
-        let parts: Vec<_> = info.parts.iter().map(|p| part_name(&p.key)).collect();
+        let parts: Vec<_> = info.parts.iter().map(|p| p.key.to_string()).collect();
         output.data("snapshot-ls", &serde_json::json!({ "parts": parts }), &[]);
         for part in parts {
             output.say(part);
@@ -295,10 +287,10 @@ async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended 
     let info = find_snapshot(&list, text)?;
     let (key, below) = part_of(info, path)?;
     if below.is_empty() {
-        return Err(Failure::new(2, "C1201", format!("what of {} to print is not said", part_name(key)))
+        return Err(Failure::new(2, "C1201", format!("what of {} to print is not said", key))
             .why("a part holds files, tables or refs")
-            .next(format!("cathedral snapshot ls {text} {}    lists them", part_name(key)))
-            .next(format!("cathedral snapshot cat {text} {}/NAME", part_name(key))));
+            .next(format!("cathedral snapshot ls {text} {}    lists them", key))
+            .next(format!("cathedral snapshot cat {text} {}/NAME", key)));
     }
     let mut out = std::io::stdout().lock();
     let copied = tokio::task::block_in_place(|| vault.cat(&info.meta.id, key, below.as_bytes(), &mut out));

@@ -17,7 +17,6 @@ use cathedral_model::snapshot::{PartInfo, SnapshotInfo};
 use serde::Serialize;
 
 use super::super::restore::rebuilt;
-use super::super::snapshot::part_name;
 use super::super::{Failure, Output, short};
 use super::Finding;
 use crate::cli::output::{Tint, many, safe};
@@ -59,7 +58,7 @@ pub async fn check(vault: &LocalVault, info: &SnapshotInfo, known: &[Finding]) -
                 restorable: false,
             });
         }
-        let (snapshot, spoke) = (info.meta.id.to_string(), part_name(&part.key));
+        let (snapshot, spoke) = (info.meta.id.to_string(), part.key.to_string());
         looked.push(Looked { snapshot, spoke, result, why });
     }
     (looked, found)
