@@ -113,6 +113,10 @@ impl Ledger for Remote {
         index.map(LeafIndex).ok_or_else(|| PortError::permanent("the running hub did not say where the leaf is"))
     }
 
+    async fn find(&self, _: &str) -> Result<Option<LeafIndex>, PortError> {
+        Err(PortError::permanent("only the running hub looks for leaves"))
+    }
+
     async fn head(&self) -> Result<Head, PortError> {
         let data = self.ask(Method::GET, "/api/v1/log/head", None).await.map_err(|e| from(&e))?;
         serde_json::from_value(data).map_err(|e| PortError::permanent(e.to_string()))

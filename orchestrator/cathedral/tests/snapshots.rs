@@ -114,6 +114,24 @@ fn a_side_that_can_be_read_is_kept_while_the_other_one_cannot() {
 }
 
 #[test]
+fn a_refused_sync_that_is_repeated_takes_no_further_snapshot() {
+    let place = scratch();
+    let world = ready(&place);
+    fs::rename(world.app_db(), world.app_db().with_extension("aside")).unwrap();
+    world.cathedral(&["sync"]).expect(7);
+    let before = ids(&world);
+    let again = outputs::json(&world, "sync", &["sync"], 7);
+    assert_eq!(ids(&world), before, "nothing has changed since");
+    assert_eq!(again["data"]["snapshot"], *before.last().unwrap(), "{again:#}");
+
+    write(&world.hub_files().join("f.txt"), "new meanwhile\n");
+    world.cathedral(&["sync"]).expect(7);
+    assert_eq!(ids(&world).len(), before.len() + 1, "what has changed is in a snapshot of its own");
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    assert_eq!(ids(&world).len(), before.len() + 2, "who asks for a snapshot gets one");
+}
+
+#[test]
 fn a_snapshot_command_keeps_what_can_be_read() {
     let place = scratch();
     let world = ready(&place);
@@ -298,6 +316,7 @@ fn the_latest_snapshot_is_the_one_that_was_taken_last() {
     let args = ["restore", "latest", "codex", "--offline", "--from", &from, "--key-file", key, "--to", "../alone"];
     world.cathedral(&args).expect(0);
     assert!(world.root.join("alone/codex/after.txt").exists());
+    write(&world.hub_files().join("later.txt"), "later\n");
     world.cathedral(&["sync"]).expect(0);
     world.cathedral(&["restore", id, "codex", "--in-place", "--yes", "small"]).expect(0);
     let all = ids(&world);

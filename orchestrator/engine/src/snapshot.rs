@@ -14,8 +14,8 @@ use cathedral_model::ports::env::Update;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
 use cathedral_model::ports::syncer::Place;
 use cathedral_model::ports::{Fault, PortError, SnapshotWriter};
-use cathedral_model::run::SnapshotTaken;
-use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta, part_digest, parts_of};
+use cathedral_model::run::{SnapshotTaken, SyncRun};
+use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta, Standing, part_digest, parts_of};
 
 use crate::work::Engine;
 
@@ -46,6 +46,43 @@ impl Engine {
                 id
             }
         }
+    }
+
+    /// Returns the newest snapshot and its leaf when it holds every spoke as this run has seen it, whole at every
+    /// destination: another one would be the same once more.
+    pub(crate) async fn snapshot_as_seen(&self, state: &SyncRun) -> Option<(SnapshotId, LeafIndex)> {
+        // What cannot be asked is told when the snapshot is taken.
+        let newest = self.patiently(|| self.ports.vault.newest()).await.ok()??;
+        let info = self.patiently(|| self.ports.vault.snapshot(&newest)).await.ok()?;
+        if info.destinations.iter().any(|d| d.state != "held") {
+            return None;
+        }
+        let mut left = info.parts.len();
+        for spoke in &self.ecosystem.spokes {
+            let progress = state.spokes.get(&spoke.name)?;
+            let seen = progress.observed.as_ref().filter(|_| progress.failed.is_none())?.digests();
+            for side in parts_of(spoke.kind()) {
+                let key = PartKey { spoke: spoke.name.clone(), side: *side };
+                let part = info.parts.iter().find(|p| p.key == key)?;
+                let is_as_seen = part.kind == spoke.kind()
+                    && part.carried.is_none()
+                    && part.observed == part_digest(spoke.kind(), *side, &seen);
+                if !is_as_seen {
+                    return None;
+                }
+                left -= 1;
+            }
+        }
+        let look = self.ports.vault.look().await.ok()?;
+        let is_sound = |d: &Standing| d.fault.is_none() && d.missing == 0 && d.damaged == 0;
+        let is_whole = look.newest_lacks.is_none() && look.destinations.iter().all(is_sound);
+        if left > 0 || !is_whole {
+            return None;
+        }
+        // One that is not in the log is no proof of anything.
+        let id = leaf_id(&newest);
+        let leaf = self.patiently(|| self.ports.ledger.find(&id)).await.ok()??;
+        Some((newest, leaf))
     }
 
     /// Takes a snapshot, or goes on with it. A spoke that is not in `known` is looked at first. What could
@@ -201,7 +238,7 @@ impl Engine {
     pub(crate) async fn log_snapshot(&self, run: RunId, taken: &SnapshotTaken) -> Result<LeafIndex, PortError> {
         let leaf = NewLeaf {
             kind: LeafKind::Snapshot,
-            id: format!("snapshot:{}", taken.id),
+            id: leaf_id(&taken.id),
             subject: taken.id.to_string(),
             sha256: Some(taken.manifest_sha256.clone()),
             blake3: Some(taken.manifest_blake3.clone()),
@@ -212,6 +249,10 @@ impl Engine {
         };
         self.patiently(|| self.ports.ledger.append(&leaf)).await
     }
+}
+
+fn leaf_id(snapshot: &SnapshotId) -> String {
+    format!("snapshot:{snapshot}")
 }
 
 /// Whether both sides of a spoke make one part.

@@ -81,7 +81,7 @@ impl Performer<SyncRun> for SyncPerformer {
     async fn perform(&self, state: SyncRun, step: Step, claim: Claim) -> Result<Outcomes, PortError> {
         match step {
             Step::Start => self.start(&claim).await,
-            Step::BeginSnapshot => Ok(vec![self.begin_snapshot().await]),
+            Step::BeginSnapshot => Ok(vec![self.begin_snapshot(&state).await]),
             Step::TakeSnapshot(id) => self.take_snapshot(&state, &id, &claim).await,
             Step::SealSnapshot(_) => self.seal_snapshot(&state).await,
             Step::Plan(name) => self.plan(&state, &name, &claim).await.or_else(|e| self.failed(&name, Phase::Sync, e)),

@@ -171,6 +171,11 @@ impl Ledger for FileLog {
         Ok(ticket.await.unwrap_or_else(|| Err(gone()))?)
     }
 
+    async fn find(&self, id: &str) -> Result<Option<LeafIndex>, PortError> {
+        let ticket = self.ask(|promise| Request::Find(id.to_owned(), promise));
+        Ok(ticket.await.unwrap_or_else(|| Err(gone()))?)
+    }
+
     async fn head(&self) -> Result<ledger::Head, PortError> {
         Ok(self.signed_head())
     }

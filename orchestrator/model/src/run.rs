@@ -169,6 +169,10 @@ pub enum What {
     /// The snapshot's id is decided before its first byte is written.
     SnapshotBegun {
         id: SnapshotId,
+        /// The leaf of that snapshot when it was taken before and nothing has changed since: it goes for this
+        /// run too, and no other one is taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stands: Option<LeafIndex>,
     },
     SnapshotTaken {
         taken: SnapshotTaken,
@@ -307,6 +311,8 @@ pub struct SyncRun {
     pub started: Option<Timestamp>,
     pub spokes: BTreeMap<SpokeName, SpokeProgress>,
     pub snapshot: SnapshotProgress,
+    /// The leaf of the snapshot when it was taken before this run, and goes for it too.
+    pub stands: Option<LeafIndex>,
     /// How many snapshots this run has taken because spokes moved on.
     pub rounds: u32,
     pub leaf: Option<LeafIndex>,

@@ -305,6 +305,10 @@ impl Ledger for NoLog {
         Err(PortError::failed(Cause::NotFound, "there is no log without a hub"))
     }
 
+    async fn find(&self, _: &str) -> Result<Option<cathedral_model::ids::LeafIndex>, PortError> {
+        Err(PortError::failed(Cause::NotFound, "there is no log without a hub"))
+    }
+
     async fn head(&self) -> Result<cathedral_model::ports::ledger::Head, PortError> {
         Err(PortError::failed(Cause::NotFound, "there is no log without a hub"))
     }

@@ -13,8 +13,19 @@ use crate::driver::Outcome;
 use crate::snapshot::{Known, announcement, taken_of};
 
 impl SyncPerformer {
-    pub(super) async fn begin_snapshot(&self) -> Outcome<SyncEvent> {
-        self.event(What::SnapshotBegun { id: self.engine.new_snapshot_id().await })
+    /// Decides the id. A run that finds everything as the newest snapshot holds it goes by that one: what is
+    /// refused or fails each time must not fill the vault with snapshots of the same.
+    pub(super) async fn begin_snapshot(&self, state: &SyncRun) -> Outcome<SyncEvent> {
+        let stands = if state.rounds == 0 && !state.request.force_snapshot && state.request.tags.is_empty() {
+            self.engine.snapshot_as_seen(state).await
+        } else {
+            None
+        };
+        let (id, stands) = match stands {
+            Some((id, leaf)) => (id, Some(leaf)),
+            None => (self.engine.new_snapshot_id().await, None),
+        };
+        self.event(What::SnapshotBegun { id, stands })
     }
 
     /// A side that cannot be read is in the snapshot as it was, and its spoke is not synced in this run.
@@ -60,6 +71,9 @@ impl SyncPerformer {
         let SnapshotProgress::Taken(taken) = &state.snapshot else {
             return Err(PortError::permanent("there is no snapshot to seal"));
         };
+        if let Some(leaf) = state.stands {
+            return Ok(vec![self.event(What::SnapshotSealed { leaf })]);
+        }
         match self.engine.log_snapshot(state.run, taken).await {
             Ok(index) => {
                 Ok(vec![self.event(What::SnapshotSealed { leaf: index }).event(announcement(state.run, taken, index))])

@@ -8,7 +8,7 @@ use cathedral_model::observation::{Digests, SpokeMemory};
 use cathedral_model::plan::{ConflictDraft, PlanContext};
 use cathedral_model::ports::store::Effect;
 use cathedral_model::ports::{PortError, env::Update};
-use cathedral_model::run::{MAX_ROUNDS, SyncRun, What};
+use cathedral_model::run::{MAX_ROUNDS, SpokeProgress, SyncRun, What};
 
 use super::{Outcomes, SyncPerformer};
 
@@ -32,10 +32,15 @@ impl SyncPerformer {
         };
         let verified = |agrees, note: &str| What::Verified { spoke: name.clone(), agrees, note: note.to_owned() };
         if spoke.data_sync == DataSync::SnapshotOnly {
+            // What has changed since the snapshot is for the next run to take into one, but for what this run
+            // itself has brought into the master repository.
+            let wrote = |s: &SpokeProgress| s.earlier.0 > 0 || s.applied.as_ref().is_some_and(|a| a.changes_in > 0);
+            let is_ours = *name == self.engine.ecosystem.hub.name && state.spokes.values().any(wrote);
+            let settled = (is_ours || state.is_held(name, &seen.digests())).then(|| seen.digests());
             let memory = SpokeMemory {
                 base: None,
-                settled: Some(seen.digests()),
-                complete: true,
+                complete: settled.is_some(),
+                settled,
                 hub_position: seen.hub.position.clone(),
                 spoke_position: seen.spoke.position.clone(),
             };

@@ -35,6 +35,7 @@ pub(crate) type Appended = Result<LeafIndex, LogError>;
 
 pub(crate) enum Request {
     Append(NewLeaf, Promise<Appended>),
+    Find(String, Promise<Result<Option<LeafIndex>, LogError>>),
     Publish(Promise<Result<(), LogError>>),
 }
 
@@ -99,6 +100,11 @@ impl Writer {
         while let Some(request) = next.take() {
             match request {
                 Request::Append(leaf, promise) => self.admit(&leaf, promise, &mut batch),
+                Request::Find(id, promise) => {
+                    self.commit(std::mem::take(&mut batch));
+                    batch.first = self.shelf.tree.tiles.size();
+                    promise.answer(self.find(&id));
+                }
                 Request::Publish(promise) => {
                     self.commit(std::mem::take(&mut batch));
                     batch.first = self.shelf.tree.tiles.size();
@@ -158,6 +164,13 @@ impl Writer {
         batch.bytes += leaf.statement.len();
         batch.leaves.push(leaf);
         Ok(index)
+    }
+
+    fn find(&self, id: &str) -> Result<Option<LeafIndex>, LogError> {
+        match &self.stopped {
+            Some(why) => Err(LogError::Stopped(why.clone())),
+            None => Ok(self.shelf.index.by_id(&id_key(id)).map(leaf_index)),
+        }
     }
 
     /// A step must not have two outcomes: the same id with other content is refused.

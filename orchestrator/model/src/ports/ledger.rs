@@ -81,5 +81,8 @@ pub struct Head {
 pub trait Ledger: Send + Sync {
     async fn append(&self, leaf: &NewLeaf) -> Result<LeafIndex, PortError>;
 
+    /// Returns where the leaf with this idempotency key is; none when it is not in the log.
+    async fn find(&self, id: &str) -> Result<Option<LeafIndex>, PortError>;
+
     async fn head(&self) -> Result<Head, PortError>;
 }

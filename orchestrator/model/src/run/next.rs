@@ -230,7 +230,7 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
                 run.spokes.insert(declared.name.clone(), progress);
             }
         }
-        What::SnapshotBegun { id } => {
+        What::SnapshotBegun { id, stands } => {
             let again = run.spokes.values().any(|s| s.moved);
             match run.snapshot {
                 SnapshotProgress::None => {}
@@ -238,6 +238,7 @@ pub(super) fn apply(mut run: SyncRun, event: &SyncEvent) -> Result<SyncRun, Ille
                 _ => return Err(illegal(&run)),
             }
             run.snapshot = SnapshotProgress::Begun(id.clone());
+            run.stands = *stands;
             run.rounds += 1;
         }
         What::SnapshotTaken { taken } => match &run.snapshot {

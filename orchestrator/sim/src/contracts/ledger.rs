@@ -30,6 +30,7 @@ pub async fn check(ledger: &dyn Ledger) {
     an_empty_log_has_a_head_of_size_zero(ledger).await;
     appends_are_in_order_and_covered_by_the_head(ledger).await;
     the_same_key_is_appended_once(ledger).await;
+    a_leaf_is_found_by_its_key(ledger).await;
     concurrent_appends_are_each_there_once(ledger).await;
     a_leaf_that_cannot_be_written_leaves_no_trace(ledger).await;
 }
@@ -51,6 +52,13 @@ async fn an_empty_log_has_a_head_of_size_zero(ledger: &dyn Ledger) {
     assert_eq!(head.size, 0, "the suite begins with an empty ledger");
     assert!(!head.origin.is_empty(), "a head names its log");
     assert_eq!(head.root, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+async fn a_leaf_is_found_by_its_key(ledger: &dyn Ledger) {
+    assert_eq!(ledger.find("found").await.expect("looked for"), None, "it was never appended");
+    let index = append(ledger, &leaf("found")).await;
+    assert_eq!(ledger.find("found").await.expect("looked for"), Some(index));
+    assert_eq!(ledger.find("foun").await.expect("looked for"), None, "a part of a key is no key");
 }
 
 async fn appends_are_in_order_and_covered_by_the_head(ledger: &dyn Ledger) {

@@ -46,6 +46,11 @@ impl Ledger for MemoryLedger {
         Ok(LeafIndex(i64::try_from(index).unwrap_or(i64::MAX)))
     }
 
+    async fn find(&self, id: &str) -> Result<Option<LeafIndex>, PortError> {
+        let at = lock(&self.0).iter().position(|l| l.id == id);
+        Ok(at.map(|at| LeafIndex(i64::try_from(at).unwrap_or(i64::MAX))))
+    }
+
     async fn head(&self) -> Result<Head, PortError> {
         let leaves = lock(&self.0);
         let ids: Vec<&str> = leaves.iter().map(|l| l.id.as_str()).collect();

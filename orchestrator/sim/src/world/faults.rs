@@ -270,6 +270,10 @@ impl Ledger for FaultyLedger {
     async fn head(&self) -> Result<Head, PortError> {
         through!(self, "head", (), self.shared.ledger.head())
     }
+
+    async fn find(&self, id: &str) -> Result<Option<LeafIndex>, PortError> {
+        through!(self, "find", id, self.shared.ledger.find(id))
+    }
 }
 
 pub struct FaultyVault {

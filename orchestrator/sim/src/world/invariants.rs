@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cathedral_model::ecosystem::{DataSync, Side};
-use cathedral_model::ids::Seq;
+use cathedral_model::ids::{RunId, Seq};
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::journal::Saga;
 use cathedral_model::ports::Store;
@@ -26,6 +26,7 @@ impl World {
         self.restores_displace_nothing_unheld();
         self.messages_arrive();
         self.quiet_sync_writes_nothing();
+        self.what_is_only_snapshotted_is_held();
     }
 
     fn violate(&self, what: String) {
@@ -124,6 +125,22 @@ impl World {
         }
     }
 
+    /// A spoke that is not synced is in a snapshot as it is: it may be written over before the next one.
+    fn what_is_only_snapshotted_is_held(&self) {
+        for spoke in self.ecosystem.spokes.iter().filter(|s| s.data_sync == DataSync::SnapshotOnly) {
+            let pair = lock(&self.shared.state).pairs.get(&spoke.name).cloned().unwrap_or_default();
+            for (side, tree) in [(Side::Hub, &pair.hub), (Side::Spoke, &pair.spoke)] {
+                let key = PartKey { spoke: spoke.name.clone(), side };
+                for (path, version) in tree {
+                    if !self.shared.vault.holds(&key, path.as_bytes(), version.to_string().as_bytes()) {
+                        let at = format!("{}/{path} on the {} side", spoke.name, side.as_str());
+                        self.violate(format!("no side lost: {at} is settled and in no snapshot"));
+                    }
+                }
+            }
+        }
+    }
+
     /// What a restore wrote over is in a snapshot, or the restore says that it is not.
     fn restores_displace_nothing_unheld(&self) {
         let mut told = BTreeSet::new();
@@ -143,7 +160,8 @@ impl World {
             let lost = state.displaced.iter().filter(|d| !told.contains(&d.run) && !is_held(d));
             lost.map(|d| {
                 let what = format!("{}/{} {}", d.spoke, d.key, d.version);
-                format!("no side lost: restore {} displaced {what}, which is in no snapshot", d.run)
+                let told = self.told_of(d.run);
+                format!("no side lost: restore {} displaced {what}, which is in no snapshot{told}", d.run)
             })
             .collect()
         };
@@ -164,8 +182,19 @@ impl World {
         self.shared.exec.run_for(60_000);
         let after = self.traces_left();
         if before != after {
-            self.violate(format!("a second sync writes nothing: {before:?} became {after:?}"));
+            let last = self.shared.store.all().into_iter().map(|(row, _)| row.run).max();
+            let told = last.map_or(String::new(), |run| self.told_of(run));
+            self.violate(format!("a second sync writes nothing: {before:?} became {after:?}{told}"));
         }
+    }
+
+    /// The journal of a run, for whoever looks for the reason.
+    fn told_of(&self, run: RunId) -> String {
+        let found = self.shared.store.all().into_iter().find(|(row, _)| row.run == run);
+        found.map_or(String::new(), |(_, journal)| {
+            let lines: Vec<String> = journal.iter().map(|j| j.event.to_string()).collect();
+            format!("\nthe journal of run {run}:\n{}", lines.join("\n"))
+        })
     }
 
     fn traces_left(&self) -> (u64, usize, usize) {

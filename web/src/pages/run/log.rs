@@ -84,7 +84,10 @@ fn sync(at: Timestamp, what: What, out: &mut Vec<Line>) {
         What::Stirred { spoke, .. } => {
             say(spoke.as_str(), "has changed meanwhile; it goes through once more".into(), "")
         }
-        What::SnapshotBegun { id } => say("snapshot", format!("{id} begun"), ""),
+        What::SnapshotBegun { id, stands: None } => say("snapshot", format!("{id} begun"), ""),
+        What::SnapshotBegun { id, stands: Some(_) } => {
+            say("snapshot", format!("{id} holds everything as it is; no other one is taken"), "")
+        }
         What::SnapshotTaken { taken } => {
             let held: Vec<&str> =
                 taken.destinations.iter().filter(|d| d.state == "held").map(|d| d.name.as_str()).collect();
@@ -92,7 +95,7 @@ fn sync(at: Timestamp, what: What, out: &mut Vec<Line>) {
                 (part::size(taken.bytes.new), part::size(taken.bytes.logical), part::size(taken.bytes.stored));
             say(
                 "snapshot",
-                format!("{} taken: {new} new of {all}, {stored} stored at {}", taken.id, held.join(", ")),
+                format!("{}: {new} new of {all}, {stored} stored, held at {}", taken.id, held.join(", ")),
                 "",
             );
             if taken.skipped > 0 {
