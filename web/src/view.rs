@@ -1,28 +1,34 @@
 //! What pages and API show, computed once for all who look.
 //!
 //! The verdict is made again when an event has moved the log on, or when it is a second old (ages and
-//! lateness move with the clock). So a page costs a lookup, whatever the number of spokes.
+//! lateness move with the clock; whoever looks first gets the old one meanwhile). So a page costs a lookup,
+//! whatever the number of spokes.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use cathedral_engine::query::{Facts, Verdict, verdict};
 use cathedral_model::ids::Cursor;
 use cathedral_model::snapshot::{SnapshotInfo, VaultLook};
 use cathedral_model::time::Timestamp;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::problem::Problem;
 use crate::state::State;
 
 /// How old a verdict may be.
 const FRESH_MS: u64 = 1_000;
+/// How old it may be while a new one is made.
+const STALE_MS: u64 = 3_000;
 /// How old the list of snapshots may be when no event told of a change.
 const LIST_MS: u64 = 60_000;
 
 /// What was computed last.
 #[derive(Default)]
 pub struct Views {
-    current: Mutex<Option<View>>,
+    current: ArcSwapOption<View>,
+    /// Held by whoever makes the next one.
+    making: Arc<Mutex<()>>,
     snapshots: Mutex<Option<Listed>>,
 }
 
@@ -49,12 +55,36 @@ fn is_fresh(at: Timestamp, now: Timestamp, ms: u64) -> bool {
 }
 
 impl State {
-    /// The facts and the verdict as of now.
-    pub async fn view(&self) -> Result<View, Problem> {
-        let mut current = self.view.current.lock().await;
+    /// The facts and the verdict as of now, or of a moment ago while they are made again.
+    pub async fn view(self: &Arc<Self>) -> Result<View, Problem> {
         let (now, cursor) = (self.now(), self.feed.newest());
-        if let Some(view) = current.as_ref().filter(|view| view.cursor == cursor && is_fresh(view.at, now, FRESH_MS)) {
-            return Ok(view.clone());
+        if let Some(view) = self.view.current.load_full().filter(|view| view.cursor == cursor) {
+            if is_fresh(view.at, now, FRESH_MS) {
+                return Ok(View::clone(&view));
+            }
+            // Nothing has happened but that time went by: nobody waits for that.
+            if is_fresh(view.at, now, STALE_MS) {
+                if let Ok(turn) = Arc::clone(&self.view.making).try_lock_owned() {
+                    let state = Arc::clone(self);
+                    tokio::spawn(async move {
+                        if let Err(problem) = state.make_view(turn).await {
+                            tracing::warn!(why = %problem.detail, "how everything stands cannot be read");
+                        }
+                    });
+                }
+                return Ok(View::clone(&view));
+            }
+        }
+        let turn = Arc::clone(&self.view.making).lock_owned().await;
+        self.make_view(turn).await
+    }
+
+    /// Makes the view anew, unless somebody did while this waited for its turn.
+    async fn make_view(&self, _turn: OwnedMutexGuard<()>) -> Result<View, Problem> {
+        let (now, cursor) = (self.now(), self.feed.newest());
+        let known = self.view.current.load_full();
+        if let Some(view) = known.filter(|view| view.cursor == cursor && is_fresh(view.at, now, FRESH_MS)) {
+            return Ok(View::clone(&view));
         }
         let engine = self.engine();
         let ecosystem = Arc::new(engine.ecosystem().clone());
@@ -68,7 +98,7 @@ impl State {
         facts.cursor = cursor;
         let verdict = Arc::new(verdict(&facts));
         let view = View { facts: Arc::new(facts), verdict, cursor, at: now };
-        *current = Some(view.clone());
+        self.view.current.store(Some(Arc::new(view.clone())));
         Ok(view)
     }
 

@@ -84,10 +84,7 @@ impl Facts {
         now: Timestamp,
     ) -> Result<Self, PortError> {
         let runs = store.runs(None, RUNS).await?;
-        let mut memories = BTreeMap::new();
-        for spoke in &ecosystem.spokes {
-            memories.insert(spoke.name.clone(), store.memory(&spoke.name).await?);
-        }
+        let memories = store.memories().await?;
         let conflicts = store.conflicts(None, &[ConflictState::Open, ConflictState::Answered]).await?;
         Ok(Self { runs, memories, conflicts, ..Self::without_state(ecosystem, snapshots, now) })
     }

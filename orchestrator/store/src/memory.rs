@@ -1,11 +1,13 @@
 //! What is remembered of each spoke between runs.
 
+use std::collections::BTreeMap;
+
 use cathedral_model::ids::SpokeName;
 use cathedral_model::observation::{Digests, SpokeMemory};
 use cathedral_model::ports::PortError;
 use cathedral_model::time::Timestamp;
 
-use crate::conn::{Conn, values};
+use crate::conn::{Conn, Row, values};
 use crate::statement::statements;
 
 statements! {
@@ -13,6 +15,9 @@ statements! {
         select base, settled_hub, settled_spoke, complete, hub_position, spoke_position
         from memory
         where spoke = $1";
+    SELECT_MEMORIES = "
+        select base, settled_hub, settled_spoke, complete, hub_position, spoke_position, spoke
+        from memory";
     UPSERT_MEMORY = "
         insert into memory
             (spoke, base, settled_hub, settled_spoke, complete, hub_position, spoke_position, changed_at)
@@ -31,6 +36,20 @@ pub(crate) async fn recall(conn: &mut Conn, spoke: &SpokeName) -> Result<SpokeMe
     let Some(row) = conn.first(SELECT_MEMORY, values![spoke.as_str()]).await? else {
         return Ok(SpokeMemory::default());
     };
+    read(&row)
+}
+
+/// Returns what is remembered of all spokes.
+pub(crate) async fn recall_all(conn: &mut Conn) -> Result<BTreeMap<SpokeName, SpokeMemory>, PortError> {
+    let mut out = BTreeMap::new();
+    for row in conn.all(SELECT_MEMORIES, values![]).await? {
+        let spoke = SpokeName::new(&row.text(6)?).map_err(|e| row.damaged(&e.to_string()))?;
+        out.insert(spoke, read(&row)?);
+    }
+    Ok(out)
+}
+
+fn read(row: &Row) -> Result<SpokeMemory, PortError> {
     let settled = match (row.maybe_digest(1)?, row.maybe_digest(2)?) {
         (Some(hub), Some(spoke)) => Some(Digests { hub, spoke }),
         _ => None,

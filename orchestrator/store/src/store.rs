@@ -1,5 +1,7 @@
 //! The port over the operations: each method one transaction, whatever the engine.
 
+use std::collections::BTreeMap;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -138,6 +140,10 @@ impl<E: Send + Sync + 'static> Store for SqlStore<E> {
     async fn memory(&self, spoke: &SpokeName) -> Result<SpokeMemory, PortError> {
         let spoke = spoke.clone();
         self.read(move |conn| Box::pin(async move { memory::recall(conn, &spoke).await })).await
+    }
+
+    async fn memories(&self) -> Result<BTreeMap<SpokeName, SpokeMemory>, PortError> {
+        self.read(move |conn| Box::pin(async move { memory::recall_all(conn).await })).await
     }
 
     async fn lease(

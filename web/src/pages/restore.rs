@@ -234,7 +234,12 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
         PartChoice {
             checked: is_preset || wanted.parts.contains(&name) && is_there(p),
             icon: p.kind.as_str(),
-            detail: format!("{} · {}", size(p.bytes), p.position),
+            detail: match &p.carried {
+                Some(c) => {
+                    format!("{} · {} · could not be read, as of {}", size(p.bytes), p.position, part::full(c.at))
+                }
+                None => format!("{} · {}", size(p.bytes), p.position),
+            },
             is_there: is_there(p),
             name,
         }

@@ -66,6 +66,7 @@ struct Page {
     places: Vec<(Html, Html, String)>,
     parts: Vec<PartRow>,
     skipped: Vec<(String, Html)>,
+    carried: Vec<CarriedRow>,
     compare: String,
 }
 
@@ -78,6 +79,30 @@ struct PartRow {
     position: Html,
     root: String,
     consistency: String,
+}
+
+/// What of a part is older than the snapshot.
+struct CarriedRow {
+    part: String,
+    /// The side, of a part that holds both.
+    side: &'static str,
+    at: String,
+    earlier: String,
+    link: String,
+    why: Html,
+}
+
+fn carried(part: &PartInfo) -> Option<CarriedRow> {
+    let carried = part.carried.as_ref()?;
+    let earlier = carried.snapshot.to_string();
+    Some(CarriedRow {
+        part: part.key.to_string(),
+        side: carried.side.map_or("", |side| side.as_str()),
+        at: part::full(carried.at),
+        link: format!("/snapshots/{earlier}"),
+        earlier: part::short(&earlier),
+        why: part::cut(&carried.why),
+    })
 }
 
 async fn show(State(state): State<Shared>, Who(who): Who, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -123,6 +148,7 @@ async fn show(State(state): State<Shared>, Who(who): Who, Path(id): Path<String>
             })
             .collect(),
         skipped: skipped.take(100).collect(),
+        carried: info.parts.iter().filter_map(carried).collect(),
         compare: info.parent.as_ref().map_or(String::new(), |parent| format!("/compare?a={parent}&b={id}")),
         frame: Frame::of(&state, Some(&who), "snapshots")
             .with(&view)

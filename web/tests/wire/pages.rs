@@ -7,15 +7,17 @@ use std::sync::Arc;
 use cathedral_engine::{Engine, Options};
 use cathedral_model::access::Role;
 use cathedral_model::ecosystem::{
-    ConflictPolicy, DataSync, Ecosystem, FilesSpoke, Hub as HubRepository, Spoke, SpokeDetail, SpokeKind,
+    ConflictPolicy, DataSync, Ecosystem, FilesSpoke, Hub as HubRepository, Side, Spoke, SpokeDetail, SpokeKind,
 };
 use cathedral_model::event::NewEvent;
-use cathedral_model::ids::{NodeId, Seq, SpokeName};
+use cathedral_model::ids::{Digest, NodeId, Seq, SnapshotId, SpokeName};
+use cathedral_model::observation::SideState;
 use cathedral_model::plan::{ConflictDraft, FieldDispute, SideValue};
 use cathedral_model::ports::store::{Effect, Record};
 use cathedral_model::ports::{Env as _, Schedules as _, Store as _};
 use cathedral_model::run::{Priority, Request, RunResult, RunSummary, SpokeSummary, SyncRequest, Work};
 use cathedral_model::schedule::{Misfire, Overlap, Rule, Schedule};
+use cathedral_model::snapshot::{PartKey, SnapshotMeta};
 use cathedral_web::routes::{Access, table};
 
 use super::hub::{self, Served};
@@ -228,6 +230,43 @@ async fn every_page_is_whole_for_every_role_and_hostile_names_stay_text() {
             assert!(reply.status < 400, "a dead link for {role:?}: {link}: {}", reply.status);
         }
     }
+}
+
+/// Takes a snapshot with the hub's side of `docs`, or with that side as the one before has it.
+async fn snapshot(served: &Served, entropy: u8, away: Option<&str>) -> SnapshotId {
+    let vault = Arc::clone(&served.state.engine().ports().vault);
+    let id = SnapshotId::generate(served.clock.now(), [entropy; 10]);
+    let (cause, tags) = ("test".to_owned(), vec![]);
+    let meta = SnapshotMeta { id: id.clone(), ecosystem: "atlas".into(), at: served.clock.now(), cause, tags };
+    let writer = vault.begin(&meta).await.unwrap().ok().unwrap();
+    let key = PartKey { spoke: SpokeName::new("docs").unwrap(), side: Side::Hub };
+    match away {
+        Some(why) => assert!(writer.carry(&key, SpokeKind::Files, why).await.unwrap()),
+        None => {
+            let state = SideState { digest: Digest::of(b"docs"), position: "0 files".into(), items: 0 };
+            writer.part(&key, SpokeKind::Files).unwrap().finish(&state, "exact").unwrap();
+        }
+    }
+    writer.commit().await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn what_is_older_than_its_snapshot_is_told_on_the_page() {
+    let served = full().await;
+    let bearer = served.token(Role::Viewer).await;
+    let whole = snapshot(&served, 1, None).await;
+    let carried = snapshot(&served, 2, Some("<b>the disk</b> is away")).await;
+    let page = |id: &SnapshotId| format!("/snapshots/{id}");
+    let auth = [("authorization", bearer.as_str())];
+    let reply = served.send("GET", &page(&whole), &auth, "").await;
+    assert!(reply.status == 200 && !reply.body.contains("Older than the snapshot"), "{}", reply.body);
+    let reply = served.send("GET", &page(&carried), &auth, "").await;
+    assert!(reply.body.contains("Older than the snapshot"), "{}", reply.body);
+    assert!(reply.body.contains(&format!("href=\"{}\"", page(&whole))), "{}", reply.body);
+    assert!(reply.body.contains("&lt;b&gt;the disk"), "{}", reply.body);
+    let reply = served.send("GET", &format!("/restore?snapshot={carried}"), &auth, "").await;
+    assert!(reply.body.contains("could not be read, as of"), "{}", reply.body);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The state store: every method is one transaction.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +119,9 @@ pub trait Store: Send + Sync {
 
     /// Returns what is remembered of a spoke; the default when nothing is.
     async fn memory(&self, spoke: &SpokeName) -> Result<SpokeMemory, PortError>;
+
+    /// Returns what is remembered of all spokes, in one question.
+    async fn memories(&self) -> Result<BTreeMap<SpokeName, SpokeMemory>, PortError>;
 
     /// Takes the lease on a resource, or prolongs it for the same holder; none when somebody else
     /// holds it. Each change of holder gets a larger fence.

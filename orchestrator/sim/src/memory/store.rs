@@ -279,6 +279,10 @@ impl Store for MemoryStore {
         Ok(lock(&self.0).memories.get(spoke).cloned().unwrap_or_default())
     }
 
+    async fn memories(&self) -> Result<BTreeMap<SpokeName, SpokeMemory>, PortError> {
+        Ok(lock(&self.0).memories.clone())
+    }
+
     async fn lease(
         &self,
         resource: &str,

@@ -1,5 +1,7 @@
 //! Faults between the engine and its ports: delays, lost calls, lost answers, stalls, crashes.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -179,6 +181,10 @@ impl Store for FaultyStore {
 
     async fn memory(&self, spoke: &SpokeName) -> Result<SpokeMemory, PortError> {
         through!(self, "memory", spoke, self.shared.store.memory(spoke))
+    }
+
+    async fn memories(&self) -> Result<BTreeMap<SpokeName, SpokeMemory>, PortError> {
+        through!(self, "memories", (), self.shared.store.memories())
     }
 
     async fn lease(

@@ -180,6 +180,7 @@ async fn a_spoke_is_remembered(store: Subject) {
         let effects = vec![Effect::Remember { spoke: name.clone(), memory: memory.clone() }];
         store.record(&claim, &super::effects(seq, effects), at(seq)).await.unwrap();
         assert_eq!(store.memory(&name).await.unwrap(), memory);
+        assert_eq!(store.memories().await.unwrap().get(&name), Some(&memory));
     }
     assert_eq!(store.memory(&spoke("other")).await.unwrap(), SpokeMemory::default());
 }
