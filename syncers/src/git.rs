@@ -293,6 +293,27 @@ impl Syncer for GitSyncer {
     }
 }
 
+/// Says what is wrong with the hub's own store of a spoke below `state_dir`, as [`GitSyncer::store_faults`] does
+/// with nothing but git.
+///
+/// # Errors
+/// When git cannot be run.
+pub fn store_faults(
+    options: Options,
+    state_dir: &std::path::Path,
+    spoke: &Spoke,
+    depth: Depth,
+) -> Result<Vec<String>, PortError> {
+    let allow = &detail_of(spoke)?.fsck_allow;
+    Ok(sound::faults(&Git::new(options), state_dir, spoke.name.as_str(), depth, allow)?)
+}
+
+/// Whether there was a store of this name once, and its folder is gone.
+#[must_use]
+pub fn is_store_gone(state_dir: &std::path::Path, name: &str) -> bool {
+    !sound::place(state_dir, name).is_dir() && sound::is_known(state_dir, name)
+}
+
 fn detail_of(spoke: &Spoke) -> Result<&GitSpoke, GitError> {
     match &spoke.detail {
         SpokeDetail::Git(detail) => Ok(detail),

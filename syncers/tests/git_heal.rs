@@ -166,7 +166,7 @@ fn what_the_spoke_has_no_longer_comes_from_a_snapshot() {
 
 #[test]
 fn what_is_nowhere_is_named_and_kept() {
-    trial("a newer object gone", false, &["seen"], |scene, store| {
+    trial("a newer object gone", false, &["conflicts", "seen"], |scene, store| {
         fs::remove_file(loose(&store.0, &scene.newer)).unwrap();
     });
 }

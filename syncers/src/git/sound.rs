@@ -149,7 +149,8 @@ fn objects(git: &Git, path: &Path, depth: Depth, allow: &[String]) -> Result<Vec
     let (said, words) = (printable(&out.stdout), out.stderr);
     let mut seen = BTreeSet::new();
     let lines = said.lines().chain(words.lines().filter(|l| !is_progress(l) && !l.starts_with("notice")));
-    let lines = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let plain = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines = lines.map(|line| plain(line.trim().trim_start_matches("error: ").trim_start_matches("fatal: ")));
     let told: Vec<String> = lines.filter(|line| !line.is_empty() && seen.insert(line.clone())).collect();
     Ok(if told.is_empty() { vec![format!("git fsck ended with {}", out.code)] } else { told })
 }
