@@ -14,6 +14,7 @@ mod facts;
 mod failure;
 mod fetch;
 mod guard;
+mod heal;
 mod held;
 mod hub;
 mod import;
@@ -31,7 +32,9 @@ mod plan;
 mod push;
 mod refs;
 mod run;
+mod salvage;
 mod shared;
+mod sound;
 mod stash;
 mod store;
 mod url;
@@ -50,8 +53,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::held::Held;
 pub use disputed::disputed_files;
 pub use failure::GitError;
+pub use heal::{Healed, Healing};
 pub use keeper::{KEEPER, keep, this_program};
 pub use run::{Interrupt, Moment, Options};
+pub use sound::Depth;
 pub use url::Remote;
 
 use facts::{Context, Facts};
@@ -82,6 +87,10 @@ impl GitSyncer {
     }
 
     fn context<'a>(&'a self, spoke: &'a Spoke) -> Result<Context<'a>, GitError> {
+        self.around(spoke, Store::open(&self.git, &self.state_dir, spoke.name.as_str())?)
+    }
+
+    fn around<'a>(&'a self, spoke: &'a Spoke, store: Store) -> Result<Context<'a>, GitError> {
         let detail = detail_of(spoke)?;
         let root = self.state_dir.parent().unwrap_or(&self.state_dir);
         Ok(Context {
@@ -90,7 +99,7 @@ impl GitSyncer {
             spoke,
             detail,
             remote: Remote::parse(&detail.url, root)?,
-            store: Store::open(&self.git, &self.state_dir, spoke.name.as_str())?,
+            store,
             hub: HubRepo::new(&self.git, &self.state_dir, &self.hub, Arc::clone(&self.hub_lock))?,
         })
     }
@@ -98,6 +107,53 @@ impl GitSyncer {
     /// The store of the hub's own repository is also used for pins and shared paths.
     fn turn(&self, spoke: &Spoke) -> Option<std::sync::MutexGuard<'_, ()>> {
         (spoke.name == self.hub.name).then(|| self.hub_lock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says what is wrong with the hub's own store of a spoke; nothing for one that was never made. Writes nothing.
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub fn store_faults(&self, spoke: &Spoke, depth: Depth) -> Result<Vec<String>, PortError> {
+        let allow = &detail_of(spoke)?.fsck_allow;
+        Ok(sound::faults(&self.git, &self.state_dir, spoke.name.as_str(), depth, allow)?)
+    }
+
+    /// Begins to make the hub's own store of a spoke anew; nothing is changed before [`Healing::finish`]. Nobody
+    /// else may work in the hub's folder meanwhile.
+    ///
+    /// # Errors
+    /// When there is no room, or git cannot be run.
+    pub fn heal<'a>(&'a self, spoke: &'a Spoke) -> Result<Healing<'a>, PortError> {
+        let around = |store| self.around(spoke, store);
+        Ok(Healing::begin(&self.git, &self.state_dir, spoke.name.as_str(), around)?)
+    }
+
+    /// Works on a spoke in its turn.
+    fn work<T>(&self, spoke: &Spoke, work: impl FnOnce(&Context<'_>) -> Result<T, PortError>) -> Result<T, PortError> {
+        let _turn = self.turn(spoke);
+        let result = self.context(spoke).map_err(PortError::from).and_then(|context| work(&context));
+        self.explained(spoke, result)
+    }
+
+    /// Adds to an error what is wrong with the hub's own store, when that is its cause.
+    fn explained<T>(&self, spoke: &Spoke, result: Result<T, PortError>) -> Result<T, PortError> {
+        let depth = match result.as_ref().err() {
+            Some(PortError::Corrupt(_) | PortError::Permanent { cause: Cause::Other, .. }) => Depth::Connected,
+            // A remote that is not found is told as such, without reading the whole store each time.
+            Some(PortError::Permanent { cause: Cause::NotFound, .. }) => Depth::Form,
+            _ => return result,
+        };
+        let allow = &detail_of(spoke)?.fsck_allow;
+        for name in [&spoke.name, &self.hub.name] {
+            let faults = sound::faults(&self.git, &self.state_dir, name.as_str(), depth, allow);
+            if let Some(fault) = faults.unwrap_or_default().first() {
+                return Err(PortError::Corrupt(format!(
+                    "the hub's own store of {name} is damaged: {fault}; `cathedral doctor --fix` makes it anew from \
+                     what is left of it, the repository and the snapshots"
+                )));
+            }
+        }
+        result
     }
 
     fn payload(&self, context: &Context<'_>, plan: &SpokePlan) -> Result<Payload, PortError> {
@@ -137,76 +193,74 @@ impl GitSyncer {
 #[async_trait]
 impl Syncer for GitSyncer {
     async fn observe(&self, spoke: &Spoke) -> Result<Observation, PortError> {
-        let _turn = self.turn(spoke);
-        let context = self.context(spoke)?;
-        let facts = context.observe()?;
-        let (hub, spoke) = context.states(&facts);
-        Ok(Observation { hub, spoke, warnings: facts.warnings })
+        self.work(spoke, |context| {
+            let facts = context.observe()?;
+            let (hub, spoke) = context.states(&facts);
+            Ok(Observation { hub, spoke, warnings: facts.warnings })
+        })
     }
 
     async fn observe_partly(&self, spoke: &Spoke) -> Result<Observation, PortError> {
-        let _turn = self.turn(spoke);
-        let context = self.context(spoke)?;
-        let (facts, _) = context.observe_partly()?;
-        let (hub, spoke) = context.states(&facts);
-        Ok(Observation { hub, spoke, warnings: facts.warnings })
+        self.work(spoke, |context| {
+            let (facts, _) = context.observe_partly()?;
+            let (hub, spoke) = context.states(&facts);
+            Ok(Observation { hub, spoke, warnings: facts.warnings })
+        })
     }
 
     async fn plan(&self, spoke: &Spoke, asked: &PlanContext) -> Result<SpokePlan, PortError> {
-        let _turn = self.turn(spoke);
-        let context = self.context(spoke)?;
-        let mut facts = context.observe()?;
-        let base = read_base(&context, asked.base.as_ref(), self.content.as_ref())?;
-        let held = self.held.take(&spoke.name, &asked.held).and_then(|mut held| held.remove(&Side::Hub));
-        let changed = held.as_ref().and_then(|(_, held)| facts.freeze_changed(held));
-        let (hub, spoke) = match (&held, changed) {
-            (Some((_, held)), Some(_)) => context.states(held),
-            _ => context.states(&facts),
-        };
-        let expected = cathedral_model::observation::Digests { hub: hub.digest, spoke: spoke.digest };
-        let plan = Planner::new(&context, &facts, asked, base).run(expected, self.content.as_ref())?;
-        Ok(SpokePlan { restricted: changed.is_some_and(|n| n > 0), ..plan })
+        self.work(spoke, |context| {
+            let mut facts = context.observe()?;
+            let base = read_base(context, asked.base.as_ref(), self.content.as_ref())?;
+            let held = self.held.take(&spoke.name, &asked.held).and_then(|mut held| held.remove(&Side::Hub));
+            let changed = held.as_ref().and_then(|(_, held)| facts.freeze_changed(held));
+            let (hub, spoke) = match (&held, changed) {
+                (Some((_, held)), Some(_)) => context.states(held),
+                _ => context.states(&facts),
+            };
+            let expected = cathedral_model::observation::Digests { hub: hub.digest, spoke: spoke.digest };
+            let plan = Planner::new(context, &facts, asked, base).run(expected, self.content.as_ref())?;
+            Ok(SpokePlan { restricted: changed.is_some_and(|n| n > 0), ..plan })
+        })
     }
 
     async fn pin(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId) -> Result<(), PortError> {
-        let _turn = self.turn(spoke);
-        let context = self.context(spoke)?;
-        let payload = self.payload(&context, plan)?;
-        Ok(pin::pin(&context, &payload, run)?)
+        self.work(spoke, |context| {
+            let payload = self.payload(context, plan)?;
+            Ok(pin::pin(context, &payload, run)?)
+        })
     }
 
     async fn apply(&self, spoke: &Spoke, plan: &SpokePlan, run: RunId, fence: Fence) -> Result<Applied, PortError> {
-        let _turn = self.turn(spoke);
-        let context = self.context(spoke)?;
-        self.check_fence(&context, fence)?;
-        let payload = self.payload(&context, plan)?;
-        // No pin, no write: repeating it costs nothing when it is done.
-        pin::pin(&context, &payload, run)?;
-        Ok(apply::apply(&context, &payload, self.content.as_ref())?)
+        self.work(spoke, |context| {
+            self.check_fence(context, fence)?;
+            let payload = self.payload(context, plan)?;
+            // No pin, no write: repeating it costs nothing when it is done.
+            pin::pin(context, &payload, run)?;
+            Ok(apply::apply(context, &payload, self.content.as_ref())?)
+        })
     }
 
     async fn export(&self, spoke: &Spoke, place: &Place, sink: &mut dyn Sink) -> Result<SideState, PortError> {
         match place {
             Place::Path(dir) => export::path(&self.git, dir, sink),
-            Place::Live(_) => {
-                let _turn = self.turn(spoke);
-                let context = self.context(spoke)?;
+            Place::Live(_) => self.work(spoke, |context| {
                 let facts = context.observe()?;
-                let state = export::live(&context, &facts, sink)?;
+                let state = export::live(context, &facts, sink)?;
                 self.held.keep(&spoke.name, Side::Hub, state.digest, facts);
                 Ok(state)
-            }
+            }),
         }
     }
 
     async fn export_partly(&self, spoke: &Spoke, sink: &mut dyn Sink) -> Result<SideState, PortError> {
-        let _turn = self.turn(spoke);
-        let context = self.context(spoke)?;
-        let (facts, older) = context.observe_partly()?;
-        if let Some(older) = older {
-            sink.older(older.side, &older.why);
-        }
-        export::live(&context, &facts, sink)
+        self.work(spoke, |context| {
+            let (facts, older) = context.observe_partly()?;
+            if let Some(older) = older {
+                sink.older(older.side, &older.why);
+            }
+            export::live(context, &facts, sink)
+        })
     }
 
     fn remember(&self, spoke: &SpokeName) {
@@ -229,12 +283,35 @@ impl Syncer for GitSyncer {
             Place::Path(dir) => import::path(&self.git, &self.state_dir, dir, source, run),
             Place::Live(_) => {
                 let _turn = self.turn(spoke);
-                let context = self.context(spoke)?;
+                // A restore brings back what a store that is gone has held.
+                let store = Store::open_anew(&self.git, &self.state_dir, spoke.name.as_str())?;
+                let context = self.around(spoke, store)?;
                 self.check_fence(&context, fence)?;
                 import::live(&context, source, run)
             }
         }
     }
+}
+
+/// Says what is wrong with the hub's own store of a spoke below `state_dir`, as [`GitSyncer::store_faults`] does
+/// with nothing but git.
+///
+/// # Errors
+/// When git cannot be run.
+pub fn store_faults(
+    options: Options,
+    state_dir: &std::path::Path,
+    spoke: &Spoke,
+    depth: Depth,
+) -> Result<Vec<String>, PortError> {
+    let allow = &detail_of(spoke)?.fsck_allow;
+    Ok(sound::faults(&Git::new(options), state_dir, spoke.name.as_str(), depth, allow)?)
+}
+
+/// Whether there was a store of this name once, and its folder is gone.
+#[must_use]
+pub fn is_store_gone(state_dir: &std::path::Path, name: &str) -> bool {
+    !sound::place(state_dir, name).is_dir() && sound::is_known(state_dir, name)
 }
 
 fn detail_of(spoke: &Spoke) -> Result<&GitSpoke, GitError> {

@@ -127,7 +127,7 @@ fn reftable() {
         let part = whole(&world, &spoke);
         let has = |name: &str| part.refs.refs.iter().any(|r| r.name == name);
         assert!(has("refs/notes/x") && has("refs/cathedral/stash/000001") == (kind == "--quiet"));
-        for folder in ["root/.cathedral/git", "restored.git"] {
+        for folder in ["root/.cathedral/git", "root/.cathedral/git-stores", "restored.git"] {
             std::fs::remove_dir_all(world.path(folder)).unwrap();
         }
         world.base = None;

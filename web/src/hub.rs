@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use cathedral_engine::query::{Objectives, Watching};
+use cathedral_engine::query::{Objectives, OwnFault, Watching};
 use cathedral_model::config::Problem;
 use cathedral_model::ids::LeafIndex;
 use cathedral_model::ports::PortError;
@@ -84,6 +84,11 @@ pub trait Hub: Send + Sync {
     /// What is wrong with the log, as far as opening it tells; none: nothing is known to be.
     async fn log_fault(&self) -> Option<String> {
         None
+    }
+
+    /// What else of the hub's own is known to be missing or damaged.
+    async fn own_faults(&self) -> Vec<OwnFault> {
+        vec![]
     }
 
     /// When this hub last looked at what, and what could not be looked at.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use cathedral_engine::query::{Facts, Verdict, verdict};
+use cathedral_engine::query::{Facts, OwnFault, Verdict, verdict};
 use cathedral_model::ids::Cursor;
 use cathedral_model::snapshot::{SnapshotInfo, VaultLook};
 use cathedral_model::time::Timestamp;
@@ -46,6 +46,7 @@ struct Listed {
     list: Result<Arc<Vec<SnapshotInfo>>, String>,
     look: Option<VaultLook>,
     log_fault: Option<String>,
+    own_faults: Vec<OwnFault>,
     cursor: Cursor,
     at: Timestamp,
 }
@@ -88,10 +89,11 @@ impl State {
         }
         let engine = self.engine();
         let ecosystem = Arc::new(engine.ecosystem().clone());
-        let Listed { list, look, log_fault, .. } = self.listed().await;
+        let Listed { list, look, log_fault, own_faults, .. } = self.listed().await;
         let mut facts = Facts::collect(&self.store, &ecosystem, list, now).await?;
         facts.look = look;
         facts.log_fault = log_fault;
+        facts.own_faults = own_faults;
         facts.objectives = self.hub.objectives();
         facts.watching = self.hub.watching();
         facts.schedules = self.ports.schedules.schedules().await?;
@@ -118,7 +120,8 @@ impl State {
         let list = self.vault().list().await.map(Arc::new).map_err(|error| error.to_string());
         let look = self.vault().look().await.ok();
         let log_fault = self.hub.log_fault().await;
-        let found = Listed { list, look, log_fault, cursor, at: now };
+        let own_faults = self.hub.own_faults().await;
+        let found = Listed { list, look, log_fault, own_faults, cursor, at: now };
         *listed = Some(found.clone());
         found
     }

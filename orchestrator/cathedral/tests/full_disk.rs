@@ -185,3 +185,27 @@ fn a_stopped_run_goes_on_without_a_spoke_that_is_gone() {
         world.cathedral(&["sync"]).expect(11);
     }
 }
+
+/// Who only looks needs no room: nothing is called damaged because it cannot be written to.
+#[test]
+fn commands_that_only_read_work_on_a_full_disk() {
+    let folder = scratch();
+    let world = ready(&folder.path().join("world"), |_| {});
+    let calm = world.cathedral(&["status", "--json"]).expect(0).json();
+    let mut small = Small::at(&world.state());
+    // The room that is left is too little for anything.
+    fs::write(world.state().join("filler"), vec![0; 4096]).unwrap();
+    small.fill(0);
+    let status = small.run(&world, &["status", "--json"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    assert_eq!(status.json()["data"]["sentence"], calm["data"]["sentence"], "{status:?}");
+    for level in ["quick", "metadata", "full"] {
+        let told = small.run(&world, &["verify", "--level", level, "--json"]);
+        assert_eq!(told.code, 0, "{level}: {told:?}");
+        validate("verify", &told.json());
+    }
+    for args in [&["runs"][..], &["conflicts"], &["snapshot", "list"], &["log", "audit"], &["events"]] {
+        let ran = small.run(&world, args);
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+    }
+}

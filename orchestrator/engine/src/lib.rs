@@ -18,7 +18,7 @@ mod upkeep;
 mod work;
 
 pub use preview::Preview;
-pub use restore::{BEFORE_RESTORE, PlannedRestore};
+pub use restore::{BEFORE_RESTORE, PlannedRestore, latest};
 pub use standing::{Stand, Standing};
 pub use surroundings::{Options, Ports};
 pub use work::{Engine, EngineError};

@@ -50,6 +50,18 @@ pub struct Watching {
     pub failing: BTreeMap<SpokeName, String>,
 }
 
+/// Something the hub keeps for itself that is missing or damaged: a key, a store of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnFault {
+    /// The exit code it means for scripts.
+    pub code: u8,
+    /// What is wrong, as the end of a sentence.
+    pub what: String,
+    pub why: String,
+    /// What helps.
+    pub command: String,
+}
+
 /// Everything the verdict is computed from.
 #[derive(Clone)]
 pub struct Facts {
@@ -68,6 +80,8 @@ pub struct Facts {
     pub look: Option<VaultLook>,
     /// What is wrong with the log; none: nothing is known to be.
     pub log_fault: Option<String>,
+    /// What else is wrong with what the hub keeps for itself.
+    pub own_faults: Vec<OwnFault>,
     pub schedules: Vec<ScheduleState>,
     pub cursor: Cursor,
 }
@@ -107,6 +121,7 @@ impl Facts {
             snapshots,
             look: None,
             log_fault: None,
+            own_faults: vec![],
             schedules: vec![],
             cursor: Cursor(0),
         }

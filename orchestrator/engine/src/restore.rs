@@ -21,7 +21,7 @@ use crate::work::Engine;
 
 mod keep;
 
-pub use keep::BEFORE_RESTORE;
+pub use keep::{BEFORE_RESTORE, latest};
 
 /// What a restore would do, shown before it is done.
 #[derive(Clone, Debug)]

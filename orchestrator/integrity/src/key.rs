@@ -119,6 +119,18 @@ impl LogKey {
 
     /// Reads the key of `origin`, or nothing when there is none.
     pub fn read(keys: &Path, origin: &str) -> Result<Option<Self>, LogError> {
+        let key = Self::read_any(keys)?;
+        match key.as_ref().filter(|key| key.name != origin) {
+            None => Ok(key),
+            Some(key) => {
+                let path = secret_path(keys);
+                Err(LogError::Key(format!("log key {} is of {}, not of {origin}", path.display(), key.name)))
+            }
+        }
+    }
+
+    /// Reads the key, whatever log it is of.
+    fn read_any(keys: &Path) -> Result<Option<Self>, LogError> {
         let path = secret_path(keys);
         let Some(bytes) = disk::read(&path, 4096)? else { return Ok(None) };
         let mode = std::fs::metadata(&path).map_err(|e| LogError::io(&path, e))?.permissions().mode();
@@ -128,9 +140,6 @@ impl LogKey {
         }
         let key = std::str::from_utf8(&bytes).ok().and_then(|t| Self::parse(t.trim_end()));
         let key = key.ok_or_else(|| LogError::Key(format!("log key {} is damaged", path.display())))?;
-        if key.name != origin {
-            return Err(LogError::Key(format!("log key {} is of {}, not of {origin}", path.display(), key.name)));
-        }
         Ok(Some(key))
     }
 
@@ -173,4 +182,35 @@ pub fn verifier_key(keys: &Path) -> Result<VerifierKey, LogError> {
         .ok()
         .and_then(|t| t.trim_end().parse().ok())
         .ok_or_else(|| LogError::Key(format!("verifier key {} is damaged", path.display())))
+}
+
+/// Says which files of a signed log's keys are missing or damaged, by name. Nothing is written. `origin` is that of
+/// the log; none where it is not known.
+#[must_use]
+pub fn faults(keys: &Path, log: &Path, origin: Option<&str>) -> Vec<(&'static str, String)> {
+    let checkpoint = log.join("checkpoint").exists();
+    if !checkpoint && !crate::memory::exists(keys) {
+        return vec![];
+    }
+    let mut found = vec![];
+    match LogKey::read_any(keys) {
+        Ok(None) => found.push(("log.key", "it is missing, and the log was signed with it".to_owned())),
+        Ok(Some(key)) => {
+            if let Some(origin) = origin.filter(|origin| *origin != key.name) {
+                found.push(("log.key", format!("it is of {}, not of {origin}", key.name)));
+            }
+        }
+        Err(error) => found.push(("log.key", error.to_string())),
+    }
+    match verifier_key(keys) {
+        Err(error) => found.push(("log.vkey", error.to_string())),
+        Ok(key) => match crate::memory::read(keys, &key) {
+            Err(error) => found.push(("log-head", error.to_string())),
+            Ok(_) if checkpoint && !crate::memory::exists(keys) => {
+                found.push(("log-head", "it is missing: a log that was put back would not be noticed".to_owned()));
+            }
+            Ok(_) => {}
+        },
+    }
+    found
 }

@@ -84,7 +84,7 @@ fn changes(refs: &[GitRef], name: impl Fn(&str) -> String) -> Result<Vec<RefChan
 }
 
 /// Takes every pack of the part into a store; returns how many bytes they were.
-fn index(store: &Store, source: &mut dyn Source) -> Result<u64, PortError> {
+pub(super) fn index(store: &Store, source: &mut dyn Source) -> Result<u64, PortError> {
     let mut total = 0;
     source.git_packs(&mut |pack: &mut dyn Read| {
         let (child, mut pipe) =

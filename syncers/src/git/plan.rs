@@ -573,6 +573,9 @@ pub fn config_digest(context: &Context<'_>) -> Result<Digest, GitError> {
 /// Reads the agreed state: from the content store, else from the copy among the store's refs.
 pub fn read_base(context: &Context<'_>, id: Option<&Digest>, content: &dyn Content) -> Result<Base, GitError> {
     if let Some(id) = id {
+        if super::heal::is_disregarded(&context.store, id) {
+            return Ok(Base { v: BASE.into(), ..Base::default() });
+        }
         let bytes = content.get(id)?;
         return serde_json::from_slice(&bytes).map_err(|e| GitError::Corrupt(format!("agreed state {id}: {e}")));
     }

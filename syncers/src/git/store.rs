@@ -12,6 +12,7 @@ use super::object::{self, CommitFacts, Entry, Oid, ZERO};
 use super::packed;
 use super::refs::Values;
 use super::run::{Call, Git};
+use super::sound;
 
 /// The setting that leaves refs to the next packing.
 pub const UNSYNCED_REFS: &str = "core.fsync=committed,-reference";
@@ -65,14 +66,23 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store of a name, making it when it is not there.
+    /// Opens the store of a name, making it when there never was one. One that is gone is missed: what it alone
+    /// knew must not look deleted.
     pub fn open(git: &Git, state_dir: &Path, name: &str) -> Result<Self, GitError> {
-        let folder = state_dir.join("git");
-        let path = folder.join(format!("{name}.git"));
+        if !sound::place(state_dir, name).is_dir() && sound::is_known(state_dir, name) {
+            return Err(GitError::Corrupt(format!("the hub's own store of {name} is gone")));
+        }
+        Self::open_anew(git, state_dir, name)
+    }
+
+    /// Opens the store of a name, making it when it is not there, whether or not there was one.
+    pub fn open_anew(git: &Git, state_dir: &Path, name: &str) -> Result<Self, GitError> {
+        let (folder, path) = (state_dir.join("git"), sound::place(state_dir, name));
         if !path.is_dir() {
             std::fs::create_dir_all(&folder).map_err(|e| GitError::io(folder.display(), &e))?;
             init_bare(git, &path, "main")?;
         }
+        sound::make_known(state_dir, name);
         Self::existing(git, &path)
     }
 
@@ -80,6 +90,12 @@ impl Store {
     pub fn existing(git: &Git, path: &Path) -> Result<Self, GitError> {
         let repo = open_repository(path)?;
         Ok(Self { path: path.to_owned(), git: git.clone(), repo })
+    }
+
+    /// Returns what runs git in the store.
+    #[must_use]
+    pub fn git(&self) -> &Git {
+        &self.git
     }
 
     /// Returns the folder of the store.

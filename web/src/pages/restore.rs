@@ -220,7 +220,7 @@ async fn show(State(state): State<Shared>, Who(who): Who, Query(fields): Query<F
     let now = state.now();
     let list = state.snapshots().await.map_err(|why| Problem::unavailable("vault", why, 5))?;
     if wanted.snapshot.is_empty() {
-        wanted.snapshot = list.last().map(|i| i.meta.id.to_string()).unwrap_or_default();
+        wanted.snapshot = cathedral_engine::latest(&list).map(|i| i.meta.id.to_string()).unwrap_or_default();
     }
     let info = if wanted.snapshot.is_empty() { None } else { Some(known(&state, &wanted.snapshot).await?) };
     let parts: &[PartInfo] = info.as_ref().map_or(&[], |i| &i.parts);

@@ -188,7 +188,11 @@ pub enum Command {
     },
     /// Read back and check
     Verify {
-        /// Ids or their beginnings, or `latest`; all unless given
+        /// Ids or their beginnings, tags, or `latest`; all unless given
+        ///
+        /// `latest` is the one that was taken last, whatever its clock said; what a restore took of what stood
+        /// there before is given by its id only. Where the newest can be read nowhere any more, `latest` is
+        /// refused.
         snapshots: Vec<String>,
         #[arg(long, value_enum, default_value = "metadata")]
         level: Level,
@@ -232,7 +236,11 @@ pub enum Command {
         what: ConfigCommand,
     },
     /// Check the machine, the store, and access to every spoke and destination
-    Doctor,
+    Doctor {
+        /// Make the hub's own stores of repositories anew where they are damaged; the damaged ones are kept
+        #[arg(long)]
+        fix: bool,
+    },
     /// Print a completion script for a shell
     Completion {
         #[arg(value_enum)]
@@ -386,19 +394,31 @@ pub enum SnapshotCommand {
     List,
     /// What one holds
     Show {
-        /// An id or its beginning, `latest`, `@2026-11-20T14:00`, `2h ago`
+        /// An id or its beginning, a tag, `latest`, `@2026-11-20T14:00`, `2h ago`
+        ///
+        /// `latest` is the one that was taken last, whatever its clock said; what a restore took of what stood
+        /// there before is given by its id only. Where the newest can be read nowhere any more, `latest` is
+        /// refused.
         snapshot: String,
     },
     /// Entries of a part, or the parts
     Ls {
-        /// An id or its beginning, `latest`, `@2026-11-20T14:00`, `2h ago`
+        /// An id or its beginning, a tag, `latest`, `@2026-11-20T14:00`, `2h ago`
+        ///
+        /// `latest` is the one that was taken last, whatever its clock said; what a restore took of what stood
+        /// there before is given by its id only. Where the newest can be read nowhere any more, `latest` is
+        /// refused.
         snapshot: String,
         /// SPOKE, SPOKE/path, or SPOKE@spoke/path for the spoke's side
         path: Option<String>,
     },
     /// A file, a table or the refs, to stdout
     Cat {
-        /// An id or its beginning, `latest`, `@2026-11-20T14:00`, `2h ago`
+        /// An id or its beginning, a tag, `latest`, `@2026-11-20T14:00`, `2h ago`
+        ///
+        /// `latest` is the one that was taken last, whatever its clock said; what a restore took of what stood
+        /// there before is given by its id only. Where the newest can be read nowhere any more, `latest` is
+        /// refused.
         snapshot: String,
         /// SPOKE/path, SPOKE/table or SPOKE/ref; SPOKE@spoke/… for the spoke's side
         path: String,
@@ -417,7 +437,10 @@ pub enum Level {
 
 #[derive(Debug, ClapArgs)]
 pub struct RestoreArgs {
-    /// An id or its beginning, `latest`, `@2026-11-20T14:00`, `2h ago`
+    /// An id or its beginning, a tag, `latest`, `@2026-11-20T14:00`, `2h ago`
+    ///
+    /// `latest` is the one that was taken last, whatever its clock said; what a restore took of what stood there
+    /// before is given by its id only. Where the newest can be read nowhere any more, `latest` is refused.
     pub snapshot: String,
     /// SPOKE, or SPOKE@spoke for the spoke's side; all unless given
     pub what: Vec<String>,
@@ -448,6 +471,11 @@ pub struct RestoreArgs {
 pub enum ProofCommand {
     /// Proof that a snapshot is in the log
     Snapshot {
+        /// An id or its beginning, a tag, `latest`, `@2026-11-20T14:00`, `2h ago`
+        ///
+        /// `latest` is the one that was taken last, whatever its clock said; what a restore took of what stood
+        /// there before is given by its id only. Where the newest can be read nowhere any more, `latest` is
+        /// refused.
         snapshot: String,
         #[arg(long, value_name = "FILE")]
         out: PathBuf,

@@ -7,6 +7,7 @@ mod faults;
 mod init;
 mod log;
 mod merge_file;
+mod pick;
 mod place;
 mod plan;
 mod restore;
@@ -24,15 +25,15 @@ use std::sync::Arc;
 
 use cathedral_model::ids::SnapshotId;
 use cathedral_model::ids::SpokeName;
-use cathedral_model::snapshot::SnapshotInfo;
 
 use super::args::{Command, ConfigCommand, Global};
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Bar;
-use super::{Ended, guide, schema, when};
-use crate::hub::{Hub, HubEnv, Site};
+use super::{Ended, guide, schema};
+use crate::hub::{Hub, Site};
 use crate::remote::Remote;
+use pick::find_snapshot;
 
 /// Runs commands that need neither a hub nor a runtime; gives back the others.
 pub fn without_hub(command: Command, global: &Global, output: &Output) -> Result<Ended, Box<Command>> {
@@ -111,7 +112,7 @@ pub async fn with_hub(command: Command, global: &Global, output: &Output) -> End
         Command::Proof { what: Some(what), .. } => log::prove(what, global, output).await,
         Command::Log { what } => log::run(what, global, output),
         Command::Events { from, limit, kind } => log::events(from, limit, kind, global, output).await,
-        Command::Doctor => doctor::run(global, output).await,
+        Command::Doctor { fix } => doctor::run(fix, global, output).await,
         Command::Init { .. }
         | Command::Config { .. }
         | Command::MergeFile { .. }
@@ -169,42 +170,6 @@ pub fn spokes(hub: &Hub, names: &[String]) -> Result<Vec<SpokeName>, Failure> {
         found.map(|s| s.name.clone()).ok_or_else(|| Failure::unknown("spoke", name, &known))
     };
     names.iter().map(check).collect()
-}
-
-/// Finds a snapshot by id prefix, `latest`, `@time` or `2h ago`.
-pub fn find_snapshot<'a>(list: &'a [SnapshotInfo], text: &str) -> Result<&'a SnapshotInfo, Failure> {
-    if list.is_empty() {
-        return Err(Failure::new(4, "C1404", "there are no snapshots yet").next("cathedral snapshot create"));
-    }
-    if text.trim().is_empty() {
-        return Err(
-            Failure::new(2, "C1202", "an empty text names no snapshot").next("latest, or the beginning of an id")
-        );
-    }
-    if text == "latest" {
-        return list.last().ok_or_else(|| Failure::new(4, "C1404", "there are no snapshots yet"));
-    }
-    if let Some(point) = when::point(text, HubEnv::clock()) {
-        let found = list.iter().rev().find(|s| s.meta.at <= point);
-        return found.ok_or_else(|| {
-            let first = list.first().map(|s| when::local(s.meta.at)).unwrap_or_default();
-            Failure::new(4, "C1404", format!("there is no snapshot at or before {text}"))
-                .why(format!("the first one was taken {first}"))
-                .next("cathedral snapshot list")
-        });
-    }
-    let upper = text.to_ascii_uppercase();
-    let found: Vec<&SnapshotInfo> = list.iter().filter(|s| s.meta.id.as_str().starts_with(&upper)).collect();
-    match found.as_slice() {
-        [one] => Ok(one),
-        [] => {
-            let mut known: Vec<String> = list.iter().rev().take(8).map(|s| short(&s.meta.id)).collect();
-            known.insert(0, "latest".into());
-            Err(Failure::unknown("snapshot", text, &known))
-        }
-        several => Err(Failure::new(2, "C1202", format!("{} snapshots begin with {text}", several.len()))
-            .next("write more characters of the id; `cathedral snapshot list` shows them")),
-    }
 }
 
 /// Writes a file that is not there yet: what stands at a place that was named by mistake may be a key, a

@@ -201,7 +201,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("config rollback", &[("cathedral config rollback 3", "the file says what version 3 said")]),
     ("config schema", &[("cathedral config schema", "for an editor that checks while you type")]),
-    ("doctor", &[("cathedral doctor", "tries everything; each line says how to fix it")]),
+    (
+        "doctor",
+        &[
+            ("cathedral doctor", "tries everything; each line says how to fix it"),
+            ("cathedral doctor --fix", "makes damaged copies of repositories anew"),
+        ],
+    ),
     (
         "completion",
         &[

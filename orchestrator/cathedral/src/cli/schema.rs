@@ -139,6 +139,9 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         "properties": { "leaves": number(), "snapshots": number() },
         "required": ["leaves", "snapshots"],
     });
+    let git_stores = json!({
+        "type": ["object", "null"], "properties": { "stores": number() }, "required": ["stores"],
+    });
     let checked =
         object(json!({ "packs": number(), "chunks": number(), "bytes": number() }), &["packs", "chunks", "bytes"]);
     let problem = object(
@@ -206,7 +209,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
                 object(
                     json!({
                         "checked": checked, "problems": array(problem), "content_store": store, "git": array(repository),
-                        "log": log_looked, "superseded": number(),
+                        "log": log_looked, "git_stores": git_stores, "superseded": number(),
                     }),
                     &["checked", "problems"],
                 ),

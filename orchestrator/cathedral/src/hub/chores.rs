@@ -10,6 +10,7 @@ use cathedral_model::ports::env::Silent;
 use cathedral_model::ports::{Accounts, Chores, Intake, PortError, Store, Vault};
 use cathedral_model::time::Timestamp;
 use cathedral_model::upkeep::{Upkeep, UpkeepReport};
+use cathedral_syncers::git::Depth;
 
 use super::env::HubEnv;
 
@@ -73,6 +74,7 @@ impl HubChores {
         };
         done.figures.insert("leaves".into(), audit.leaves);
         super::log_check::note_log_check(&self.state, true, &done.problems);
+        done.problems.extend(self.stores().await?);
         for row in self.store.runs(None, 200).await? {
             if let Some(leaf) = row.summary.leaf
                 && u64::try_from(leaf.0).is_ok_and(|leaf| leaf >= audit.leaves)
@@ -81,6 +83,23 @@ impl HubChores {
             }
         }
         Ok(done)
+    }
+
+    /// Looks whether the hub's own stores of repositories hold every object.
+    async fn stores(&self) -> Result<Vec<String>, PortError> {
+        let (state, ecosystem) = (self.state.clone(), Arc::clone(&self.ecosystem));
+        let look = move || -> Result<Vec<String>, PortError> {
+            let mut found = vec![];
+            for spoke in super::own::stores(&ecosystem) {
+                let faults = super::own::store_faults(&state, &spoke, Depth::Connected)?;
+                super::own::note_store_check(&state, spoke.name.as_str(), Depth::Connected, &faults);
+                let line = |fault: &String| format!("store of {}: {fault}; {}", spoke.name, super::own::HEAL);
+                found.extend(faults.first().map(line));
+            }
+            Ok(found)
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.map_err(|e| PortError::permanent(format!("the look at the stores stopped: {e}")))?
     }
 
     /// Removes what is over: nothing that anybody could want back.

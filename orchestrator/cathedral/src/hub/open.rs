@@ -148,13 +148,12 @@ struct Parts<'a> {
 
 fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>) -> Ports {
     let content = parts.content;
-    let hub = ecosystem.hub.clone();
     Ports {
         store: Arc::clone(&parts.stores.store),
         vault: Arc::clone(parts.vault) as _,
         ledger: Arc::clone(parts.ledger),
         content: Arc::clone(content),
-        git: Arc::new(GitSyncer::new(site.state.clone(), hub, Arc::clone(content), git_options(&site.state))),
+        git: Arc::new(git_syncer(site, ecosystem, content)),
         database: Arc::new(SqliteSyncer::new(site.state.clone(), Arc::clone(content))),
         files: Arc::new(FilesSyncer::new(site.state.clone(), Arc::clone(content))),
         notifier: Arc::new(NoticeFile { path: site.state.join("notices.jsonl") }),
@@ -169,6 +168,11 @@ fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>
         env,
         progress: parts.progress,
     }
+}
+
+/// The syncer of git spokes by its own name: it can do more than the port asks for.
+pub fn git_syncer(site: &Site, ecosystem: &Ecosystem, content: &Arc<dyn Content>) -> GitSyncer {
+    GitSyncer::new(site.state.clone(), ecosystem.hub.clone(), Arc::clone(content), git_options(&site.state))
 }
 
 /// One state database behind all its ports.
@@ -212,8 +216,20 @@ impl Site {
     }
 
     /// Opens the state for reading; none where no sync has made one yet.
+    ///
+    /// Even a reader of it writes beside it: where that is not possible, on a disk that is full or must not be
+    /// written to, a copy is read.
     pub async fn store(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
-        Ok(self.stores().await?.map(|stores| stores.store))
+        match (self.stores().await, self.store_path()) {
+            (Err(failure), Some(path)) if cannot_write(&failure) => match store_of_copy(&path).await {
+                Ok(store) => Ok(Some(store)),
+                Err(error) => {
+                    tracing::debug!(%error, "no copy of the state can be read either");
+                    Err(failure)
+                }
+            },
+            (opened, _) => Ok(opened?.map(|stores| stores.store)),
+        }
     }
 
     /// Opens the log for reading; none where there is none yet.
@@ -283,7 +299,7 @@ pub async fn offline_engine(vault: LocalVault, scratch: &Path, progress: Arc<dyn
 }
 
 /// How git is run: the machine's own programs, the agent of whoever started the hub.
-fn git_options(state: &Path) -> cathedral_syncers::git::Options {
+pub(super) fn git_options(state: &Path) -> cathedral_syncers::git::Options {
     let mut options = cathedral_syncers::git::Options::new(state);
     if let Some(path) = std::env::var_os("PATH") {
         options.path = path;
@@ -360,6 +376,40 @@ async fn open_sqlite(path: &Path) -> Result<Stores, Failure> {
     let store = Arc::new(SqliteStore::open(path).await?);
     OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
     Ok(Stores::of(store))
+}
+
+/// Whether the state may be whole and only cannot be written to.
+fn cannot_write(failure: &Failure) -> bool {
+    !matches!(failure.id, "C2001" | "C7501" | "C1301")
+}
+
+/// Copies of the state, which live as long as the process.
+static COPIES: Mutex<Vec<tempfile::TempDir>> = Mutex::new(vec![]);
+/// How often a copy is made again because somebody wrote meanwhile.
+const COPIED: usize = 5;
+
+/// Opens a copy of the state database, in the folder for temporary files.
+async fn store_of_copy(path: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    let folder = tempfile::Builder::new().prefix("cathedral-state-").tempdir()?;
+    let (database, log) = (path.to_path_buf(), PathBuf::from(format!("{}-wal", path.display())));
+    let to = folder.path().join("hub.db");
+    // Where a checkpoint ran between the two copies they do not belong together.
+    let stamp = || [&database, &log].map(|file| fs::metadata(file).and_then(|m| Ok((m.len(), m.modified()?))).ok());
+    for _ in 0..COPIED {
+        let before = stamp();
+        fs::copy(&database, &to)?;
+        match fs::copy(&log, folder.path().join("hub.db-wal")) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+            _ => {}
+        }
+        if stamp() == before {
+            break;
+        }
+    }
+    let store = SqliteStore::open(&to).await?;
+    tracing::warn!(state = %path.display(), "the state cannot be written to, so that a copy of it was read");
+    COPIES.lock().unwrap_or_else(PoisonError::into_inner).push(folder);
+    Ok(Arc::new(store))
 }
 
 /// Opens the state in a hub's folder whose configuration does not load; none where there is none.
@@ -470,20 +520,27 @@ async fn log_covers_runs(log: &FileLog, store: &dyn Store) -> Result<(), Failure
 /// What a hub needs to open its vault and to write to it.
 const KEYS: [&str; 5] = ["hub-id", "hub.key", "signing.key", "vault-0001.0.age", "cathedral-vault.json"];
 
+/// The keys that are missing although something here belongs to them.
+pub(super) fn missing_keys(site: &Site) -> Vec<&'static str> {
+    let keys = site.state.join("keys");
+    let missing: Vec<&str> = KEYS.into_iter().filter(|name| !keys.join(name).exists()).collect();
+    let is_needed = || {
+        let holds = places(site).iter().any(|(_, path)| path.join("cathedral-vault.json").exists());
+        holds || site.state.join("hub.db").exists() || site.state.join("log").join("checkpoint").exists()
+    };
+    if missing.is_empty() || !is_needed() { vec![] } else { missing }
+}
+
 /// New keys are made only where nothing is that older ones belong to: with others the vault could not be
 /// opened, and somebody might keep the wrong ones.
 pub fn keys_are_whole(site: &Site) -> Result<(), Failure> {
     let keys = site.state.join("keys");
-    let missing: Vec<&str> = KEYS.into_iter().filter(|name| !keys.join(name).exists()).collect();
+    let missing = missing_keys(site);
     if missing.is_empty() {
         return Ok(());
     }
     let vaults: Vec<PathBuf> = places(site).into_iter().map(|(_, path)| path).collect();
     let holds = vaults.iter().find(|path| path.join("cathedral-vault.json").exists());
-    let has_state = site.state.join("hub.db").exists() || site.state.join("log").join("checkpoint").exists();
-    if holds.is_none() && !has_state {
-        return Ok(());
-    }
     let vault = holds.or(vaults.first()).map(|path| shown(path)).unwrap_or_default();
     Err(Failure::new(5, "C1502", format!("keys of this hub are missing: {}", missing.join(", ")))
         .why(format!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cathedral_engine::query::{Objectives, Watching};
+use cathedral_engine::query::{Objectives, OwnFault, Watching};
 use cathedral_integrity::LogReader;
 use cathedral_model::config::scalar::{Period, Scalar as _};
 use cathedral_model::config::{Problem, validate};
@@ -91,6 +91,10 @@ impl cathedral_web::hub::Hub for Face {
     async fn log_fault(&self) -> Option<String> {
         let runs = self.hub.store().runs(None, 50).await.ok()?;
         self.hub.site.log_fault(&runs)
+    }
+
+    async fn own_faults(&self) -> Vec<OwnFault> {
+        self.hub.site.own_faults()
     }
 
     fn watching(&self) -> Watching {

@@ -72,6 +72,9 @@ pub(super) fn damage(facts: &Facts) -> Option<(Health, u8, String)> {
         let sentence = format!("Everything can be restored, but the log is not as it was signed: {why}.");
         return Some((Health::Bad, 20, sentence));
     }
+    if let Some(own) = facts.own_faults.first() {
+        return Some((Health::Bad, own.code, format!("Everything can be restored, but {}.", own.what)));
+    }
     let look = facts.look.as_ref();
     if let Some(look) = look.filter(|look| look.lost_packs > 0 || !look.vanished.is_empty()) {
         let what = match look.vanished.len() {
@@ -154,6 +157,13 @@ pub(super) fn needs(facts: &Facts) -> Vec<Need> {
     }
     if let Some(why) = &facts.log_fault {
         needs.push(need(Health::Bad, "The log is not as it was signed".into(), why.clone(), "cathedral log audit"));
+    }
+    for own in &facts.own_faults {
+        let mut what = own.what.clone();
+        if let Some(first) = what.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        needs.push(need(Health::Bad, what, own.why.clone(), &own.command));
     }
     let checks = facts.look.iter().flat_map(|look| &look.destinations).filter_map(|d| d.checks.first());
     if let Some(failed) = checks.filter(|check| check.problems > 0).max_by_key(|check| check.at)

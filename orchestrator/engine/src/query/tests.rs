@@ -123,6 +123,7 @@ fn good() -> Facts {
         snapshots: Ok(Arc::new(vec![snapshot(4, &["media", "notes"], &[("local", "held"), ("eu", "held")])])),
         look: None,
         log_fault: None,
+        own_faults: vec![],
         schedules: vec![],
         cursor: Cursor(9),
     }
@@ -282,6 +283,16 @@ fn nothing_is_called_restorable_that_a_look_has_seen_damaged() {
     facts.log_fault = Some("it ends at leaf 3, and leaf 5 was acknowledged".into());
     let log = "Everything can be restored, but the log is not as it was signed: it ends at leaf 3, and leaf 5 was acknowledged.";
     assert_eq!(check(&facts, Health::Bad, 20, log).needs[0].command, "cathedral log audit");
+    facts.log_fault = None;
+    facts.own_faults = vec![OwnFault {
+        code: 5,
+        what: "the key hub-id is missing".into(),
+        why: "no sync can begin".into(),
+        command: "put it back".into(),
+    }];
+    let own = "Everything can be restored, but the key hub-id is missing.";
+    assert_eq!(check(&facts, Health::Bad, 5, own).needs[0].command, "put it back");
+    facts.own_faults.clear();
     look.newest_lacks = Some("media (hub)".into());
     facts.look = Some(look);
     let newest = "Not everything can be restored: the newest snapshot is damaged at every destination (media (hub)).";

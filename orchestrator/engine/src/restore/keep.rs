@@ -11,7 +11,7 @@ use cathedral_model::ports::store::Claim;
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::restore::{MAX_MOVES, RestorePart, RestoreRun, What};
 use cathedral_model::run::SnapshotProgress;
-use cathedral_model::snapshot::{PartKey, SnapshotMeta, part_digest};
+use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta, part_digest};
 
 use super::{Outcomes, RestorePerformer};
 use crate::snapshot::{announcement, taken_of};
@@ -19,6 +19,14 @@ use crate::standing::tell;
 
 /// How the cause of a snapshot begins that was taken before a restore in place.
 pub const BEFORE_RESTORE: &str = "before restore ";
+
+/// Returns the snapshot that `latest` means, everywhere: of those that were taken last (whatever their clocks said),
+/// the newest that was not taken by a restore of what it was about to write over. A restore that is repeated must
+/// not bring back what it was to mend. `list` is oldest first.
+#[must_use]
+pub fn latest(list: &[SnapshotInfo]) -> Option<&SnapshotInfo> {
+    list.iter().rev().find(|s| !s.meta.cause.starts_with(BEFORE_RESTORE)).or_else(|| list.last())
+}
 
 impl RestorePerformer {
     pub(super) async fn begin_snapshot(&self) -> Outcomes {

@@ -1,5 +1,7 @@
 //! `doctor`: each line says what was tried and how to fix what failed.
 
+mod stores;
+
 use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::observation::Observation;
 use cathedral_model::ports::Vault as _;
@@ -28,12 +30,13 @@ impl Line {
     }
 }
 
-pub async fn run(global: &Global, output: &Output) -> Ended {
+pub async fn run(fix: bool, global: &Global, output: &Output) -> Ended {
     let mut lines = vec![git()];
     let (hub, bar) = super::hub(global, output).await?;
     lines.push(Line::good(format!("configuration {}", crate::hub::shown(&hub.site.file)), String::new()));
     lines.push(Line::good("state store, log, keys and vault open".into(), String::new()));
     destinations(&hub, &mut lines).await;
+    stores::look(&hub, fix, &mut lines).await?;
     // A vault that cannot be listed is told by the commands that need it.
     if let Some(ahead) = super::snapshot::ahead(&hub.vault.list().await.unwrap_or_default()) {
         lines.push(Line::good(ahead, "look at this machine's clock: date -u".into()));

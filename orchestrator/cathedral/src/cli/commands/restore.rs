@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cathedral_backup::{LocalDestination, LocalVault};
-use cathedral_engine::{BEFORE_RESTORE, Engine, Standing};
+use cathedral_engine::{Engine, Standing};
 use cathedral_model::ecosystem::{
     ConflictPolicy, DataSync, DatabaseSpoke, Ecosystem, FilesSpoke, GitIntegration, GitMerge, GitSpoke, RefRules,
     RowMerge, Side, Spoke, SpokeDetail, SpokeKind,
@@ -65,8 +65,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
         .next("or stop the hub, then repeat the command"));
     }
     let list = hub.vault.list().await?;
-    let info = wanted(&list, &args.snapshot, output)?;
-    newest_is_readable(&hub.vault, info, &args.snapshot).await?;
+    let info = find_snapshot(&hub.vault, &list, &args.snapshot, output).await?;
     let parts = choose(info, &args.what, args.in_place)?;
     if !args.in_place && args.to.is_none() {
         describe(info, &parts, None, Some(hub.ecosystem()), output);
@@ -137,37 +136,6 @@ fn read_from(vault: &LocalVault, args: &RestoreArgs) -> Result<(), Failure> {
 /// What a restore must not write into.
 fn kept<'a>(site: &Site, ecosystem: Option<&'a Ecosystem>) -> Kept<'a> {
     Kept { ecosystem, destinations: places(site).into_iter().map(|(_, path)| path).collect() }
-}
-
-/// The snapshot that is asked for. `latest` is the newest that was not taken by a restore of what it was
-/// about to write over: a restore that is repeated must not bring back what it was to mend.
-fn wanted<'a>(list: &'a [SnapshotInfo], text: &str, output: &Output) -> Result<&'a SnapshotInfo, Failure> {
-    let is_before = |s: &&SnapshotInfo| s.meta.cause.starts_with(BEFORE_RESTORE);
-    let newest = list.iter().rev().find(|s| !is_before(s)).filter(|_| text == "latest");
-    let Some(newest) = newest else { return find_snapshot(list, text) };
-    if let Some(skipped) = list.last().filter(is_before) {
-        output.warn(format!(
-            "latest: {}; {} is what stood there before a restore, and is given back by its id",
-            short(&newest.meta.id),
-            short(&skipped.meta.id)
-        ));
-    }
-    Ok(newest)
-}
-
-/// An older state must be asked for: `latest` never falls back to one in silence.
-async fn newest_is_readable(vault: &LocalVault, found: &SnapshotInfo, text: &str) -> Result<(), Failure> {
-    if text != "latest" {
-        return Ok(());
-    }
-    // What cannot be looked at here is told by the restore itself.
-    let Ok(look) = vault.look().await else { return Ok(()) };
-    let Some(newer) = look.vanished.iter().filter(|id| **id > found.meta.id).max() else { return Ok(()) };
-    let (older, at) = (short(&found.meta.id), super::super::when::local(found.meta.at));
-    Err(Failure::new(20, "C2001", format!("the latest snapshot, {}, cannot be read any more", short(newer)))
-        .why("its manifest is damaged or gone at every destination; nothing was changed")
-        .next(format!("cathedral restore {older} --to DIR    restores the one before it, of {at}"))
-        .next("cathedral verify --level full    says what is damaged"))
 }
 
 fn absolute(global: &Global, path: &Path) -> Result<PathBuf, Failure> {
@@ -440,8 +408,7 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
 /// A restore to a folder that uses no state: neither the hub's database nor its log.
 async fn from_vault(vault: LocalVault, args: &RestoreArgs, to: &Path, global: &Global, output: &Output) -> Ended {
     let list = vault.list().await?;
-    let info = wanted(&list, &args.snapshot, output)?.clone();
-    newest_is_readable(&vault, &info, &args.snapshot).await?;
+    let info = find_snapshot(&vault, &list, &args.snapshot, output).await?.clone();
     let parts = choose(&info, &args.what, false)?;
     let to = absolute(global, to)?;
     let mut request = request(&info, &parts, Some(&to), None, false)?;

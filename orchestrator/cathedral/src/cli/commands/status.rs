@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use cathedral_engine::query::{Facts, Health, SpokeView, Verdict, verdict};
 use cathedral_model::ports::Vault as _;
-use cathedral_model::ports::store::RunRow;
 use cathedral_model::snapshot::CheckLevel;
 use cathedral_model::time::Timestamp;
 
@@ -37,7 +36,7 @@ pub async fn run(only: Option<String>, all: bool, exit_code: bool, global: &Glob
     output.data("status", &document(&verdict, &facts, &views), &ahead);
     ahead.iter().for_each(|line| output.warn(line));
     if !output.is_machine() {
-        tell(output, &verdict, facts.runs.first(), &views, all || only.is_some());
+        tell(output, &verdict, &facts, &views, all || only.is_some());
     }
     Ok(if exit_code { verdict.code } else { 0 })
 }
@@ -73,6 +72,7 @@ async fn facts(
     };
     facts.look = look;
     facts.log_fault = site.log_fault(&facts.runs);
+    facts.own_faults = site.own_faults();
     Ok((facts, unreadable))
 }
 
@@ -100,7 +100,7 @@ fn document(verdict: &Verdict, facts: &Facts, views: &[&SpokeView]) -> serde_jso
     })
 }
 
-fn tell(output: &Output, verdict: &Verdict, last_run: Option<&RunRow>, views: &[&SpokeView], all: bool) {
+fn tell(output: &Output, verdict: &Verdict, facts: &Facts, views: &[&SpokeView], all: bool) {
     let now = HubEnv::clock();
     let (symbol, tint) = match verdict.health.mark() {
         "ok" => (output.symbol("●", "ok"), Tint::Good),
@@ -111,13 +111,19 @@ fn tell(output: &Output, verdict: &Verdict, last_run: Option<&RunRow>, views: &[
     let words: Vec<String> = safe(&verdict.sentence).split(' ').map(|word| output.paint(Tint::Bold, word)).collect();
     output.sentence(&format!("{} {}", output.paint(tint, symbol), words.join(" ")));
     let taken = verdict.newest_snapshot.as_ref().map_or("never".to_owned(), |(_, at)| when::ago(*at, now));
-    let ran = last_run.map_or("never".to_owned(), |row| when::ago(row.changed_at, now));
+    let ran = facts.runs.first().map_or("never".to_owned(), |row| when::ago(row.changed_at, now));
     let between = if output.room().is_some_and(|room| room < 60) { "\n  last run       " } else { "      last run  " };
     output.say(format!("  last snapshot  {taken}{between}{ran}"));
     output.say(format!("  last check     {}", last_check(verdict, now)));
     for place in verdict.destinations.iter().filter(|d| d.health != Health::Ok) {
         let mark = output.paint(Tint::Bad, output.symbol("✖", "xx"));
         output.say(format!("  {mark} {}: {}", place.name, safe(&place.state)));
+    }
+    // Each is named, whatever the sentence is about.
+    for own in &facts.own_faults {
+        let mark = output.paint(Tint::Bad, output.symbol("✖", "xx"));
+        output.sentence_under(&format!("  {mark} {}: {}", own.what, safe(&own.why)), 4);
+        output.sentence_under(&format!("    {}", own.command), 4);
     }
     spokes(output, views, all);
     if views.iter().any(|view| view.state == "conflict") {

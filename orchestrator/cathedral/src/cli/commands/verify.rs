@@ -2,6 +2,7 @@
 
 mod contents;
 mod log;
+mod own;
 mod repositories;
 
 use std::collections::BTreeSet;
@@ -16,11 +17,12 @@ use super::super::args::{Global, Level};
 use super::super::output::{Tint, many, safe, size};
 use super::faults::Met;
 use super::{Ended, Failure, Output, find_snapshot, snapshot};
+use crate::hub::{HEAL, KEYS_BACK};
 
 /// What is wrong somewhere: at a destination, or in what the hub keeps for itself.
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
-    /// The destination, or [`contents::STORE`], [`contents::STATE`].
+    /// The destination, or [`contents::STORE`], [`contents::STATE`], [`log::LOG`], [`own::KEYS`], [`own::GIT`].
     destination: String,
     object: String,
     fault: String,
@@ -50,6 +52,8 @@ struct Report {
     content_store: Option<contents::Looked>,
     /// None where only named snapshots are looked at.
     log: Option<log::Looked>,
+    /// None where only named snapshots are looked at.
+    git_stores: Option<own::Looked>,
     /// Damaged packs that nothing needs any more.
     superseded: u64,
     /// At level full: the repositories of the newest snapshot in scope, made anew and checked by git.
@@ -59,8 +63,10 @@ struct Report {
 pub async fn run(names: &[String], level: Level, global: &Global, output: &Output) -> Ended {
     let site = super::site(global)?;
     let (vault, list) = snapshot::load(global).await?;
-    let only =
-        names.iter().map(|n| find_snapshot(&list, n).map(|s| s.meta.id.clone())).collect::<Result<Vec<_>, _>>()?;
+    let mut only = vec![];
+    for name in names {
+        only.push(find_snapshot(&vault, &list, name, output).await?.meta.id.clone());
+    }
     // Nothing to check is another matter than nothing left of what there was.
     if list.is_empty() && vault.look().await?.vanished.is_empty() && !matches!(site.log(), Ok(Some(l)) if l.size() > 0)
     {
@@ -80,6 +86,7 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
         snapshots: checked.snapshots,
         content_store: None,
         log: None,
+        git_stores: None,
         superseded: checked.superseded,
         git: vec![],
     };
@@ -90,6 +97,11 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
         report.problems.extend(found);
         let (looked, found) = log::check(&site, level, &vault, &list, &mut warnings).await;
         report.log = Some(looked);
+        report.problems.extend(own::keys(&site));
+        let (looked, in_stores) =
+            tokio::task::block_in_place(|| own::git(&site, level, progress.as_ref(), &mut warnings));
+        report.git_stores = Some(looked);
+        report.problems.extend(in_stores);
         // A manifest that is damaged is told once, by the check that read it.
         let known: BTreeSet<String> = report.problems.iter().map(|p| p.object.clone()).collect();
         report.problems.extend(found.into_iter().filter(|p| !known.contains(&p.object)));
@@ -136,6 +148,10 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
                 size(store.bytes)
             ));
         }
+        if let Some(looked) = report.git_stores.as_ref().filter(|looked| looked.stores > 0) {
+            let stores = many(looked.stores, "git store", "git stores");
+            output.note_sentence(&format!("{good} the hub's own copies of repositories are whole: {stores}"));
+        }
     }
     if report.superseded > 0 {
         let packs = many(report.superseded, "damaged pack is", "damaged packs are");
@@ -167,6 +183,12 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
     if report.problems.iter().any(|p| p.object.starts_with("packs/")) {
         output.warn("  try: cathedral snapshot create    mends what another copy or the living data still gives");
     }
+    if report.problems.iter().any(|p| p.destination == own::KEYS) {
+        output.warn(format!("  try: {KEYS_BACK}"));
+    }
+    if report.problems.iter().any(|p| p.destination == own::GIT) {
+        output.warn(format!("  try: {HEAL}    makes the store anew; the damaged one is kept"));
+    }
     if report.problems.iter().any(|p| p.destination == log::LOG) {
         output.warn("  try: put .cathedral/log back from your newest copy; cathedral log audit looks at it alone");
     }
@@ -179,7 +201,8 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
 fn cure(problem: &Finding) -> &'static str {
     match problem.destination.as_str() {
         contents::STORE if problem.affects.is_empty() => "nothing needs it any more; it may be deleted",
-        contents::STORE | contents::STATE | log::LOG => "there is no other copy here",
+        own::GIT => "it can be made anew from what is left of it, the repository and the snapshots",
+        contents::STORE | contents::STATE | log::LOG | own::KEYS => "there is no other copy here",
         _ if problem.restorable => "an intact copy is elsewhere",
         _ => "no intact copy is known",
     }

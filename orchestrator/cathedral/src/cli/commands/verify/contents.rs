@@ -45,6 +45,11 @@ pub async fn check(
     let content = LocalContent::open(&dir);
     let needs = match &content {
         Ok(content) => needs(site, content, warnings).await.unwrap_or_else(|failure| {
+            if failure.code != 20 {
+                // What could not be opened may be whole.
+                warnings.push(format!("the state database was not looked at: {}", failure.what));
+                return Needs::new();
+            }
             findings.push(Finding {
                 destination: STATE.into(),
                 object: "hub.db".into(),

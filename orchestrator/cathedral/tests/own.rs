@@ -1,0 +1,230 @@
+//! What the hub keeps for itself, lost or damaged: its stores of repositories, and its keys. And which snapshot a
+//! word means, in every command.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use support::outputs;
+use support::world::{World, write};
+use support::{run, scratch};
+
+fn busy(place: &tempfile::TempDir) -> World {
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    world.change();
+    world.cathedral(&["sync"]).expect(11);
+    world
+}
+
+fn store(world: &World, name: &str) -> PathBuf {
+    world.state().join(format!("git/{name}.git"))
+}
+
+fn fsck(store: &Path) {
+    run(Command::new("git").arg("-C").arg(store).args(["fsck", "--strict"]));
+}
+
+fn found<'a>(document: &'a Value, place: &str) -> Vec<&'a Value> {
+    let all = document["data"]["problems"].as_array().unwrap();
+    all.iter().filter(|problem| problem["destination"] == place).collect()
+}
+
+fn refs(store: &Path) -> String {
+    let args = ["for-each-ref", "--format=%(refname) %(objectname)"];
+    let all = run(Command::new("git").arg("-C").arg(store).args(args));
+    all.lines().filter(|line| !line.contains("/remote/")).collect::<Vec<_>>().join("\n")
+}
+
+/// Takes every object away that git has a file of its own for, and cuts every pack.
+fn hurt(store: &Path) {
+    for entry in fs::read_dir(store.join("objects")).unwrap().map(|e| e.unwrap().path()) {
+        if entry.file_name().unwrap().len() == 2 {
+            fs::remove_dir_all(entry).unwrap();
+        }
+    }
+    for pack in fs::read_dir(store.join("objects/pack")).unwrap().map(|e| e.unwrap().path()) {
+        if pack.extension().is_some_and(|e| e == "pack") {
+            let bytes = fs::read(&pack).unwrap();
+            fs::remove_file(&pack).unwrap();
+            fs::write(&pack, &bytes[..bytes.len() / 2]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_damaged_store_of_a_repository_is_told_and_made_anew() {
+    let place = scratch();
+    let world = busy(&place);
+    let whole = outputs::json(&world, "verify", &["verify", "--level", "full"], 0);
+    assert!(whole["data"]["git_stores"]["stores"].as_u64().unwrap() >= 2, "{whole:#}");
+    let mind = store(&world, "mind");
+    for damage in ["objects", "HEAD", "folder"] {
+        // What was taken into the store since the newest snapshot is at the spoke as well.
+        let before = refs(&mind);
+        match damage {
+            "objects" => hurt(&mind),
+            "HEAD" => fs::remove_file(mind.join("HEAD")).unwrap(),
+            _ => fs::remove_dir_all(&mind).unwrap(),
+        }
+        for level in ["quick", "metadata", "full"] {
+            let is_seen = level != "quick" || damage != "objects";
+            let told = outputs::json(&world, "verify", &["verify", "--level", level], if is_seen { 20 } else { 0 });
+            let problems = found(&told, "git store");
+            assert_eq!(!problems.is_empty(), is_seen, "{damage}, {level}: {told:#}");
+            assert!(problems.iter().all(|p| p["object"] == "git/mind.git"), "{damage}, {level}: {told:#}");
+        }
+        let told = world.cathedral(&["verify"]).expect(20);
+        assert!(format!("{}{}", told.out, told.err).contains("cathedral doctor --fix"), "{told:?}");
+        let status = outputs::json(&world, "status", &["status", "--exit-code"], 20);
+        assert!(status["data"]["sentence"].as_str().unwrap().contains("store of mind"), "{status:#}");
+        assert_eq!(status["data"]["needs"][0]["command"], "cathedral doctor --fix", "{status:#}");
+        let doctor = world.cathedral(&["doctor"]).expect(20);
+        assert!(format!("{}{}", doctor.out, doctor.err).contains("cathedral doctor --fix"), "{doctor:?}");
+
+        write(&world.root.join("unrelated"), "");
+        let mut healed = world.cathedral(&["doctor", "--fix"]);
+        if healed.code == 20 {
+            // Some values that stood nowhere else are named; nothing else is wrong any more.
+            assert!(healed.out.contains("nowhere any more"), "{damage}: {healed:?}");
+            healed = world.cathedral(&["doctor", "--fix"]);
+        }
+        assert_eq!(healed.code, 0, "{damage}: {healed:?}");
+        fsck(&mind);
+        let ran = world.cathedral(&["sync"]);
+        assert!(matches!(ran.code, 0 | 11), "{damage}: {ran:?}");
+        outputs::json(&world, "verify", &["verify", "--level", "full"], 0);
+        let status = world.cathedral(&["status"]).expect(0);
+        assert!(!status.out.contains("store of mind"), "{damage}: {status:?}");
+        if damage == "HEAD" {
+            assert_eq!(refs(&mind), before, "{damage}");
+        }
+        let heads = |repository: &Path| {
+            let args = ["for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/main"];
+            run(Command::new("git").arg("-C").arg(repository).args(args))
+        };
+        assert_eq!(heads(&mind), heads(&world.mind()), "{damage}");
+    }
+    let kept = fs::read_dir(world.state().join("kept")).unwrap();
+    let kept: Vec<String> = kept.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(kept.iter().filter(|name| name.starts_with("git-mind-")).count(), 2, "{kept:?}");
+}
+
+#[test]
+fn a_sync_that_meets_a_damaged_store_says_what_makes_it_anew() {
+    let place = scratch();
+    let world = busy(&place);
+    hurt(&store(&world, "mind"));
+    support::world::commit(&world.mind(), "main", "more", &[("more.txt", "more\n")]);
+    let ran = world.cathedral(&["sync"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert!(format!("{}{}", ran.out, ran.err).contains("cathedral doctor --fix"), "{ran:?}");
+}
+
+#[test]
+fn keys_of_the_log_that_are_missing_or_damaged_are_named_by_status_and_verify() {
+    let place = scratch();
+    let world = busy(&place);
+    let away = place.path().join("away");
+    for name in ["hub-id", "log.key", "log-head"] {
+        let key = world.state().join("keys").join(name);
+        for is_gone in [true, false] {
+            fs::rename(&key, &away).unwrap();
+            if !is_gone {
+                fs::write(&key, "garbage\n").unwrap();
+            }
+            let told = outputs::json(&world, "verify", &["verify"], 20);
+            let problems = found(&told, "keys of the hub");
+            let object = format!("keys/{name}");
+            assert!(problems.iter().any(|p| p["object"] == object.as_str()), "{name}, gone: {is_gone}: {told:#}");
+            let text = world.cathedral(&["verify"]).expect(20);
+            assert!(text.err.contains("put the folder .cathedral/keys back"), "{text:?}");
+            let status = outputs::json(&world, "status", &["status"], 0);
+            assert!(status["data"]["sentence"].as_str().unwrap().contains(name), "{name}: {status:#}");
+            assert!(status["data"]["needs"].to_string().contains("keys back"), "{name}: {status:#}");
+            let text = world.cathedral(&["status"]).expect(0);
+            assert!(text.out.contains(&format!(".cathedral/keys/{name}")), "{text:?}");
+            fs::rename(&away, &key).unwrap();
+        }
+    }
+    outputs::json(&world, "verify", &["verify"], 0);
+}
+
+fn newest(world: &World) -> Vec<(String, String)> {
+    let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+    let text = |s: &Value, key: &str| s[key].as_str().unwrap().to_owned();
+    list["data"]["snapshots"].as_array().unwrap().iter().map(|s| (text(s, "id"), text(s, "cause"))).collect()
+}
+
+#[test]
+fn latest_means_one_snapshot_in_every_command() {
+    let place = scratch();
+    let world = busy(&place);
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    let wanted = newest(&world).pop().unwrap().0;
+    write(&world.hub_files().join("later.txt"), "later\n");
+    world.cathedral(&["restore", "latest", "codex", "--in-place", "--yes", "small"]).expect(0);
+    let (before, cause) = newest(&world).pop().unwrap();
+    assert!(before != wanted && cause.starts_with("before restore "), "{cause}");
+
+    let shown = world.cathedral(&["snapshot", "show", "latest", "--json"]).expect(0);
+    assert_eq!(shown.json()["data"]["snapshot"]["id"], wanted.as_str());
+    assert!(shown.err.contains(&before[..16]), "{shown:?}");
+    let verified = world.cathedral(&["verify", "latest", "--json"]).expect(0).json();
+    assert_eq!(verified["data"]["snapshots"], serde_json::json!([wanted]));
+    let listed = world.cathedral(&["snapshot", "ls", "latest", "codex"]).expect(0);
+    assert!(!listed.out.contains("later.txt"), "{listed:?}");
+    world.cathedral(&["snapshot", "cat", "latest", "codex/later.txt"]).expect(4);
+    world.cathedral(&["snapshot", "cat", &before, "codex/later.txt"]).expect(0);
+    let leaf = |word: &str, out: &str| {
+        let out = place.path().join(out);
+        let ran = world.cathedral(&["proof", "snapshot", word, "--out", out.to_str().unwrap(), "--json"]).expect(0);
+        ran.json()["data"]["leaf"].clone()
+    };
+    assert_eq!(leaf("latest", "one"), leaf(&wanted, "two"));
+
+    // Where the newest cannot be read any more, none of them takes an older one in silence.
+    for vault in [world.vault(), world.vault_copy()] {
+        for manifest in fs::read_dir(vault.join("snapshots")).unwrap().map(|e| e.unwrap().path()) {
+            if manifest.to_string_lossy().contains(&before) {
+                fs::remove_file(&manifest).unwrap();
+            }
+        }
+    }
+    let (to, out) = (place.path().join("to").display().to_string(), place.path().join("p").display().to_string());
+    for args in [
+        &["restore", "latest", "--to", &to][..],
+        &["snapshot", "show", "latest"],
+        &["snapshot", "ls", "latest"],
+        &["snapshot", "cat", "latest", "codex/a"],
+        &["verify", "latest"],
+        &["proof", "snapshot", "latest", "--out", &out],
+    ] {
+        let ran = world.cathedral(args).expect(20);
+        assert!(ran.err.contains(&before[..16]) && ran.err.contains(&wanted[..16]), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_tag_names_a_snapshot_where_an_id_does() {
+    let place = scratch();
+    let world = busy(&place);
+    world.cathedral(&["snapshot", "create", "--tag", "before-move"]).expect(0);
+    let one = newest(&world).pop().unwrap().0;
+    let to = place.path().join("to");
+    let shown = world.cathedral(&["snapshot", "show", "before-move", "--json"]).expect(0).json();
+    assert_eq!(shown["data"]["snapshot"]["id"], one.as_str());
+    world.cathedral(&["verify", "before-move"]).expect(0);
+    world.cathedral(&["restore", "before-move", "codex", "--to", to.to_str().unwrap()]).expect(0);
+    world.cathedral(&["snapshot", "create", "--tag", "before-move"]).expect(0);
+    let two = newest(&world).pop().unwrap().0;
+    let ran = world.cathedral(&["snapshot", "show", "before-move"]).expect(2);
+    assert!(ran.err.contains(&one[..16]) && ran.err.contains(&two[..16]), "{ran:?}");
+    let ran = world.cathedral(&["snapshot", "show", "before-mov"]).expect(4);
+    assert!(ran.err.contains("before-move"), "{ran:?}");
+}
