@@ -1,4 +1,6 @@
-//! `snapshot create|list|show|ls|cat`.
+//! `snapshot create|list|show|ls|cat|forget`.
+
+pub mod forget;
 
 use cathedral_backup::LocalVault;
 use cathedral_model::ecosystem::{Side, SpokeKind};
@@ -22,6 +24,7 @@ pub async fn run(what: SnapshotCommand, global: &Global, output: &Output) -> End
         SnapshotCommand::Show { snapshot } => show(&snapshot, global, output).await,
         SnapshotCommand::Ls { snapshot, path } => ls(&snapshot, path.as_deref(), global, output).await,
         SnapshotCommand::Cat { snapshot, path } => cat(&snapshot, &path, global, output).await,
+        SnapshotCommand::Forget(args) => forget::run(args, global, output).await,
     }
 }
 
