@@ -9,7 +9,7 @@ use cathedral_model::ports::{Cause, PortError};
 use std::collections::BTreeSet;
 
 use super::members::{self, Member};
-use super::{Inner, check, lock};
+use super::{Inner, check, lock, snapshots};
 use crate::manifest;
 
 /// The object that a forgotten snapshot's manifest becomes.
@@ -24,19 +24,14 @@ pub(crate) fn forgotten(inner: &Inner) -> Result<BTreeSet<SnapshotId>, PortError
     Ok(at(&members))
 }
 
-/// As [`forgotten`], of destinations that were asked already.
+/// As [`forgotten`], of destinations that were asked already. What any of them lists is still a snapshot: it is
+/// on its way there, or back.
 pub(crate) fn at(members: &[Member]) -> BTreeSet<SnapshotId> {
-    let there = members.iter().filter_map(|m| Some((m, m.listing()?)));
-    let found = there.flat_map(|(member, listing)| {
-        let names = member.destination.list("trash/").unwrap_or_default();
-        let ids = names.into_iter().filter_map(|(name, _)| {
-            let id = SnapshotId::parse(name.strip_prefix("trash/")?.strip_suffix(".age")?).ok()?;
-            // Between the copy and the end of the original it is still a snapshot.
-            (!listing.snapshots.contains_key(&manifest::object(&id))).then_some(id)
-        });
-        ids.collect::<Vec<_>>()
-    });
-    found.collect()
+    let listed = snapshots::ids(members);
+    let there = members.iter().filter(|m| m.listing().is_some());
+    let names = there.flat_map(|member| member.destination.list("trash/").unwrap_or_default());
+    let ids = names.filter_map(|(name, _)| SnapshotId::parse(name.strip_prefix("trash/")?.strip_suffix(".age")?).ok());
+    ids.filter(|id| !listed.contains(id)).collect()
 }
 
 /// Moves the manifests of these snapshots to the trash of each destination.

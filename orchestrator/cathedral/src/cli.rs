@@ -81,7 +81,7 @@ fn run(args: Args, output: &Output) -> Ended {
                 Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                     Err(Failure::new(124, "C1003", "the time given by --timeout is over")
                         .why("what was applied stays applied, and a run goes on from its journal; what only reads begins anew")
-                        .next("repeat the command"))
+                        .next("repeat the command, with a longer --timeout where it is the work that takes so long"))
                 }),
                 None => work.await,
             }

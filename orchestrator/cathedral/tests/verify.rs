@@ -500,7 +500,7 @@ fn a_snapshot_that_nothing_mends_is_forgotten_and_can_be_taken_back() {
     world.cathedral(&args(&["snapshot", "forget", "--dry-run"])).expect(10);
     assert_eq!(snapshots(), all);
     let forgotten = world.cathedral(&args(&["snapshot", "forget"])).expect(0);
-    assert!(forgotten.err.contains("--undo") && forgotten.err.contains("no data was deleted"), "{forgotten:?}");
+    assert!(forgotten.out.contains("--undo") && forgotten.out.contains("no data was deleted"), "{forgotten:?}");
     assert_eq!(snapshots(), all - ids.len());
     assert_eq!(vaults.clone().map(|v| packs(&v)), stored, "no pack is touched");
     for level in ["quick", "metadata", "full"] {
@@ -508,7 +508,7 @@ fn a_snapshot_that_nothing_mends_is_forgotten_and_can_be_taken_back() {
     }
     let status = world.cathedral(&["status"]);
     assert!(!format!("{status:?}").contains("lost"), "{status:?}");
-    let log = world.cathedral(&["log", "tail"]).expect(0);
+    let log = world.cathedral(&["log", "show"]).expect(0);
     assert!(log.out.contains("snapshot.forget") || log.out.contains(ids[0]), "{log:?}");
     world.cathedral(&["sync"]);
     assert_eq!(snapshots(), all - ids.len(), "a sync brings nothing back");
