@@ -40,13 +40,16 @@ fn taken(state: &Path, file: &mut File) -> Failure {
     };
     let Holder { process, since, command } = holder;
     let who = format!("process {process} (cathedral {command}), since {}", local(since));
-    let failure = Failure::new(75, "C7501", format!("another command works in {}: {who}", shown(state))).why(why);
     if command == "up" {
-        return failure
-            .next("commands go through the hub that runs: repeat this one when it answers (cathedral status)")
+        return Failure::new(75, "C7501", format!("a hub runs in {} already: {who}", shown(state)))
+            .why(why)
+            .next("leave it running: every command goes through it meanwhile")
             .next(format!("kill {process}    ends it in order, if it is not meant to run"));
     }
-    failure.next("wait until it has ended, then repeat this one").next("cathedral runs    shows what it does")
+    Failure::new(75, "C7501", format!("another command works in {}: {who}", shown(state)))
+        .why(why)
+        .next("wait until it has ended, then repeat this one")
+        .next("cathedral runs    shows what it does")
 }
 
 /// Who has the lock.
