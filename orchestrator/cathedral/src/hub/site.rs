@@ -28,7 +28,7 @@ const PSEUDO: [(i64, &str); 12] = [
     (0x9fa0, "proc"),
     (0x6265_6572, "sysfs"),
     (0x1cd1, "devpts"),
-    (0x27e0_eb, "cgroup"),
+    (0x0027_e0eb, "cgroup"),
     (0x6367_7270, "cgroup2"),
     (0x6462_6720, "debugfs"),
     (0x7472_6163, "tracefs"),
@@ -65,7 +65,7 @@ impl Lookup for FileLookup {
         let whole = std::path::absolute(self.root.join(path)).ok()?;
         // Of a place that is still to be made, the file system is that of the folder it will stand in.
         let found = whole.ancestors().find_map(|p| rustix::fs::statfs(p).ok())?;
-        let kind = i64::from(found.f_type);
+        let kind = found.f_type;
         PSEUDO.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
     }
 

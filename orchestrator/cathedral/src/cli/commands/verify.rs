@@ -183,7 +183,7 @@ fn advise(report: &Report, list: &[SnapshotInfo], output: &Output) {
         .iter()
         .filter(kept)
         .filter(|p| !p.restorable)
-        .flat_map(|p| &p.affects)
+        .flat_map(|p| p.affects.iter().map(String::as_str))
         .filter_map(named)
         .collect();
     // What the newest needs, the next one stores again; what only older ones had is nowhere.
@@ -205,7 +205,7 @@ fn advise(report: &Report, list: &[SnapshotInfo], output: &Output) {
 }
 
 /// The snapshot that `snapshot ID, …` names.
-fn named(affected: &String) -> Option<SnapshotId> {
+fn named(affected: &str) -> Option<SnapshotId> {
     let rest = affected.strip_prefix("snapshot ")?;
     SnapshotId::parse(rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?).ok()
 }
