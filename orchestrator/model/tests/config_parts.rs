@@ -77,7 +77,7 @@ fn texts() -> Vec<String> {
     texts.push("[".repeat(5_000));
     let aliases: String =
         (1..12).map(|n| format!("l{n}: &l{n} [{}]\n", vec![format!("*l{}", n - 1); 10].join(", "))).collect();
-    texts.push(format!("l0: &l0 [{}]\n{aliases}", vec!["x"; 10].join(", ")));
+    texts.push(format!("l0: &l0 [{}]\n{aliases}", ["x"; 10].join(", ")));
     texts.push(body(&format!("  connected_repositories: [{}]", "{ name: a, data_sync: x },".repeat(600))));
     for path in
         ["/proc", "/sys/kernel", "/dev", "/srv/processes/fd", "/mnt/groups/a", "/srv", "/srv/eco", "-x", "\"\"", "/"]
