@@ -11,6 +11,7 @@ mod checked;
 mod commit;
 mod fanout;
 mod file_cache;
+mod forget;
 mod found;
 mod index_cache;
 mod key_file;
@@ -136,6 +137,32 @@ impl LocalVault {
     /// Returns the SHA-256 of a snapshot's manifest as each destination that answers gives it. Blocking.
     pub fn manifest_digests(&self, id: &SnapshotId) -> Result<Vec<(DestinationName, String)>, PortError> {
         snapshots::digests(&self.inner, id)
+    }
+
+    /// Returns the snapshots that were forgotten and can be taken back.
+    pub fn forgotten(&self) -> Result<BTreeSet<SnapshotId>, PortError> {
+        forget::forgotten(&self.inner)
+    }
+
+    /// Whether a snapshot is listed, forgotten, or was seen by this hub.
+    pub fn is_known(&self, id: &SnapshotId) -> Result<bool, PortError> {
+        forget::is_known(&self.inner, id)
+    }
+
+    /// Refuses when not every destination answers: one that is away would bring back what is forgotten.
+    pub fn all_answer(&self, to: &str) -> Result<(), PortError> {
+        forget::all(&self.inner, to).map(drop)
+    }
+
+    /// Forgets snapshots: their manifests go to the trash of every destination, all of which must answer.
+    /// Doing it twice is doing it once.
+    pub fn forget(&self, ids: &[SnapshotId]) -> Result<(), PortError> {
+        forget::forget(&self.inner, ids)
+    }
+
+    /// Takes forgotten snapshots back. Doing it twice is doing it once.
+    pub fn take_back(&self, ids: &[SnapshotId]) -> Result<(), PortError> {
+        forget::take_back(&self.inner, ids)
     }
 
     /// Replaces sizes and efforts; for tests and small machines. Only before the first use.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::check_content::{self, Scope};
 use super::checked::{self, Memory};
 use super::members::{self, Member};
-use super::{Inner, adopt, index_cache, lock, snapshots};
+use super::{Inner, adopt, forget, index_cache, lock, snapshots};
 use crate::index::{self, Pack};
 use crate::manifest;
 use crate::pack::read::PackReader;
@@ -98,7 +98,10 @@ pub(crate) fn run(
             found.bad.entry((fault.object, at)).or_insert(fault.fault);
         }
     }
-    let superseded = checked.superseded(&found, &all, &packs);
+    let mut superseded = checked.superseded(&found, &all, &packs);
+    if only.is_empty() && !forget::at(&members).is_empty() {
+        superseded.extend(unneeded(inner, &members, &found, &ids));
+    }
     let looked: Vec<String> = found.looked.iter().cloned().chain(packs.iter().map(Pack::object)).collect();
     if let Some(env) = &inner.env {
         let is_all = only.is_empty();
@@ -114,6 +117,18 @@ pub(crate) fn run(
         snapshots: ids.iter().map(ToString::to_string).collect(),
         superseded,
     })
+}
+
+/// Returns the places of bad packs when no snapshot that is left needs any of them: those that did were forgotten.
+/// While one needs some, what it needs beyond them is not known, and all are told.
+fn unneeded(inner: &Arc<Inner>, members: &[Member], found: &Findings, ids: &BTreeSet<SnapshotId>) -> Vec<Place> {
+    let packs = || found.bad.keys().filter(|(object, _)| index::pack_of(object).is_some());
+    let is_needed = packs().any(|(object, _)| found.affects.get(object).is_some_and(|needed| !needed.is_empty()));
+    let is_read = ids.iter().all(|id| snapshots::load(inner, members, id).is_ok());
+    if is_needed || !is_read || found.unexplained().next().is_some() {
+        return Vec::new();
+    }
+    packs().cloned().collect()
 }
 
 struct Checking<'a> {
@@ -142,21 +157,24 @@ impl Checking<'_> {
             ids = listed("snapshots/").iter().filter_map(|o| manifest::id_of(o)).collect();
             ids.extend(seen(self.inner));
         }
+        // What was forgotten on purpose is missed by nobody, as a snapshot or as a parent.
+        let forgotten = forget::at(self.members);
+        ids.retain(|id| !forgotten.contains(id) || only.contains(id));
         expected.extend(ids.iter().map(manifest::object));
         for object in &expected {
             self.small_object(found, object);
         }
         if only.is_empty() {
-            self.parents(found, &mut ids);
+            self.parents(found, &mut ids, &forgotten);
         }
         ids
     }
 
     /// A parent that is nowhere was removed behind our back.
-    fn parents(&self, found: &mut Findings, ids: &mut BTreeSet<SnapshotId>) {
+    fn parents(&self, found: &mut Findings, ids: &mut BTreeSet<SnapshotId>, forgotten: &BTreeSet<SnapshotId>) {
         let loaded = ids.iter().filter_map(|id| snapshots::load(self.inner, self.members, id).ok());
         let parents: Vec<SnapshotId> = loaded.filter_map(|l| l.manifest.parent.clone()).collect();
-        for parent in parents {
+        for parent in parents.into_iter().filter(|parent| !forgotten.contains(parent)) {
             if ids.insert(parent.clone()) {
                 self.small_object(found, &manifest::object(&parent));
             }

@@ -2,12 +2,15 @@
 
 use cathedral_model::ids::{Digest, SnapshotId};
 use cathedral_model::ports::PortError;
+use cathedral_model::ports::env::Silent;
 use cathedral_model::snapshot::{Standing, VaultLook};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::members::{self, Member};
-use super::{Inner, check, check_content, checked, index_cache, lock, mend, presence, snapshots};
+use crate::index::Header;
+
+use super::{Inner, check, check_content, checked, forget, index_cache, lock, mend, presence, snapshots};
 
 /// So many parts are named.
 const SHOWN: usize = 3;
@@ -20,6 +23,7 @@ pub(crate) fn look(inner: &Arc<Inner>) -> Result<VaultLook, PortError> {
     index_cache::refresh(inner, &members);
     let held = presence::ask(&mut members, &known);
     let packs = inner.read_index().packs().to_vec();
+    let unneeded = unneeded(inner, &members, &held, &packs);
     let mut destinations = Vec::new();
     for (at, member) in members.iter().enumerate() {
         let name = member.destination.name();
@@ -33,7 +37,8 @@ pub(crate) fn look(inner: &Arc<Inner>) -> Result<VaultLook, PortError> {
             true => 0,
             false => {
                 let bad: BTreeSet<Digest> = unlisted.iter().copied().chain(known.packs(name)).collect();
-                inner.read_index().last_places(&bad).intersection(&unlisted).count() as u64
+                inner.read_index().last_places(&bad).intersection(&unlisted).filter(|p| !unneeded.contains(p)).count()
+                    as u64
             }
         };
         destinations.push(Standing {
@@ -48,16 +53,34 @@ pub(crate) fn look(inner: &Arc<Inner>) -> Result<VaultLook, PortError> {
     let mut found = VaultLook { destinations, ..VaultLook::default() };
     if members.iter().all(|m| m.listing().is_some()) {
         let without = presence::without_copy(&members, &held, &packs);
-        let lost = inner.read_index().last_places(&without);
+        let mut lost = inner.read_index().last_places(&without);
+        lost.retain(|pack| !unneeded.contains(pack));
         found.lost_packs = lost.len() as u64;
         found.newest_lacks = newest_lacks(inner, &members, &lost);
         let listed = snapshots::ids(&members);
         let unread = listed.iter().filter(|id| snapshots::load(inner, &members, id).is_err()).cloned();
-        found.vanished = check::seen(inner).into_iter().filter(|id| !listed.contains(id)).chain(unread).collect();
+        let forgotten = forget::at(&members);
+        let is_gone = |id: &SnapshotId| !listed.contains(id) && !forgotten.contains(id);
+        found.vanished = check::seen(inner).into_iter().filter(is_gone).chain(unread).collect();
     }
     // Whatever was met here is part of the answer, not of what the command did.
     lock(&inner.faults).truncate(met);
     Ok(found)
+}
+
+/// Returns the packs without a copy, when all snapshots that needed them were forgotten.
+fn unneeded(inner: &Arc<Inner>, members: &[Member], held: &presence::Held, packs: &[Header]) -> BTreeSet<Digest> {
+    if forget::at(members).is_empty() || members.iter().any(|m| m.listing().is_none()) {
+        return BTreeSet::new();
+    }
+    let without = presence::without_copy(members, held, packs);
+    let ids = snapshots::ids(members);
+    if without.is_empty() || ids.iter().any(|id| snapshots::load(inner, members, id).is_err()) {
+        return BTreeSet::new();
+    }
+    let scope = check_content::Scope { bad_packs: without.clone(), is_deep: false };
+    let needed = check_content::examine(inner, members, &ids, scope, &Silent);
+    if needed.is_empty() { without } else { BTreeSet::new() }
 }
 
 /// Says what the newest snapshot lacks.

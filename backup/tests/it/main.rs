@@ -5,6 +5,7 @@ mod browse;
 mod contracts;
 mod crash;
 mod damage;
+mod forget;
 mod gone;
 mod keys;
 mod property;

@@ -204,14 +204,183 @@ fn a_name_that_leads_out_is_refused() {
     // A vault encrypts to a public key, so anybody may forge what recover.sh reads.
     let world = World::new(&["one"], 1);
     let script = fs::read_to_string(world.folder("one").join("recover.sh")).unwrap();
-    let functions = script.split("[ $# -eq 1 ]").next().unwrap();
-    let decode = script.split("decode() {").nth(1).unwrap().split("\nstamp()").next().unwrap();
-    let check = |name64: &str| {
-        let text = format!("{functions}\ndecode() {{{decode}\ndecode \"$1\"; safe\n");
-        Command::new("dash").args(["-c", &text, "x", name64]).output().unwrap().status.success()
+    let names = script.split("\nnames='").nth(1).unwrap().split("'\n").next().unwrap();
+    let check = |entry: serde_json::Value| {
+        let program = format!("{names} name");
+        let json = entry.to_string();
+        let output = Command::new("jq").args(["-rn", "--argjson", "e", &json, &format!("$e | {program}")]).output();
+        let output = output.unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
     };
-    assert!(check("YS50eHQ="), "a.txt is a good name");
+    assert_eq!(check(serde_json::json!({ "n": "a.txt" })).unwrap(), "a.txt");
+    assert_eq!(check(serde_json::json!({ "n": "a b" })).unwrap(), r"\141\040\142");
+    assert_eq!(check(serde_json::json!({ "n64": "//4K" })).unwrap(), r"\377\376\012");
     for hostile in ["Li4=", "Lg==", "", "YS9i", "L2V0Yw==", "YQBi", "!!!"] {
-        assert!(!check(hostile), "{hostile} must be refused");
+        assert_eq!(check(serde_json::json!({ "n64": hostile })), None, "{hostile} must be refused");
     }
+    for hostile in ["..", ".", "", "a/b", "/etc", "a\0b"] {
+        assert_eq!(check(serde_json::json!({ "n": hostile })), None, "{hostile:?} must be refused");
+    }
+}
+
+/// A folder with programs that note each call and pass it on.
+fn counting(world: &World) -> (std::ffi::OsString, impl Fn(&str) -> usize) {
+    let (shims, log) = (world.dir.path().join("shims"), world.dir.path().join("calls"));
+    fs::create_dir(&shims).unwrap();
+    fs::write(&log, "").unwrap();
+    for tool in ["age", "zstd", "jq", "base64", "awk"] {
+        let found = run(Command::new("sh").args(["-c", &format!("command -v {tool}")]));
+        let real = String::from_utf8(found).unwrap();
+        let script = format!("#!/bin/sh\necho {tool} >>'{}'\nexec {} \"$@\"\n", log.display(), real.trim());
+        fs::write(shims.join(tool), script).unwrap();
+        fs::set_permissions(shims.join(tool), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut path = shims.into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let count = move |tool: &str| fs::read_to_string(&log).unwrap().lines().filter(|l| *l == tool).count();
+    (path, count)
+}
+
+/// Files whose names shells, terminals and encodings like to trip over, among many small ones.
+fn many(files: usize) -> Content {
+    let names: [&[u8]; 9] = [
+        b"-rf",
+        b" lead",
+        b"trail ",
+        b"a\nb",
+        b"\n",
+        b"\xc3\xa4 % \\041 $(x) `x` '\"*?",
+        b"\x81\x82\xff",
+        b"a=b",
+        b"~",
+    ];
+    let mut entries: Vec<(TreeEntry, Vec<u8>)> = Vec::new();
+    let odd = |path: Vec<u8>, bytes: &[u8]| {
+        let kind = EntryKind::File { size: bytes.len() as u64 };
+        (TreeEntry { path, kind, mode: 0o640, mtime_ns: -1_500_000_000 }, bytes.to_vec())
+    };
+    for name in names {
+        let folder = crate::support::dir("x").0;
+        entries.push((TreeEntry { path: [b"d".as_slice(), name].concat(), ..folder }, vec![]));
+        entries.push(odd([b"d", name, b"/", name].concat(), name));
+        entries.push(odd(name.to_vec(), b"at the top"));
+    }
+    for folder in 0..files / 50 {
+        entries.push(crate::support::dir(&format!("f{folder}")));
+        for number in 0..50 {
+            let content = format!("file {number} of folder {folder}, {}", "x".repeat(number * 7));
+            entries.push(crate::support::file(&format!("f{folder}/{number}.txt"), content));
+        }
+    }
+    // As the sinks want them: by path, each folder before what is in it.
+    entries.sort_by(|a, b| a.0.path.split(|c| *c == b'/').cmp(b.0.path.split(|c| *c == b'/')));
+    Content::Files(entries)
+}
+
+#[test]
+fn a_pack_is_decrypted_once_however_many_files_it_holds() {
+    let world = World::new(&["one"], 1);
+    let content = many(1_000);
+    let parts = Parts::from([
+        (("media".into(), Side::Hub), content.clone()),
+        (("media".into(), Side::Spoke), content.clone()),
+        (("billing".into(), Side::Spoke), database()),
+    ]);
+    take(&world.open(), &meta(1), &parts).unwrap();
+    let packs = world.objects("one").iter().filter(|o| o.starts_with("packs/")).count();
+    let (path, count) = counting(&world);
+    let target = world.dir.path().join("out");
+    let mut command = Command::new("dash");
+    command.arg(world.folder("one").join("recover.sh")).arg(world.keys().join("hub.key")).arg("latest").arg(&target);
+    let output = command.env("PATH", path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    compare_tree(&target.join("media/hub"), &content);
+    compare_tree(&target.join("media/spoke"), &content);
+    compare_database(&target.join("billing/spoke.sqlite"), &database());
+    // The key, the manifest twice, the index; then each pack.
+    assert!(count("age") <= packs + 6, "{} calls of age for {packs} packs", count("age"));
+    assert!(count("zstd") <= packs + 6, "{} calls of zstd for {packs} packs", count("zstd"));
+    for tool in ["jq", "base64", "awk"] {
+        assert!(count(tool) <= packs * 2 + 150, "{} calls of {tool} for {packs} packs", count(tool));
+    }
+    for told in ["MiB out of", "beside them", "pieces", "files checked by size"] {
+        assert!(said.contains(told), "{told:?} is not said: {said}");
+    }
+    assert!(!target.join(".recover").exists());
+}
+
+#[test]
+fn what_was_stopped_goes_on_where_it_stopped() {
+    let world = World::new(&["one"], 1);
+    let content = many(300);
+    let mut parts = Parts::from([(("media".into(), Side::Hub), content.clone()), (("big".into(), Side::Hub), tree())]);
+    take(&world.open(), &meta(1), &parts).unwrap();
+    parts.insert(("billing".into(), Side::Spoke), database());
+    take(&world.open(), &meta(2), &parts).unwrap();
+    let (path, count) = counting(&world);
+    let shim = world.dir.path().join("shims/age");
+    let counter = fs::read_to_string(&shim).unwrap();
+    let target = world.dir.path().join("out");
+    let go = || {
+        let mut command = Command::new("dash");
+        command
+            .arg(world.folder("one").join("recover.sh"))
+            .arg(world.keys().join("hub.key"))
+            .arg("latest")
+            .arg(&target);
+        command.env("PATH", &path).output().unwrap()
+    };
+    // The whole shell is killed at the first, the third, the fifth … call of age.
+    let mut stops = 0;
+    for limit in (1..).step_by(2) {
+        let calls = world.dir.path().join("calls");
+        let stop = format!(
+            "[ $(grep -c '^age$' '{}') -lt {limit} ] || kill -9 $(cat '{}')\nexec",
+            calls.display(),
+            world.dir.path().join("pid").display()
+        );
+        fs::write(&shim, counter.replace("exec", &stop)).unwrap();
+        fs::write(&calls, "").unwrap();
+        let script = format!("echo $$ >'{}'; exec dash \"$@\"", world.dir.path().join("pid").display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "x"]).arg(world.folder("one").join("recover.sh"));
+        let output =
+            command.arg(world.keys().join("hub.key")).arg("latest").arg(&target).env("PATH", &path).output().unwrap();
+        if output.status.success() {
+            break;
+        }
+        stops += 1;
+        assert!(limit < 200, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(stops > 3, "{stops}");
+    compare_tree(&target.join("media/hub"), &content);
+    compare_tree(&target.join("big/hub"), &tree());
+    compare_database(&target.join("billing/spoke.sqlite"), &database());
+    assert!(count("age") > 0);
+    let again = go();
+    assert!(!again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"), "{again:?}");
+}
+
+#[test]
+fn what_is_lost_is_named_and_the_rest_is_there() {
+    let world = World::new(&["one"], 1);
+    let parts = Parts::from([(("media".into(), Side::Hub), tree()), (("billing".into(), Side::Spoke), database())]);
+    take(&world.open(), &meta(1), &parts).unwrap();
+    let objects = world.objects("one");
+    let size = |o: &&String| fs::metadata(world.folder("one").join(o)).unwrap().len();
+    let largest = objects.iter().filter(|o| o.starts_with("packs/")).max_by_key(size).unwrap();
+    fs::remove_file(world.folder("one").join(largest)).unwrap();
+    let target = world.dir.path().join("out");
+    let mut command = Command::new("dash");
+    command.arg(world.folder("one").join("recover.sh")).arg(world.keys().join("hub.key")).arg("latest").arg(&target);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let told = fs::read_to_string(target.join("NOT-RESTORED.txt")).unwrap_or_else(|e| panic!("{e}: {said}"));
+    assert!(told.contains("big.bin"), "{told}");
+    assert!(!target.join("media/hub/big.bin").exists(), "half a file must not stand there");
+    assert_eq!(fs::read(target.join("media/hub/src/deep/one")).unwrap(), b"x");
 }

@@ -20,11 +20,17 @@ use args::Args;
 pub use failure::Failure;
 pub use output::{Output, Tint, many, safe, size};
 pub use progress::Bar;
-#[cfg(test)]
 pub use when::local;
 
 /// What every command ends with.
 pub type Ended = Result<u8, Failure>;
+
+/// The command this process was started for; arguments may hold what is nobody's business.
+pub fn command_word() -> String {
+    let known = examples::command();
+    let is_command = |word: &String| known.get_subcommands().any(|c| c.get_name() == word);
+    std::env::args().skip(1).find(is_command).unwrap_or_else(|| "command".to_owned())
+}
 
 /// Parses the arguments, runs the command, reports its failure.
 pub fn main() -> ExitCode {
@@ -75,7 +81,7 @@ fn run(args: Args, output: &Output) -> Ended {
                 Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                     Err(Failure::new(124, "C1003", "the time given by --timeout is over")
                         .why("what was applied stays applied, and a run goes on from its journal; what only reads begins anew")
-                        .next("repeat the command"))
+                        .next("repeat the command, with a longer --timeout where it is the work that takes so long"))
                 }),
                 None => work.await,
             }

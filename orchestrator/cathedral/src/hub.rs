@@ -4,6 +4,7 @@
 
 mod chores;
 mod env;
+mod lock;
 mod log_check;
 mod notifier;
 mod open;

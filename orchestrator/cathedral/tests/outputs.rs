@@ -60,6 +60,7 @@ fn every_published_output_has_the_form_of_its_schema() {
     let one = json(&world, "snapshot", &["snapshot", "show", "latest"], 0);
     assert_eq!(&one["data"]["snapshot"], all["data"]["snapshots"].as_array().unwrap().last().unwrap());
     json(&world, "restore", &["restore", "latest", "--to", "../back", "--dry-run"], 10);
+    json(&world, "snapshot-forget", &["snapshot", "forget", "latest", "--yes", "small", "--dry-run"], 10);
     let restored = json(&world, "restore", &["restore", "latest", "--to", "../back"], 0);
     let restored = restored["data"]["restored"].as_array().unwrap();
     assert!(restored.iter().all(|r| r["verified"] == true) && restored.len() >= 6, "{restored:#?}");
@@ -83,6 +84,7 @@ fn every_published_output_has_the_form_of_its_schema() {
         "conflict",
         "snapshot",
         "snapshots",
+        "snapshot-forget",
         "restore",
         "verify",
         "log-head",

@@ -61,7 +61,9 @@ fn commands_beside_the_hub_are_done_by_the_hub() {
     assert_eq!(taken.json()["data"]["snapshot"]["destinations"][0]["state"], "held", "{taken:?}");
     // A second hub on the folder is refused, and says why.
     let second = world.cathedral(&["up", "--listen", "127.0.0.1:0"]).expect(75);
-    assert!(second.err.contains("another hub works in"), "{second:?}");
+    let process = format!("process {} (cathedral up), since ", served.child.id());
+    assert!(second.err.contains("a hub runs in"), "{second:?}");
+    assert!(second.err.contains(&process), "{process}: {second:?}");
     drop(served);
 }
 

@@ -462,3 +462,69 @@ fn latest_never_means_an_older_snapshot_in_silence() {
     assert_eq!(by_id.code, 0, "{by_id:?}");
     assert!(to.exists());
 }
+
+fn packs(vault: &Path) -> BTreeSet<PathBuf> {
+    below(&vault.join("packs")).into_iter().collect()
+}
+
+#[test]
+fn a_snapshot_that_nothing_mends_is_forgotten_and_can_be_taken_back() {
+    let place = scratch();
+    let world = busy(&place);
+    let vaults = [world.state().join("vault"), world.vault_copy()];
+    let before = vaults.clone().map(|v| packs(&v));
+    let only = world.app_files().join("only-here.txt");
+    write(&only, "in one snapshot only, and then no more\n");
+    world.cathedral(&["sync", "codex"]).expect(11);
+    for (vault, before) in vaults.iter().zip(&before) {
+        let new = packs(vault);
+        assert!(new.len() > before.len());
+        new.difference(before).for_each(|pack| fs::remove_file(pack).unwrap());
+    }
+    fs::remove_file(&only).unwrap();
+    world.cathedral(&["sync", "codex"]);
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    let hurt = world.cathedral(&["verify"]).expect(20);
+    assert!(hurt.err.contains("is lost for good") && hurt.err.contains("snapshot forget"), "{hurt:?}");
+    assert!(!hurt.err.contains("try: cathedral snapshot create"), "what nothing mends is advised again: {hurt:?}");
+    let line = hurt.err.lines().find(|l| l.contains("snapshot forget")).unwrap();
+    let ids: Vec<&str> = line.split_whitespace().filter(|w| w.len() == 26).collect();
+    assert!(!ids.is_empty(), "{hurt:?}");
+
+    let snapshots = || {
+        let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+        list["data"]["snapshots"].as_array().unwrap().len()
+    };
+    let (all, stored) = (snapshots(), vaults.clone().map(|v| packs(&v)));
+    let args = |first: &[&'static str]| [first, &ids].concat();
+    world.cathedral(&args(&["snapshot", "forget", "--dry-run"])).expect(10);
+    assert_eq!(snapshots(), all);
+    let forgotten = world.cathedral(&args(&["snapshot", "forget"])).expect(0);
+    assert!(forgotten.out.contains("--undo") && forgotten.out.contains("no data was deleted"), "{forgotten:?}");
+    assert_eq!(snapshots(), all - ids.len());
+    assert_eq!(vaults.clone().map(|v| packs(&v)), stored, "no pack is touched");
+    for level in ["quick", "metadata", "full"] {
+        world.cathedral(&["verify", "--level", level]).expect(0);
+    }
+    let status = world.cathedral(&["status"]);
+    assert!(!format!("{status:?}").contains("lost"), "{status:?}");
+    let log = world.cathedral(&["log", "show"]).expect(0);
+    assert!(log.out.contains("snapshot.forget") || log.out.contains(ids[0]), "{log:?}");
+    world.cathedral(&["sync"]);
+    assert_eq!(snapshots(), all - ids.len(), "a sync brings nothing back");
+    // Forgotten twice is forgotten; what never was is not.
+    world.cathedral(&args(&["snapshot", "forget"])).expect(0);
+    world.cathedral(&["snapshot", "forget", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).expect(4);
+    world.cathedral(&["snapshot", "forget", "--undo", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).expect(4);
+
+    world.cathedral(&args(&["snapshot", "forget", "--undo"])).expect(0);
+    assert_eq!(snapshots(), all);
+    world.cathedral(&["verify"]).expect(20);
+    let newest = refused(&world, &["snapshot", "forget", "latest"], 7);
+    assert!(format!("{newest:?}").contains("newest"), "{newest:?}");
+    // While a destination is away it would keep, and bring back, what is forgotten elsewhere.
+    fs::rename(&vaults[1], place.path().join("away")).unwrap();
+    let away = world.cathedral(&args(&["snapshot", "forget"]));
+    assert_eq!(away.code, 6, "{away:?}");
+    assert_eq!(snapshots(), all);
+}

@@ -423,6 +423,24 @@ pub enum SnapshotCommand {
         /// SPOKE/path, SPOKE/table or SPOKE/ref; SPOKE@spoke/… for the spoke's side
         path: String,
     },
+    /// Let snapshots go; nothing is deleted, and --undo takes them back
+    Forget(ForgetArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ForgetArgs {
+    /// Ids or their beginnings; of one that cannot be read, its whole id
+    #[arg(required = true, value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// Take forgotten snapshots back
+    #[arg(long)]
+    pub undo: bool,
+    /// Show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Let go of the newest whole snapshot, or of many, by the ecosystem's name
+    #[arg(long, value_name = "NAME")]
+    pub yes: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -124,6 +124,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("snapshot cat", &[("cathedral snapshot cat latest media/notes.txt", "a file, to stdout")]),
     (
+        "snapshot forget",
+        &[
+            ("cathedral snapshot forget 01M7ZVWM", "one that nothing can mend"),
+            ("cathedral snapshot forget --undo 01M7ZVWM", "takes it back"),
+        ],
+    ),
+    (
         "verify",
         &[
             ("cathedral verify", "signatures, indexes and trees"),

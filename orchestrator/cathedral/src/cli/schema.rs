@@ -196,6 +196,16 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("snapshot", document("snapshot", object(json!({ "snapshot": snapshot() }), &["snapshot"]))),
         ("snapshots", document("snapshots", object(json!({ "snapshots": array(snapshot()) }), &["snapshots"]))),
         (
+            "snapshot-forget",
+            document(
+                "snapshot-forget",
+                object(
+                    json!({ "snapshots": array(text()), "undo": { "type": "boolean" }, "dry_run": { "type": "boolean" } }),
+                    &["snapshots", "undo", "dry_run"],
+                ),
+            ),
+        ),
+        (
             "restore",
             document(
                 "restore",

@@ -1,7 +1,6 @@
 //! Opens the adapters of a hub.
 
-use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,6 +26,7 @@ use cathedral_syncers::sql::SqliteSyncer;
 
 use super::chores::HubChores;
 use super::env::HubEnv;
+use super::lock::lock;
 use super::notifier::NoticeFile;
 use super::resolve::resolve;
 use super::site::{Site, prepare_state, shown};
@@ -327,22 +327,6 @@ impl Ledger for NoLog {
 
     async fn head(&self) -> Result<cathedral_model::ports::ledger::Head, PortError> {
         Err(PortError::failed(Cause::NotFound, "there is no log without a hub"))
-    }
-}
-
-fn lock(state: &Path) -> Result<File, Failure> {
-    let path = state.join("hub.lock");
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = file.map_err(|e| Failure::io(&shown(&path), &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Failure::new(75, "C7501", format!("another hub works in {}", shown(state)))
-                .why("two hubs on one folder could undo each other's work; nothing was changed")
-                .next("wait until the other command has ended, then repeat this one")
-                .next("cathedral runs    shows what it does"))
-        }
-        Err(TryLockError::Error(e)) => Err(Failure::io(&shown(&path), &e)),
     }
 }
 

@@ -23,6 +23,22 @@ pub struct Site {
     pub warnings: Vec<Problem>,
 }
 
+/// File systems that store nothing, by the numbers of `linux/magic.h`.
+const PSEUDO: [(i64, &str); 12] = [
+    (0x9fa0, "proc"),
+    (0x6265_6572, "sysfs"),
+    (0x1cd1, "devpts"),
+    (0x0027_e0eb, "cgroup"),
+    (0x6367_7270, "cgroup2"),
+    (0x6462_6720, "debugfs"),
+    (0x7472_6163, "tracefs"),
+    (0x7363_6673, "securityfs"),
+    (0x6265_6570, "configfs"),
+    (0xcafe_4a11, "bpf"),
+    (0x1980_0202, "mqueue"),
+    (0x6165_676c, "pstore"),
+];
+
 /// Looks references up: `${NAME}` in the environment, `${file:PATH}` below the site's folder.
 pub struct FileLookup {
     pub root: PathBuf,
@@ -43,6 +59,14 @@ impl Lookup for FileLookup {
         let (there, real) = whole.ancestors().find_map(|p| Some((p, fs::canonicalize(p).ok()?)))?;
         let rest = whole.strip_prefix(there).ok()?;
         real.join(rest).to_str().map(str::to_owned)
+    }
+
+    fn pseudo(&self, path: &str) -> Option<&'static str> {
+        let whole = std::path::absolute(self.root.join(path)).ok()?;
+        // Of a place that is still to be made, the file system is that of the folder it will stand in.
+        let found = whole.ancestors().find_map(|p| rustix::fs::statfs(p).ok())?;
+        let kind = found.f_type;
+        PSEUDO.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
     }
 
     fn file(&self, path: &str) -> Result<String, String> {

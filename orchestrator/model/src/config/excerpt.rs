@@ -1,5 +1,6 @@
 //! The finished problem, with the line of the file it is about.
 
+use super::parts::complete;
 use super::problem::{Problem, Wrong, printable};
 use super::secret::looks_secret;
 use super::tree::At;
@@ -14,7 +15,8 @@ pub fn problem(
     found: String,
     wrong: Wrong,
 ) -> Problem {
-    let wrong = wrong.into_finding();
+    let mut wrong = wrong.into_finding();
+    complete(&mut wrong);
     let is_summary = at.line == u32::MAX;
     Problem {
         file: printable(file, 200),

@@ -191,7 +191,8 @@ impl Scalar for RefPattern {
         }
         if text.starts_with("refs/cathedral/") {
             return Err(Wrong::new("bad_ref", "refs/cathedral/ belongs to the hub itself")
-                .why("pins and agreed states are kept there and never carried along"));
+                .why("pins and agreed states are kept there and never carried along")
+                .hint("refs/heads/*, refs/tags/* or another folder of refs"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -215,7 +216,8 @@ impl Scalar for Glob {
         while let Some(c) = chars.next() {
             match c {
                 '\\' if chars.next().is_none() => {
-                    return Err(Wrong::new("bad_pattern", "a `\\` at the end escapes nothing"));
+                    return Err(Wrong::new("bad_pattern", "a `\\` at the end escapes nothing")
+                        .hint("remove it, or write `\\\\` for the character itself"));
                 }
                 '[' => depth += 1,
                 ']' => depth = depth.saturating_sub(1),

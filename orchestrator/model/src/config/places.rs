@@ -142,8 +142,33 @@ pub(super) fn parts(path: &str) -> Vec<String> {
     parts
 }
 
+/// The kind of file system in which nothing can be kept, by the place itself or by what stands there.
+fn no_storage(spot: &Spot, cx: &Cx<'_>) -> Option<&'static str> {
+    let names: Vec<&str> = spot.place.iter().map(String::as_str).take(3).collect();
+    match names[..] {
+        ["/", "proc", ..] => Some("proc"),
+        ["/", "sys", ..] => Some("sysfs"),
+        ["/", "dev", "shm"] if spot.place.len() > 3 => None,
+        ["/", "dev", ..] => Some("devices"),
+        _ => cx.env.pseudo(&format!("/{}", spot.place.get(1..).unwrap_or_default().join("/"))),
+    }
+}
+
 /// What is wrong with a place by itself.
 fn check_spot(spot: &Spot, root: &[String], cx: &mut Cx<'_>) {
+    if let Some(kind) = no_storage(spot, cx) {
+        let wrong = Wrong::new(
+            "no_storage",
+            format!("nothing can be kept here: this is a view of the system ({kind}), no storage"),
+        )
+        .why("what stands there is made up while it is read, differs each time, and writing to it changes the machine")
+        .hint(format!(
+            "a folder on a disk, such as /srv/{}",
+            if spot.owner.is_empty() { "media" } else { &spot.owner }
+        ));
+        cx.report_path(&spot.key, wrong);
+        return;
+    }
     if matches!(spot.kind, Kind::Hub | Kind::Backup) {
         return;
     }

@@ -55,7 +55,7 @@ macro_rules! whole_numbers {
                 let parsed = text.parse().ok();
                 if parsed.is_none() {
                     let what = format!("{} is not a whole number from 0 to {}", printable(text, 40), <$ty>::MAX);
-                    cx.report(node, Wrong::new("out_of_range", what));
+                    cx.report(node, Wrong::new("out_of_range", what).hint(format!("a whole number from 0 to {}", <$ty>::MAX)));
                 }
                 parsed
             }

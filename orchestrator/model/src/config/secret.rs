@@ -37,6 +37,11 @@ pub trait Lookup {
     fn place(&self, _path: &str) -> Option<String> {
         None
     }
+
+    /// The kind of a file system that stores nothing (`proc`, `sysfs`, …), where a path stands on one.
+    fn pseudo(&self, _path: &str) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A lookup that knows nothing.

@@ -62,7 +62,12 @@ fn show(since: Option<u64>, limit: u64, global: &Global, output: &Output) -> End
     output.data("log-show", &serde_json::json!({ "size": size, "entries": lines }), &[]);
     for (index, statement) in &entries {
         let at = cathedral_model::time::Timestamp::parse_rfc3339(&statement.time).map(when::local).unwrap_or_default();
-        output.say(format!("{index:>6}  {at}  {:<9} {}", statement.kind, safe(&statement.subject)));
+        // The id of an act begins with its name; the subject alone would not say what was done to it.
+        let act = match statement.kind.as_str() {
+            "admin" => statement.id.split(':').next().map(|act| format!("{}  ", safe(act))).unwrap_or_default(),
+            _ => String::new(),
+        };
+        output.say(format!("{index:>6}  {at}  {:<9} {act}{}", statement.kind, safe(&statement.subject)));
     }
     Ok(0)
 }

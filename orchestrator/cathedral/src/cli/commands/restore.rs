@@ -21,7 +21,7 @@ use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo};
 
 use self::begun::Begun;
 use super::super::args::{Global, RestoreArgs};
-use super::super::output::{Tint, many, safe, size};
+use super::super::output::{Tint, count, many, safe, size};
 use super::super::table::Table;
 use super::faults::Met;
 use super::place::{self, Kept};
@@ -70,6 +70,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     if !args.in_place && args.to.is_none() {
         describe(info, &parts, None, Some(hub.ecosystem()), output);
         return Err(Failure::new(7, "C1703", "where to restore to is not said; nothing was changed")
+            .why("a restore makes a new folder or writes over what is there, and which of the two is meant only you know")
             .next(format!("cathedral restore {} --to DIR       into a new folder", short(&info.meta.id)))
             .next(format!(
                 "cathedral restore {} --in-place     over what is there, which is kept",
@@ -484,7 +485,7 @@ fn report(
             path = format!("{path}   (before: {})", safe(kept));
         }
         let name = if part.side == Side::Spoke { format!("{}@spoke", part.spoke) } else { part.spoke.to_string() };
-        table.row(vec![name, part.files.to_string(), size(part.bytes), checked.to_owned(), path]);
+        table.row(vec![name, count(part.files), size(part.bytes), checked.to_owned(), path]);
     }
     if !output.is_machine() && !table.is_empty() {
         table.print(output);

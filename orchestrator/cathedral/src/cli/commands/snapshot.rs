@@ -1,9 +1,11 @@
-//! `snapshot create|list|show|ls|cat`.
+//! `snapshot create|list|show|ls|cat|forget`.
+
+pub mod forget;
 
 use cathedral_backup::LocalVault;
 use cathedral_model::ecosystem::{Side, SpokeKind};
 use cathedral_model::ports::vault::{EntryKind, TreeEntry};
-use cathedral_model::ports::{Cause, Vault};
+use cathedral_model::ports::{Cause, PortError, Vault};
 use cathedral_model::run::{Phase, SyncRequest};
 use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo};
 
@@ -22,6 +24,7 @@ pub async fn run(what: SnapshotCommand, global: &Global, output: &Output) -> End
         SnapshotCommand::Show { snapshot } => show(&snapshot, global, output).await,
         SnapshotCommand::Ls { snapshot, path } => ls(&snapshot, path.as_deref(), global, output).await,
         SnapshotCommand::Cat { snapshot, path } => cat(&snapshot, &path, global, output).await,
+        SnapshotCommand::Forget(args) => forget::run(args, global, output).await,
     }
 }
 
@@ -245,7 +248,8 @@ async fn ls(text: &str, path: Option<&str>, global: &Global, output: &Output) ->
         return Ok(0);
     };
     let (key, below) = part_of(info, path)?;
-    let entries = tokio::task::block_in_place(|| vault.ls(&info.meta.id, key, below.as_bytes()))?;
+    let entries = tokio::task::block_in_place(|| vault.ls(&info.meta.id, key, below.as_bytes()))
+        .map_err(|error| not_there(error, text, key))?;
     let lines: Vec<serde_json::Value> = entries.iter().map(entry_json).collect();
     output.data("snapshot-ls", &serde_json::json!({ "entries": lines }), &[]);
     if !output.is_machine() {
@@ -282,6 +286,16 @@ fn entry_json(entry: &TreeEntry) -> serde_json::Value {
     }
 }
 
+/// A name that a part does not hold is told with where the names are.
+fn not_there(error: PortError, text: &str, key: &PartKey) -> Failure {
+    if error.cause() != Cause::NotFound {
+        return error.into();
+    }
+    Failure::new(4, "C1404", safe(&error.to_string()))
+        .why("this part holds nothing of that name, as it was when the snapshot was taken")
+        .next(format!("cathedral snapshot ls {text} {key}    lists what it holds"))
+}
+
 async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended {
     let (vault, list) = load(global).await?;
     let info = find_snapshot(&vault, &list, text, output).await?;
@@ -298,7 +312,7 @@ async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended 
         Cause::Invalid => Failure::new(2, "C1201", format!("{:?} is a folder", safe(path)))
             .why("a folder has no content of its own to print")
             .next(format!("cathedral snapshot ls {text} {path}    lists it")),
-        _ => error.into(),
+        _ => not_there(error, text, key),
     })?;
     drop(out);
     Met::of_vault(&vault).tell(output);

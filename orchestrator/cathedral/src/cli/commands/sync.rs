@@ -187,6 +187,12 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, met: &Met, output: &O
             (output.symbol("▲", "!!"), Tint::Warn, "nothing new to do; conflicts wait for you")
         }
         RunResult::Conflicts => (output.symbol("▲", "!!"), Tint::Warn, "done; conflicts wait for you"),
+        RunResult::Partial if summary.code == 6 => {
+            (output.symbol("▲", "!!"), Tint::Warn, "done, except for what cannot be reached")
+        }
+        RunResult::Partial if summary.code == 7 => {
+            (output.symbol("▲", "!!"), Tint::Warn, "done, except for what a safeguard refused")
+        }
         RunResult::Partial => (output.symbol("▲", "!!"), Tint::Warn, "partly done; the rest can be repeated"),
         RunResult::Failed => (output.symbol("✖", "xx"), Tint::Bad, "failed"),
         RunResult::Cancelled => (output.symbol("✖", "xx"), Tint::Bad, "cancelled"),

@@ -127,7 +127,10 @@ async fn revoke(id: &str, global: &Global, output: &Output) -> Ended {
         None => {
             let (hub, _bar) = super::hub(global, output).await?;
             let now = HubEnv::clock();
-            let token = hub.stores.accounts.revoke_token(id, now).await?;
+            let token = hub.stores.accounts.revoke_token(id, now).await.map_err(|error| {
+                let failure = Failure::from(error);
+                if failure.id == "C1404" { failure.next("cathedral token list    shows the ids") } else { failure }
+            })?;
             seal(&hub, "token.revoke", &token.id, Value::Null).await?;
             output.data("token", &show(&token, now), &[]);
         }

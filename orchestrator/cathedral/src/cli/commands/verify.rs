@@ -8,9 +8,10 @@ mod repositories;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use cathedral_model::ids::SnapshotId;
 use cathedral_model::ports::env::Silent;
 use cathedral_model::ports::{Progress, Vault as _};
-use cathedral_model::snapshot::{CheckLevel, Checked, Problem};
+use cathedral_model::snapshot::{CheckLevel, Checked, Problem, SnapshotInfo};
 use serde::Serialize;
 
 use super::super::args::{Global, Level};
@@ -122,6 +123,7 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
     bar.finish();
     output.data("verify", &report, &warnings);
     tell(&report, &warnings, output);
+    advise(&report, &list, output);
     Ok(if report.problems.is_empty() { 0 } else { 20 })
 }
 
@@ -180,9 +182,6 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
     if !report.problems.is_empty() {
         output.say(many(report.problems.len() as u64, "problem", "problems"));
     }
-    if report.problems.iter().any(|p| p.object.starts_with("packs/")) {
-        output.warn("  try: cathedral snapshot create    mends what another copy or the living data still gives");
-    }
     if report.problems.iter().any(|p| p.destination == own::KEYS) {
         output.warn(format!("  try: {KEYS_BACK}"));
     }
@@ -196,6 +195,41 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
         output.warn("  try: put .cathedral/content back from a copy");
         output.warn("       cathedral restore latest SPOKE --in-place    lets the next sync compare both sides afresh");
     }
+}
+
+/// Says what to do about packs and manifests: what a new snapshot mends, and what nothing will.
+fn advise(report: &Report, list: &[SnapshotInfo], output: &Output) {
+    let kept = |p: &&Finding| ![contents::STORE, contents::STATE, log::LOG, own::KEYS, own::GIT].contains(&p.destination.as_str());
+    let lost: BTreeSet<SnapshotId> = report
+        .problems
+        .iter()
+        .filter(kept)
+        .filter(|p| !p.restorable)
+        .flat_map(|p| p.affects.iter().map(String::as_str))
+        .filter_map(named)
+        .collect();
+    // What the newest needs, the next one stores again; what only older ones had is nowhere.
+    let is_newest_hurt = list.last().is_some_and(|newest| lost.contains(&newest.meta.id));
+    let mended = report.problems.iter().filter(kept).any(|p| p.restorable && !p.object.starts_with("snapshots/"));
+    if is_newest_hurt || mended || (lost.is_empty() && report.problems.iter().any(|p| p.object.starts_with("packs/"))) {
+        output.warn("  try: cathedral snapshot create    mends what another copy or the living data still gives");
+    }
+    if !lost.is_empty() && !is_newest_hurt && !list.is_empty() {
+        let ids = lost.iter().take(20).map(SnapshotId::as_str).collect::<Vec<_>>().join(" ");
+        let (what, them) = if lost.len() == 1 { ("this snapshot", "it") } else { ("these snapshots", "them") };
+        output.warn(format!(
+            "  part of {what} is lost for good unless a copy of the vault is found: newer snapshots do not need it, so \
+             that nothing will mend {them}"
+        ));
+        output.warn(format!("  try: cathedral restore ID --to DIR    gives back the parts of {them} that are whole"));
+        output.warn(format!("       cathedral snapshot forget {ids}    lets go of {them}; --undo takes {them} back"));
+    }
+}
+
+/// The snapshot that `snapshot ID, …` names.
+fn named(affected: &str) -> Option<SnapshotId> {
+    let rest = affected.strip_prefix("snapshot ")?;
+    SnapshotId::parse(rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?).ok()
 }
 
 fn cure(problem: &Finding) -> &'static str {

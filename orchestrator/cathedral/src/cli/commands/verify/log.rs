@@ -1,6 +1,6 @@
 //! The transparency log: whole in itself, as long as what was acknowledged, and about these snapshots.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cathedral_backup::LocalVault;
 use cathedral_integrity::LogReader;
@@ -10,6 +10,7 @@ use cathedral_model::ports::store::RunRow;
 use cathedral_model::snapshot::{CheckLevel, SnapshotInfo};
 use serde::Serialize;
 
+use super::super::snapshot::forget::{FORGET, TAKE_BACK};
 use super::Finding;
 use crate::cli::output::many;
 use crate::hub::{Site, note_log_check};
@@ -200,30 +201,38 @@ fn snapshot(
     }
 }
 
-/// Snapshots that the log names and no destination gives.
+/// Snapshots that the log names and no destination gives, but for those that it says were forgotten.
 async fn vanished(reader: &LogReader, vault: &LocalVault, list: &[SnapshotInfo], findings: &mut Vec<Finding>) {
     let listed: BTreeSet<&str> = list.iter().map(|info| info.meta.id.as_str()).collect();
+    let mut missed = BTreeMap::new();
     let mut at = 0;
     while at < reader.size() {
         let Ok(statements) = reader.statements(at, at + PAGE) else { return };
-        for (index, statement) in (at..).zip(&statements).filter(|(_, s)| s.kind == "snapshot") {
-            let id = statement.subject.as_str();
-            // One that was taken since the list was made is there by now.
-            let is_there = match SnapshotId::parse(id) {
-                _ if listed.contains(id) => true,
-                Ok(id) => vault.snapshot(&id).await.is_ok(),
-                Err(_) => false,
-            };
-            if !is_there {
-                findings.push(Finding {
-                    destination: "every destination".into(),
-                    object: format!("snapshots/{id}.age"),
-                    fault: format!("leaf {index} of the log names it, and no destination gives it"),
-                    affects: vec![format!("snapshot {id}")],
-                    restorable: false,
-                });
+        for (index, statement) in (at..).zip(&statements) {
+            let id = statement.subject.strip_prefix("snapshot ").unwrap_or(&statement.subject);
+            match (statement.kind.as_str(), statement.id.split(':').next()) {
+                ("snapshot", _) if !listed.contains(id) => drop(missed.insert(id.to_owned(), (index, false))),
+                ("admin", Some(FORGET)) => drop(missed.get_mut(id).map(|(_, forgotten)| *forgotten = true)),
+                ("admin", Some(TAKE_BACK)) => drop(missed.get_mut(id).map(|(_, forgotten)| *forgotten = false)),
+                _ => {}
             }
         }
         at += PAGE;
+    }
+    for (id, (index, _)) in missed.into_iter().filter(|(_, (_, forgotten))| !forgotten) {
+        // One that was taken since the list was made is there by now.
+        let is_there = match SnapshotId::parse(&id) {
+            Ok(id) => vault.snapshot(&id).await.is_ok(),
+            Err(_) => false,
+        };
+        if !is_there {
+            findings.push(Finding {
+                destination: "every destination".into(),
+                object: format!("snapshots/{id}.age"),
+                fault: format!("leaf {index} of the log names it, and no destination gives it"),
+                affects: vec![format!("snapshot {id}")],
+                restorable: false,
+            });
+        }
     }
 }
