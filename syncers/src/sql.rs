@@ -7,6 +7,7 @@
 mod answers;
 mod apply;
 mod base;
+mod beside;
 mod build;
 mod catalog;
 mod draft;

@@ -109,7 +109,7 @@ pub(super) fn target(shape: &Shape, row: Option<&Row>) -> String {
 }
 
 /// The same for people.
-fn place(shape: &Shape, row: Option<&Row>) -> String {
+pub(super) fn place(shape: &Shape, row: Option<&Row>) -> String {
     named(shape, row, |value| match value {
         Value::Text(_) => to_json(value).to_string(),
         value => shown(value),

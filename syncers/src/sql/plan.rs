@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cathedral_model::conflict::rows::{
-    self, Answers, Change, Direction, Mode, Policy, Prefer, RowId, RowPlan, Shape, TableDiff, TableRows,
+    self, Answers, Change, Direction, Mode, NothingBroken, Policy, Prefer, RowId, RowPlan, Shape, TableDiff, TableRows,
 };
 use cathedral_model::conflict::value::Row;
 use cathedral_model::ecosystem::{ConflictPolicy, DataSync, DatabaseSpoke, RowMerge, Side, Spoke};
@@ -15,6 +15,7 @@ use cathedral_model::ports::{Cause, Content, PortError};
 
 use super::answers;
 use super::base::{BaseReader, BaseTable};
+use super::beside::Sides;
 use super::catalog::{Catalog, Table};
 use super::draft::{self, target};
 use super::drift;
@@ -131,7 +132,7 @@ pub(super) fn plan_of(
     } else if let (Some(hub), Some(far)) = (hub, far) {
         let none = BTreeMap::new();
         out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none), &context.directives)?;
-        let (settles, guards) = planner.decide(&context.directives)?;
+        let (settles, guards) = planner.decide(&context.directives, hub, far)?;
         out.settles = settles;
         out.guards = guards;
         planner.sequences(hub, far);
@@ -320,7 +321,12 @@ impl Planner<'_> {
         self.diffs.push(diff);
     }
 
-    fn decide(&mut self, directives: &[Directive]) -> Result<(Vec<ConflictId>, Vec<Guard>), PortError> {
+    fn decide(
+        &mut self,
+        directives: &[Directive],
+        hub: &Open,
+        far: &Open,
+    ) -> Result<(Vec<ConflictId>, Vec<Guard>), PortError> {
         let mut answers = Answers::new();
         let mut asked: BTreeMap<RowId, (&Directive, Option<Option<Row>>)> = BTreeMap::new();
         let mut unfit: BTreeMap<&str, String> = BTreeMap::new();
@@ -352,7 +358,8 @@ impl Planner<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let mut plan = rows::plan(&self.diffs, self.policy, &answers, &|table, row| checker.check(table, row));
+        let check = |table: &str, row: &Row| checker.check(table, row);
+        let mut plan = rows::plan(&self.diffs, self.policy, &answers, &check, &Sides::new(hub, far, &self.diffs));
         let mut settles = Vec::new();
         for (id, (directive, past)) in asked {
             if plan.settled.contains(&id) {
@@ -404,7 +411,8 @@ impl Planner<'_> {
         answers::add(&mut answers, &again, id, &diff.shape, self.content).ok()?;
         let alone =
             TableDiff { changes: [(id.1.clone(), past)].into(), shape: diff.shape.clone(), ..TableDiff::default() };
-        let plan = rows::plan(&[alone], self.policy, &answers, &|table, row| checker.check(table, row));
+        let check = |table: &str, row: &Row| checker.check(table, row);
+        let plan = rows::plan(&[alone], self.policy, &answers, &check, &NothingBroken);
         if !plan.settled.contains(id) {
             return None;
         }
