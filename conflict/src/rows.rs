@@ -131,6 +131,8 @@ pub struct RowConflict {
     pub base: Option<Row>,
     pub hub: Option<Row>,
     pub spoke: Option<Row>,
+    /// The other rows that are decided together with it.
+    pub group: Vec<RowId>,
 }
 
 /// What a sync would do to the rows of all tables.

@@ -10,6 +10,8 @@ mod base;
 mod beside;
 mod build;
 mod catalog;
+mod check;
+mod decide;
 mod draft;
 mod drift;
 mod export;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::hold::{At, SIDES, Work};
-use super::{Change, Foreign, Key};
+use super::{Foreign, Key};
 use crate::conflict::Side;
 use crate::value::{Row, Value, write_key};
 
@@ -131,7 +131,7 @@ impl<'a> Work<'a> {
             let reference = |row: Option<&Row>| values(row, &link.columns).map(|v| key_of(&v));
             let Some(value) = reference(self.after(at, side)) else { continue };
             let stands = reference(change.side(side)).as_ref() == Some(&value);
-            if stands && !is_open(change) {
+            if stands && !self.is_open(at) {
                 // As good as unchanged: the parent is what is to be decided.
                 continue;
             }
@@ -150,7 +150,7 @@ impl<'a> Work<'a> {
             };
             let Some(parents) = known.ever.get(&value) else { continue };
             // On a parent that both sides changed alike, or deleted, there is nothing to decide.
-            let parents: Vec<At<'a>> = parents.iter().copied().filter(|p| is_open(self.change(*p))).collect();
+            let parents: Vec<At<'a>> = parents.iter().copied().filter(|p| self.is_open(*p)).collect();
             let is_new = reference(change.base.as_ref()).as_ref() != Some(&value);
             if is_new && !self.is_held(at) && parents.iter().any(|p| *p != at && self.is_held(*p)) {
                 moved |= self.hold(at, "it refers to a row that waits");
@@ -240,7 +240,8 @@ impl<'a> Work<'a> {
         if gone.is_empty() {
             return false;
         }
-        let asked = self.referrers.0.entry((side == Side::Hub, child.to_owned(), link.columns.clone())).or_default();
+        let asked_for = (side == Side::Hub, child.to_owned(), link.columns.clone());
+        let asked = self.referrers.0.entry(asked_for.clone()).or_default();
         let new: BTreeSet<Key> = gone.iter().filter(|v| !asked.contains_key(*v)).cloned().collect();
         if !new.is_empty() {
             let found = self.beside.children(side, child, link, &new);
@@ -249,13 +250,15 @@ impl<'a> Work<'a> {
                 asked.entry(one.value.clone()).or_default().push(one);
             }
         }
-        let changes = index.map(|i| &self.tables[i].changes);
         let mut left: Vec<(Key, Vec<String>)> = Vec::new();
         for value in gone {
-            let all = asked.get(&value).into_iter().flatten();
+            let all = self.referrers.0.get(&asked_for).and_then(|asked| asked.get(&value)).into_iter().flatten();
             // Children that the sides do not agree on were looked at one by one.
-            let still = all.filter(|r| changes.and_then(|c| c.get(&r.key)).is_none_or(|c| !is_open(c)));
-            let still: Vec<String> = still.map(|r| r.shown.clone()).collect();
+            let is_seen = |r: &&Referrer| {
+                let key = index.and_then(|i| self.tables[i].changes.get_key_value(&r.key).map(|(key, _)| (i, key)));
+                key.is_some_and(|at| self.is_open(at))
+            };
+            let still: Vec<String> = all.filter(|r| !is_seen(r)).map(|r| r.shown.clone()).collect();
             if !still.is_empty() {
                 left.push((value, still));
             }
@@ -263,7 +266,7 @@ impl<'a> Work<'a> {
         let mut moved = false;
         for (value, children) in left {
             let Some(parents) = known.ever.get(&value) else { continue };
-            let group: Vec<At<'a>> = parents.iter().copied().filter(|p| is_open(self.change(*p))).collect();
+            let group: Vec<At<'a>> = parents.iter().copied().filter(|p| self.is_open(*p)).collect();
             let more =
                 if children.len() > NAMED { format!(" and {} more", children.len() - NAMED) } else { String::new() };
             let verb = if children.len() == 1 { "refers" } else { "refer" };
@@ -275,6 +278,12 @@ impl<'a> Work<'a> {
             moved |= self.decide(&group, "foreign_key", &group, &[], &because);
         }
         moved
+    }
+
+    /// Says whether the sides differ in a row, or the plan changes it.
+    fn is_open(&self, at: At<'a>) -> bool {
+        let change = self.change(at);
+        change.hub != change.spoke || SIDES.iter().any(|s| self.after(at, *s) != change.side(*s))
     }
 
     fn hold_new_references(&mut self, index: usize, columns: &[usize], why: &str) -> bool {
@@ -302,10 +311,6 @@ impl<'a> Work<'a> {
         }
         moved
     }
-}
-
-fn is_open(change: &Change) -> bool {
-    change.hub != change.spoke
 }
 
 /// Returns some cells of a row; none when one of them is NULL, which refers to nothing.

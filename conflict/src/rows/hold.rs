@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::foreign::{Beside, Referrers};
-use super::{Answer, Answers, Change, Direction, Key, Policy, RowConflict, RowPlan, TableDiff, Write, guard};
+use super::{Answer, Answers, Change, Direction, Key, Policy, RowConflict, RowId, RowPlan, TableDiff, Write, guard};
 use crate::conflict::Side;
 use crate::value::Row;
 
@@ -28,6 +28,8 @@ pub(super) struct Draft {
     pub kind: &'static str,
     pub columns: Vec<usize>,
     pub because: String,
+    /// The other rows that are decided together with it.
+    pub group: Vec<RowId>,
 }
 
 #[derive(Clone, Debug)]
@@ -191,9 +193,11 @@ impl<'a> Work<'a> {
         for at in &free {
             self.hold(*at, because);
         }
-        for (table, key) in named {
+        for at @ (table, key) in named {
+            let others = group.iter().filter(|other| *other != at);
+            let group = others.map(|(t, k)| (self.tables[*t].shape.name.clone(), (*k).clone())).collect();
             if let Some(state) = self.states[*table].get_mut(*key) {
-                state.draft = Some(Draft { kind, columns: columns.to_vec(), because: because.to_owned() });
+                state.draft = Some(Draft { kind, columns: columns.to_vec(), because: because.to_owned(), group });
             }
         }
         true
@@ -220,6 +224,7 @@ impl<'a> Work<'a> {
                 base: None,
                 hub: None,
                 spoke: None,
+                group: vec![],
             });
         }
         for (index, table) in self.tables.iter().enumerate() {
@@ -255,6 +260,7 @@ impl<'a> Work<'a> {
                     base: change.base.clone(),
                     hub: change.hub.clone(),
                     spoke: change.spoke.clone(),
+                    group: draft.group.clone(),
                 }),
                 None => plan.held.push(((name(), at.1.clone()), why.clone())),
             }

@@ -67,7 +67,7 @@ fn a_row_that_refers_to_nothing_waits_with_what_hangs_on_it() {
     let (item, kind, because) = one(&plan);
     assert_eq!((item, kind), ("child[9]", "foreign_key"));
     assert!(because.contains("parent") && !because.contains("other side"), "{because}");
-    assert_eq!(plan.conflicts[0].fields[0].hub, "77");
+    assert_eq!(plan.conflicts[0].fields[1].hub, "77");
     assert_eq!(pair.rows("select id from toy").1, ["Integer(2)"], "the toy of the lost child waits");
     let (refused, _) = pair.answer(&plan, 0, Answer::Take(Choice::Hub));
     assert_eq!((refused.settles.len(), refused.actions.len()), (0, 0));
