@@ -21,6 +21,7 @@ use super::draft::{place, target};
 use super::form::plain;
 use super::marker;
 use super::name::quoted;
+use super::objects;
 use super::open::{fail, writing};
 use super::payload::{RowWrite, Step};
 use super::write;
@@ -146,6 +147,7 @@ impl<'a> Attempt<'a> {
         let before = self.orphans(&touched)?;
         self.carry_out(&todo)?;
         self.raise_sequences()?;
+        self.make_objects()?;
         if self.wrote {
             self.verify(&todo, &touched, &before)?;
             marker::write(self.conn, token).map_err(|e| self.failed(&e))?;
@@ -191,6 +193,28 @@ impl<'a> Attempt<'a> {
                 self.conn.execute(sql, []).map_err(|e| self.failed(&e))?;
             }
             self.wrote = true;
+        }
+        Ok(())
+    }
+
+    fn make_objects(&mut self) -> Result<(), Stop> {
+        for step in self.steps {
+            match step {
+                Step::CreateObject { side, object } if *side == self.side => {
+                    let have = self.catalog()?;
+                    match objects::make(self.conn, object, &have).map_err(|e| self.failed(&e))? {
+                        Ok(wrote) => self.wrote |= wrote,
+                        Err(why) => self.skip(&format!("{} {}", object.kind, object.name), why),
+                    }
+                }
+                Step::Number { side, name, from, to } if *side == self.side => {
+                    match objects::set(self.conn, name, *from, *to).map_err(Stop::Failed)? {
+                        Some(wrote) => self.wrote |= wrote,
+                        None => self.skip(name, "it has changed since it was planned"),
+                    }
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ pub(super) struct Planner<'a> {
     pub(super) content: &'a dyn Content,
     pub(super) policy: Policy,
     pub(super) steps: Vec<Step>,
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
     pub(super) conflicts: Vec<ConflictDraft>,
     pub(super) diffs: Vec<TableDiff>,
     /// Definitions of the tables whose rows may be written, by name and side.
@@ -80,9 +80,9 @@ pub(super) fn plan_of(
     hub: Option<&Open>,
     far: Option<&Open>,
 ) -> Result<SpokePlan, PortError> {
-    let base = match &context.base {
-        Some(id) => Some(BaseReader::open(content, id)?.all()?),
-        None => None,
+    let (base, schema) = match &context.base {
+        Some(id) => BaseReader::open(content, id).and_then(BaseReader::all).map(|(base, s)| (Some(base), s))?,
+        None => (None, None),
     };
     let policy = policy(spoke, detail, context);
     let steps = vec![Step::Past { base: context.base }];
@@ -129,6 +129,7 @@ pub(super) fn plan_of(
     } else if let (Some(hub), Some(far)) = (hub, far) {
         let none = BTreeMap::new();
         out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none), &context.directives)?;
+        planner.objects(hub, far, schema.as_ref());
         let (settles, guards) = planner.decide(&context.directives, hub, far)?;
         out.settles = settles;
         out.guards = guards;
@@ -175,11 +176,11 @@ fn lost_sides(detail: &DatabaseSpoke, hub: Option<&Open>, spoke: Option<&Open>) 
 }
 
 impl Planner<'_> {
-    fn included(&self, table: &str) -> bool {
+    pub(super) fn included(&self, table: &str) -> bool {
         is_included(table, &self.detail.include, &self.detail.exclude)
     }
 
-    fn may_write(&self, side: Side) -> bool {
+    pub(super) fn may_write(&self, side: Side) -> bool {
         match self.policy.direction {
             Direction::Both => true,
             Direction::ToSpoke => side == Side::Spoke,
