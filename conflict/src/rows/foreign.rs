@@ -54,9 +54,12 @@ impl Beside for NothingBroken {
     }
 }
 
-/// What was asked before: by side, table and its columns, the rows that refer to a value.
+/// Whether it is the hub, a table, and its columns.
+type Link = (bool, String, Vec<usize>);
+
+/// What was asked before: the rows that refer to a value.
 #[derive(Default)]
-pub(super) struct Referrers(BTreeMap<(bool, String, Vec<usize>), BTreeMap<Key, Vec<Referrer>>>);
+pub(super) struct Referrers(BTreeMap<Link, BTreeMap<Key, Vec<Referrer>>>);
 
 /// The values of a parent's columns that changed rows hold or held.
 struct Parents<'a> {

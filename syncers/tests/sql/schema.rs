@@ -210,3 +210,17 @@ fn numbers_wait_for_the_tables_and_what_is_left_out_stays() {
     assert_eq!(pair.rows("select name from sqlite_schema where type in ('index', 'view') order by 1").0.len(), 1);
     pair.quiet();
 }
+
+#[test]
+fn an_agreed_state_from_before_is_read_and_what_one_side_has_travels() {
+    let mut pair = Pair::agreed(PLAIN);
+    pair.far().execute_batch("create index t_v on t (v); update t set v = 2").unwrap();
+    let old = "{\"format\":\"cathedral sqlite base v1\"}\n{\"table\":\"log\",\"columns\":[\"n\",\"what\"]}\n\
+         {\"table\":\"t\",\"columns\":[\"id\",\"v\"]}\n[1,1]\n{\"end\":4}\n";
+    pair.base = Some(cathedral_model::ports::Content::put(pair.content.as_ref(), old.as_bytes()).unwrap());
+    let (plan, _) = pair.sync();
+    assert_eq!(kinds(&plan), Vec::<&str>::new());
+    assert_eq!(pair.same("select v from t"), ["Integer(2)"]);
+    pair.same(ALL);
+    pair.quiet();
+}

@@ -219,8 +219,12 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
         output.note(output.paint(Tint::Dim, &format!("look: git -C {store} diff {} {}", hub.shown, spoke.shown)));
     }
     if record.state == ConflictState::Open && draft.conflict_kind == "schema" {
-        let hint =
-            "next: give the table the same columns on both sides with the database's own means, then cathedral sync";
+        let hint = match draft.table {
+            Some(_) => {
+                "next: give the table the same columns on both sides with the database's own means, then cathedral sync"
+            }
+            None => "next: make both sides agree with the database's own means, then cathedral sync",
+        };
         output.note(output.paint(Tint::Dim, hint));
     } else if record.state == ConflictState::Open {
         let suggested = if draft.suggested.is_some() { "|suggested" } else { "" };
