@@ -9,10 +9,12 @@
 //! - without a base nothing is ever deleted.
 //!
 //! Only changed rows are looked at: two unchanged rows, or a changed and an unchanged one, already stand together
-//! on one of the sides, which satisfied its own constraints.
+//! on one of the sides, which satisfied its own unique keys. Its foreign keys it may have broken, with their
+//! enforcement switched off: what else the sides hold is asked for where a change leads out of the changes.
 
 mod counts;
 mod diff;
+mod foreign;
 mod guard;
 mod hold;
 mod merge;
@@ -26,6 +28,7 @@ use crate::conflict::Side;
 use crate::value::{Row, Value};
 
 pub use diff::{Change, Counted, TableDiff, TableRows, diff, diff_row};
+pub use foreign::{Beside, NothingBroken, Referrer};
 pub use guard::Guard;
 pub use shape::{Foreign, Shape};
 
@@ -128,6 +131,8 @@ pub struct RowConflict {
     pub base: Option<Row>,
     pub hub: Option<Row>,
     pub spoke: Option<Row>,
+    /// The other rows that are decided together with it.
+    pub group: Vec<RowId>,
 }
 
 /// What a sync would do to the rows of all tables.
@@ -148,8 +153,14 @@ pub type Check<'a> = dyn Fn(&str, &Row) -> Option<String> + 'a;
 
 /// Plans all tables together: rows are tied to one another across tables.
 #[must_use]
-pub fn plan(tables: &[TableDiff], policy: Policy, answers: &Answers, check: &Check<'_>) -> RowPlan {
-    let mut work = hold::Work::new(tables, policy, answers);
+pub fn plan(
+    tables: &[TableDiff],
+    policy: Policy,
+    answers: &Answers,
+    check: &Check<'_>,
+    beside: &dyn Beside,
+) -> RowPlan {
+    let mut work = hold::Work::new(tables, policy, answers, beside);
     for (index, table) in tables.iter().enumerate() {
         merge::table(&mut work, index, table, check);
     }

@@ -7,8 +7,11 @@
 mod answers;
 mod apply;
 mod base;
+mod beside;
 mod build;
 mod catalog;
+mod check;
+mod decide;
 mod draft;
 mod drift;
 mod export;
@@ -18,6 +21,7 @@ mod import;
 mod marker;
 mod modules;
 mod name;
+mod objects;
 mod open;
 mod payload;
 mod plan;
@@ -294,7 +298,10 @@ impl Syncer for SqliteSyncer {
 
 fn step_side(step: &Step) -> Option<Side> {
     match step {
-        Step::CreateTable { side, .. } | Step::Sequence { side, .. } => Some(*side),
+        Step::CreateTable { side, .. }
+        | Step::CreateObject { side, .. }
+        | Step::Number { side, .. }
+        | Step::Sequence { side, .. } => Some(*side),
         Step::Write(write) => Some(write.side),
         _ => None,
     }

@@ -5,6 +5,8 @@
 mod answers;
 #[path = "sql/apply.rs"]
 mod apply;
+#[path = "sql/dangling.rs"]
+mod dangling;
 #[path = "sql/disputes.rs"]
 mod disputes;
 #[path = "sql/failures.rs"]

@@ -2,9 +2,10 @@
 //!
 //! A row goes from merged to one side's state to held, never back, so the search ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Answer, Answers, Change, Key, Policy, RowConflict, RowPlan, TableDiff, Write, guard};
+use super::foreign::{Beside, Referrers};
+use super::{Answer, Answers, Change, Direction, Key, Policy, RowConflict, RowId, RowPlan, TableDiff, Write, guard};
 use crate::conflict::Side;
 use crate::value::Row;
 
@@ -27,6 +28,8 @@ pub(super) struct Draft {
     pub kind: &'static str,
     pub columns: Vec<usize>,
     pub because: String,
+    /// The other rows that are decided together with it.
+    pub group: Vec<RowId>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,25 +40,28 @@ pub(super) struct State {
 }
 
 /// A row of a table by the table's position.
-type At<'a> = (usize, &'a Key);
+pub(super) type At<'a> = (usize, &'a Key);
 
 /// All tables while they are planned.
 pub(super) struct Work<'a> {
-    tables: &'a [TableDiff],
+    pub(super) tables: &'a [TableDiff],
     pub policy: Policy,
     answers: &'a Answers,
-    by_name: BTreeMap<String, usize>,
+    pub(super) by_name: BTreeMap<String, usize>,
     states: Vec<BTreeMap<&'a Key, State>>,
     table_conflicts: BTreeMap<usize, &'static str>,
+    pub(super) beside: &'a dyn Beside,
+    pub(super) referrers: Referrers,
 }
 
-const SIDES: [Side; 2] = [Side::Hub, Side::Spoke];
+pub(super) const SIDES: [Side; 2] = [Side::Hub, Side::Spoke];
 
 impl<'a> Work<'a> {
-    pub fn new(tables: &'a [TableDiff], policy: Policy, answers: &'a Answers) -> Self {
+    pub fn new(tables: &'a [TableDiff], policy: Policy, answers: &'a Answers, beside: &'a dyn Beside) -> Self {
         let by_name = tables.iter().enumerate().map(|(i, t)| (t.shape.name.to_ascii_lowercase(), i)).collect();
         let states = tables.iter().map(|_| BTreeMap::new()).collect();
-        Self { tables, policy, answers, by_name, states, table_conflicts: BTreeMap::new() }
+        let (table_conflicts, referrers) = (BTreeMap::new(), Referrers::default());
+        Self { tables, policy, answers, by_name, states, table_conflicts, beside, referrers }
     }
 
     pub fn answer(&self, table: &str, key: &[u8]) -> Option<&'a Answer> {
@@ -84,7 +90,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn change(&self, (table, key): At<'_>) -> &'a Change {
+    pub(super) fn change(&self, (table, key): At<'_>) -> &'a Change {
         // Every key comes out of the table's own changes.
         &self.tables[table].changes[key]
     }
@@ -93,12 +99,12 @@ impl<'a> Work<'a> {
         &self.states[table][key].outcome
     }
 
-    fn is_held(&self, at: At<'_>) -> bool {
+    pub(super) fn is_held(&self, at: At<'_>) -> bool {
         matches!(self.outcome(at), Outcome::Held(_))
     }
 
     /// Returns what a side holds after the plan.
-    fn after(&self, at: At<'_>, side: Side) -> Option<&Row> {
+    pub(super) fn after(&self, at: At<'_>, side: Side) -> Option<&Row> {
         match self.outcome(at) {
             Outcome::Merged(row, _) => row.as_ref(),
             Outcome::Take(from) => self.change(at).side(*from),
@@ -146,79 +152,8 @@ impl<'a> Work<'a> {
         moved
     }
 
-    fn foreign(&mut self, side: Side) -> bool {
-        let mut moved = false;
-        for index in 0..self.tables.len() {
-            for position in 0..self.tables[index].shape.foreign.len() {
-                moved |= self.one_foreign(index, position, side);
-            }
-        }
-        moved
-    }
-
-    fn one_foreign(&mut self, index: usize, position: usize, side: Side) -> bool {
-        let tables = self.tables;
-        let link = &tables[index].shape.foreign[position];
-        let Some(&parent_index) = self.by_name.get(&link.parent.to_ascii_lowercase()) else { return false };
-        let parent = &tables[parent_index];
-        if parent.paused.is_some() {
-            return self.hold_new_references(index, &link.columns, "it refers to a table that is paused");
-        }
-        if tables[index].paused.is_some() {
-            return self.hold_deletions(parent_index, "a table that refers to it is paused");
-        }
-        // Who holds or ever held a referenced value, and what the side has of it before and after.
-        let mut ever: BTreeMap<Key, BTreeSet<At<'a>>> = BTreeMap::new();
-        let (mut now, mut then) = (BTreeSet::new(), BTreeSet::new());
-        for key in parent.changes.keys() {
-            let at = (parent_index, key);
-            let change = self.change(at);
-            let value = |row: Option<&Row>| row.and_then(|r| parent.shape.value_of(r, &link.parent_columns));
-            for value in [&change.base, &change.hub, &change.spoke].into_iter().filter_map(|r| value(r.as_ref())) {
-                ever.entry(value).or_default().insert(at);
-            }
-            now.extend(value(change.side(side)));
-            if let Some(value) = value(self.after(at, side)) {
-                ever.entry(value.clone()).or_default().insert(at);
-                then.insert(value);
-            }
-        }
-        let mut moved = false;
-        for key in tables[index].changes.keys() {
-            let at = (index, key);
-            let change = self.change(at);
-            let reference = |row: Option<&Row>| {
-                let row = row?;
-                let parts: Option<Vec<_>> = link
-                    .columns
-                    .iter()
-                    .zip(&link.parent_columns)
-                    .map(|(c, p)| row.get(*c).filter(|v| !v.is_null()).map(|v| (v, parent.shape.collation(*p))))
-                    .collect();
-                parts.map(crate::value::write_key)
-            };
-            let Some(value) = reference(self.after(at, side)) else { continue };
-            let Some(parents) = ever.get(&value) else { continue };
-            let is_new = reference(change.base.as_ref()).as_ref() != Some(&value);
-            if is_new && !self.is_held(at) && parents.iter().any(|p| *p != at && self.is_held(*p)) {
-                moved |= self.hold(at, "it refers to a row that waits");
-                continue;
-            }
-            let before = reference(change.side(side)).as_ref() == Some(&value) && !now.contains(&value);
-            if then.contains(&value) || before {
-                continue;
-            }
-            let mut group = vec![at];
-            group.extend(parents.iter().copied().filter(|p| *p != at));
-            let because = format!("a row of {} that it refers to is gone on the other side", parent.shape.name);
-            let columns = link.columns.clone();
-            moved |= self.decide(&group, "foreign_key", &[at], &columns, &because);
-        }
-        moved
-    }
-
     /// Decides rows that cannot stand together: by answer, by policy, or they wait.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         group: &[At<'a>],
         kind: &'static str,
@@ -237,7 +172,14 @@ impl<'a> Work<'a> {
             Some(Answer::Take(side)) => Some(*side),
             _ => None,
         });
-        if let Some(side) = answered.or(self.preferred()) {
+        // Where changes travel one way only, the side that they come from is the only one to take.
+        let may_take = |side: &Side| match self.policy.direction {
+            Direction::Both => true,
+            Direction::ToSpoke => *side == Side::Hub,
+            Direction::ToHub => *side == Side::Spoke,
+            Direction::Neither => false,
+        };
+        if let Some(side) = answered.or(self.preferred()).filter(may_take) {
             let undecided: Vec<_> =
                 free.iter().copied().filter(|at| !matches!(self.outcome(*at), Outcome::Take(_))).collect();
             for (table, key) in &undecided {
@@ -251,46 +193,22 @@ impl<'a> Work<'a> {
         for at in &free {
             self.hold(*at, because);
         }
-        for (table, key) in named {
+        for at @ (table, key) in named {
+            let others = group.iter().filter(|other| *other != at);
+            let group = others.map(|(t, k)| (self.tables[*t].shape.name.clone(), (*k).clone())).collect();
             if let Some(state) = self.states[*table].get_mut(*key) {
-                state.draft = Some(Draft { kind, columns: columns.to_vec(), because: because.to_owned() });
+                state.draft = Some(Draft { kind, columns: columns.to_vec(), because: because.to_owned(), group });
             }
         }
         true
     }
 
-    fn hold(&mut self, (table, key): At<'a>, why: &str) -> bool {
+    pub(super) fn hold(&mut self, (table, key): At<'a>, why: &str) -> bool {
         if self.is_held((table, key)) {
             return false;
         }
         self.states[table].insert(key, State::held(why.to_owned()));
         true
-    }
-
-    fn hold_new_references(&mut self, index: usize, columns: &[usize], why: &str) -> bool {
-        let table = &self.tables[index];
-        let mut moved = false;
-        for (key, change) in &table.changes {
-            let at = (index, key);
-            let value = |row: Option<&Row>| row.and_then(|r| table.shape.value_of(r, columns));
-            let base = value(change.base.as_ref());
-            let fresh = SIDES.iter().any(|s| {
-                let after = value(self.after(at, *s));
-                after.is_some() && after != base
-            });
-            moved |= fresh && self.hold(at, why);
-        }
-        moved
-    }
-
-    fn hold_deletions(&mut self, index: usize, why: &str) -> bool {
-        let mut moved = false;
-        for (key, change) in &self.tables[index].changes {
-            let at = (index, key);
-            let gone = SIDES.iter().any(|s| self.after(at, *s).is_none() && change.side(*s).is_some());
-            moved |= gone && self.hold(at, why);
-        }
-        moved
     }
 
     /// Turns the states into writes, conflicts and what waits.
@@ -306,6 +224,7 @@ impl<'a> Work<'a> {
                 base: None,
                 hub: None,
                 spoke: None,
+                group: vec![],
             });
         }
         for (index, table) in self.tables.iter().enumerate() {
@@ -341,6 +260,7 @@ impl<'a> Work<'a> {
                     base: change.base.clone(),
                     hub: change.hub.clone(),
                     spoke: change.spoke.clone(),
+                    group: draft.group.clone(),
                 }),
                 None => plan.held.push(((name(), at.1.clone()), why.clone())),
             }

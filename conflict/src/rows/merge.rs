@@ -242,6 +242,6 @@ impl State {
 
     fn draft(kind: &'static str, columns: Vec<usize>, because: String) -> Self {
         let outcome = Outcome::Held(because.clone());
-        Self { outcome, draft: Some(Draft { kind, columns, because }), because: "" }
+        Self { outcome, draft: Some(Draft { kind, columns, because, group: vec![] }), because: "" }
     }
 }

@@ -61,12 +61,23 @@ impl World {
 }
 
 fn go(base: Option<&World>, hub: &World, spoke: &World, policy: Policy, answers: &Answers) -> RowPlan {
+    go_beside(base, hub, spoke, policy, answers, &NothingBroken)
+}
+
+fn go_beside(
+    base: Option<&World>,
+    hub: &World,
+    spoke: &World,
+    policy: Policy,
+    answers: &Answers,
+    beside: &dyn Beside,
+) -> RowPlan {
     let diffs: Vec<TableDiff> = shapes()
         .into_iter()
         .enumerate()
         .map(|(i, s)| diff(s, base.map(|b| &b.tables[i]), &hub.tables[i], &spoke.tables[i]))
         .collect();
-    plan(&diffs, policy, answers, &|_, _| None)
+    plan(&diffs, policy, answers, &|_, _| None, beside)
 }
 
 fn carry_out(plan: &RowPlan, hub: &mut World, spoke: &mut World) {
@@ -222,14 +233,15 @@ fn equal_rows_without_a_key_are_counted() {
     let of = |n: usize| rows(&shape, &vec![vec![Int(1)]; n]);
     for (base, hub, spoke, merged) in [(2, 3, 1, 2), (1, 1, 4, 4), (3, 1, 1, 0), (2, 2, 0, 0), (1, 2, 2, 3)] {
         let table = diff(shape.clone(), Some(&of(base)), &of(hub), &of(spoke));
-        let plan = plan(&[table], queue(), &Answers::new(), &|_, _| None);
+        let plan = plan(&[table], queue(), &Answers::new(), &|_, _| None, &NothingBroken);
         for side in [Side::Hub, Side::Spoke] {
             let had = if side == Side::Hub { hub } else { spoke } as u64;
             let has = plan.writes.iter().find(|w| w.side == side).map_or(had, |w| w.counts.1);
             assert_eq!(has, merged, "{base} {hub} {spoke}");
         }
     }
-    let plan = plan(&[diff(shape.clone(), None, &of(3), &of(2))], queue(), &Answers::new(), &|_, _| None);
+    let plan =
+        plan(&[diff(shape.clone(), None, &of(3), &of(2))], queue(), &Answers::new(), &|_, _| None, &NothingBroken);
     assert_eq!(plan.writes.len(), 1);
     assert_eq!(plan.writes[0].counts, (2, 3));
 }
@@ -254,7 +266,7 @@ fn a_merged_row_that_breaks_a_check_waits() {
     let spoke = World::new(&[], &[child(1, 0, 1, 2)]);
     let diffs = [diff(shapes()[1].clone(), Some(&base.tables[1]), &hub.tables[1], &spoke.tables[1])];
     let refuse = |_: &str, row: &Row| (row[2] == Int(4) && row[3] == Int(2)).then(|| "a <= b".to_owned());
-    let out = plan(&diffs, queue(), &Answers::new(), &refuse);
+    let out = plan(&diffs, queue(), &Answers::new(), &refuse, &NothingBroken);
     assert_eq!((kinds(&out), out.writes.len()), (vec![("child", "check")], 0));
 }
 
@@ -286,6 +298,55 @@ fn any_world() -> impl Strategy<Value = World> {
             .collect();
         World::new(&parents, &children)
     })
+}
+
+/// As [`any_world`], and children may refer to nothing.
+fn torn_world() -> impl Strategy<Value = World> {
+    let of = proptest::collection::btree_map(1i64..6, 0i64..6, 0..3);
+    (any_world(), of).prop_map(|(mut world, of)| {
+        let [_, shape] = shapes();
+        for (id, of) in of {
+            let row = child(id, of, 0, 0);
+            world.tables[1].insert(shape.key_of(&row), Counted { row, count: 1 });
+        }
+        world
+    })
+}
+
+/// Children that refer to nothing, with what they refer to.
+fn orphans(world: &World) -> BTreeSet<(Key, Key)> {
+    let [p, _] = shapes();
+    let to = |c: &Counted| p.key_of(&vec![c.row[1].clone(), Null]);
+    let children = world.tables[1].iter().filter(|(_, c)| !c.row[1].is_null());
+    children.map(|(key, c)| (key.clone(), to(c))).filter(|(_, to)| !world.tables[0].contains_key(to)).collect()
+}
+
+struct Both<'a>(&'a World, &'a World);
+
+impl Both<'_> {
+    fn side(&self, side: Side) -> &World {
+        if side == Side::Hub { self.0 } else { self.1 }
+    }
+}
+
+impl Beside for Both<'_> {
+    fn parent(&self, side: Side, _: &Foreign, values: &[&Value]) -> Option<Key> {
+        let key = shapes()[0].key_of(&vec![values[0].clone(), Null]);
+        self.side(side).tables[0].contains_key(&key).then_some(key)
+    }
+
+    fn children(&self, side: Side, _: &str, _: &Foreign, values: &BTreeSet<Key>) -> Vec<Referrer> {
+        let all = self.side(side).tables[1].iter().filter(|(_, c)| !c.row[1].is_null());
+        let all = all.map(|(key, c)| {
+            let value = shapes()[0].key_of(&vec![c.row[1].clone(), Null]);
+            Referrer { value, key: key.clone(), shown: "child".into() }
+        });
+        all.filter(|r| values.contains(&r.value)).collect()
+    }
+
+    fn outside(&self, _: Side) -> Vec<(String, Foreign)> {
+        vec![]
+    }
 }
 
 fn consistent(world: &World) -> bool {
@@ -341,6 +402,25 @@ proptest! {
             prop_assert_eq!(&again.writes, &vec![]);
             prop_assert_eq!(kinds(&again), kinds(&plan));
         }
+    }
+
+    #[test]
+    fn what_one_side_has_broken_breaks_nothing_on_the_other(
+        base in torn_world(), hub in torn_world(), spoke in torn_world(), prefer_hub in proptest::option::of(any::<bool>())
+    ) {
+        let policy = prefer_hub.map_or(queue(), |h| prefer(if h { Prefer::Hub } else { Prefer::Spoke }));
+        let plan = go_beside(Some(&base), &hub, &spoke, policy, &Answers::new(), &Both(&hub, &spoke));
+        let (mut h, mut s) = (hub.clone(), spoke.clone());
+        carry_out(&plan, &mut h, &mut s);
+        prop_assert!(orphans(&h).is_subset(&orphans(&hub)), "hub {h:?}");
+        prop_assert!(orphans(&s).is_subset(&orphans(&spoke)), "spoke {s:?}");
+        if plan.conflicts.is_empty() {
+            prop_assert_eq!(&h, &s, "{:?}", plan.held);
+        }
+        let next = agreed(Some(&base), &h, &s);
+        let again = go_beside(Some(&next), &h, &s, policy, &Answers::new(), &Both(&h, &s));
+        prop_assert_eq!(&again.writes, &vec![]);
+        prop_assert_eq!(kinds(&again), kinds(&plan));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -493,14 +493,14 @@ fn later_edits_are_not_undone() {
     assert_eq!((file.texts("b.txt"), file.is().as_str()), (["later\n".into(), "later\n".into()], "settled"));
 }
 
-/// An answer about rows that depend on each other moves more than the conflict holds.
+/// An answer about rows that depend on each other moves all of them, and is taken back for all of them.
 #[test]
-fn an_answer_about_a_group_of_rows_is_not_undone_by_half() {
+fn an_answer_about_a_group_of_rows_is_undone_as_a_whole() {
     let tables = "create table c (id integer primary key, email text unique); insert into c values (1, 'a'), (2, 'b');
          create table o (id integer primary key, c integer references c(id)); insert into o values (1, 2), (2, 2);";
-    let unique = ["insert into c values (10, 'u');", "insert into c values (11, 'u');"];
-    let parent = ["delete from c where id = 1;", "insert into o values (5, 1);"];
-    for [hub, app] in [unique, parent] {
+    let unique = ["insert into c values (10, 'u');", "insert into c values (11, 'u');", "c[11]"];
+    let parent = ["delete from c where id = 1;", "insert into o values (5, 1);", "c[1]"];
+    for [hub, app, other] in [unique, parent] {
         let dispute = Dispute::of(
             |world| sql(&world.hub_db(), tables),
             |world| {
@@ -508,12 +508,66 @@ fn an_answer_about_a_group_of_rows_is_not_undone_by_half() {
                 sql(&world.app_db(), app);
             },
         );
-        dispute.resolve(&["--take", "hub"]);
-        assert_eq!(dispute.is(), "settled", "{app}");
         let look = || [dispute.world.hub_db(), dispute.world.app_db()].map(|db| eyes::rows(&db));
+        let shown = dispute.world.cathedral(&["conflicts", "show", &dispute.id]).expect(0);
+        assert!(shown.out.contains(other) && shown.out.contains("email"), "{shown:?}");
         let before = look();
-        let ran = dispute.undo().expect(7);
-        assert!(ran.err.contains("depend on each other") && ran.err.contains("cathedral restore"), "{ran:?}");
-        assert_eq!((look(), dispute.is().as_str()), (before, "settled"), "{app}");
+        let states = || {
+            let list = dispute.world.cathedral(&["conflicts", "--all", "--json"]).json();
+            let all = list["data"]["conflicts"].as_array().unwrap().clone();
+            all.iter().map(|c| c["state"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+        };
+        let resolved = dispute.resolve(&["--take", "hub"]).expect(0);
+        assert_eq!(states(), BTreeSet::from(["settled".to_owned()]), "{app}");
+        if other == "c[11]" {
+            assert!(resolved.out.contains("and with it conflict"), "{resolved:?}");
+            let list = dispute.world.cathedral(&["conflicts", "--all"]);
+            assert!(list.out.contains(&format!("settled with {}", dispute.id)), "{list:?}");
+        }
+        assert_eq!(look()[0], look()[1]);
+        dispute.undo().expect(0);
+        assert_eq!((look(), states()), (before, BTreeSet::from(["open".to_owned()])), "{app}");
+        dispute.assert_waits();
+        dispute.resolve(&["--take", "spoke"]).expect(0);
+        sql(&dispute.world.app_db(), "delete from o where id = 5; update c set email = 'later' where id = 11;");
+        let now = look();
+        dispute.undo().expect(7);
+        assert_eq!((look(), dispute.is().as_str()), (now, "settled"), "{app}");
+    }
+}
+
+/// A row that refers to nothing stops nothing but itself.
+#[test]
+fn a_row_that_refers_to_nothing_waits_alone() {
+    let tables = "create table c (id integer primary key, email text); insert into c values (1, 'a'), (2, 'b');
+         create table o (id integer primary key, c integer references c(id)); insert into o values (1, 2);";
+    for (broken, place, keeps) in
+        [("delete from c where id = 2;", "c[2]", "spoke"), ("insert into o values (7, 77);", "o[7]", "spoke")]
+    {
+        let dispute = Dispute::of(
+            |world| sql(&world.hub_db(), tables),
+            |world| {
+                sql(&world.hub_db(), &format!("pragma foreign_keys = off; {broken} insert into c values (3, 'x');"));
+                sql(&world.app_db(), "insert into c values (4, 'y');");
+            },
+        );
+        let list = dispute.world.cathedral(&["conflicts", "--json"]).json();
+        let list = list["data"]["conflicts"].as_array().unwrap().clone();
+        assert_eq!(
+            (list.len(), list[0]["where"].as_str(), list[0]["conflict_kind"].as_str()),
+            (1, Some(place), Some("foreign_key"))
+        );
+        let look = || [dispute.world.hub_db(), dispute.world.app_db()].map(|db| eyes::rows(&db));
+        for rows in look() {
+            assert!(rows.iter().any(|r| r.starts_with("c: Integer(3)")), "{rows:?}");
+            assert!(rows.iter().any(|r| r.starts_with("c: Integer(4)")), "{rows:?}");
+        }
+        dispute.assert_waits();
+        let before = look();
+        let refused = dispute.resolve(&["--take", "hub"]).expect(7);
+        assert!(refused.err.contains("refer") && refused.err.contains("change or delete"), "{refused:?}");
+        assert_eq!((look(), dispute.is().as_str()), (before, "open"));
+        dispute.resolve(&["--take", keeps]).expect(0);
+        assert_eq!(look()[0], look()[1]);
     }
 }

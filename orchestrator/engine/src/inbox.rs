@@ -31,11 +31,20 @@ impl Engine {
         answer: &Answer,
         actor: &str,
     ) -> Result<(ConflictRecord, Request), EngineError> {
-        if let Some(record) = seen {
-            self.try_answer(record, answer).await?;
-        }
+        let together = match seen {
+            Some(record) => self.try_answer(record, answer).await?,
+            None => vec![],
+        };
         let now = self.ports.env.now();
         let record = self.ports.store.answer(id, answer, actor, seen, now).await?;
+        for other in &together {
+            let with = if *answer == Answer::Undo { Answer::Undo } else { Answer::With(id) };
+            match self.ports.store.answer(other.id, &with, actor, Some(other), now).await {
+                // One that has changed meanwhile is told by the run as what it is then.
+                Err(error) if error.fault().cause == Cause::Refused => {}
+                other => drop(other?),
+            }
+        }
         let leaf = NewLeaf {
             kind: LeafKind::Admin,
             // A second answer to the same conflict is an act of its own.
@@ -56,7 +65,8 @@ impl Engine {
     }
 
     /// Plans with the answer, without doing or recording anything, and refuses what does not come out as settled.
-    async fn try_answer(&self, record: &ConflictRecord, answer: &Answer) -> Result<(), EngineError> {
+    /// Returns the other conflicts that it decides, too.
+    async fn try_answer(&self, record: &ConflictRecord, answer: &Answer) -> Result<Vec<ConflictRecord>, EngineError> {
         let is_undo = *answer == Answer::Undo;
         let fits = match record.state {
             ConflictState::Open | ConflictState::Answered => !is_undo,
@@ -68,21 +78,25 @@ impl Engine {
         let Some(spoke) = spoke.filter(|s| {
             fits && s.kind() == record.kind && s.kind() != SpokeKind::Git && s.data_sync != DataSync::SnapshotOnly
         }) else {
-            return Ok(());
+            return Ok(vec![]);
         };
         let is_typed = matches!(answer, Answer::Fields(_) | Answer::Content(_));
         let unfit = |why: String| EngineError::Unfit { conflict: record.id, why, is_typed };
         if is_undo && let Some(why) = group_of(record) {
             return Err(unfit(why));
         }
+        let mut together = self.together(record, is_undo).await?;
         let mut directives = self.directives(&spoke.name).await?;
-        directives.retain(|d| d.conflict != record.id);
-        directives.push(Directive {
-            conflict: record.id,
-            draft: record.draft.clone(),
-            answer: answer.clone(),
-            undoes: record.answer.clone().filter(|_| is_undo),
-        });
+        let asked = std::iter::once(record).chain(together.iter().filter(|_| is_undo));
+        for record in asked {
+            directives.retain(|d| d.conflict != record.id);
+            directives.push(Directive {
+                conflict: record.id,
+                draft: record.draft.clone(),
+                answer: answer.clone(),
+                undoes: record.answer.clone().filter(|_| is_undo),
+            });
+        }
         let base = self.ports.store.memory(&spoke.name).await?.base;
         let context = PlanContext { run: RunId(0), base, directives, policy: None, held: Default::default() };
         let plan = match self.ports.syncer(spoke.kind()).plan(spoke, &context).await {
@@ -91,10 +105,12 @@ impl Engine {
                 return Err(unfit(error.to_string()));
             }
             // A side that cannot be looked at now may be there when the answer is carried out.
-            Err(_) => return Ok(()),
+            Err(_) => return Ok(vec![]),
         };
-        if plan.settles.contains(&record.id) || !plan.guards.is_empty() {
-            return Ok(());
+        let is_put_back = !is_undo || together.iter().all(|other| plan.settles.contains(&other.id));
+        if plan.settles.contains(&record.id) && is_put_back || !plan.guards.is_empty() {
+            together.retain(|other| is_undo || plan.conflicts.iter().all(|draft| draft.item != other.draft.item));
+            return Ok(together);
         }
         if is_undo {
             let moved_on = || "a side is no longer what the answer left: undoing it would lose that".to_owned();
@@ -108,16 +124,38 @@ impl Engine {
                 Err(unfit(now.because))
             }
             // The run tells that a side has moved on, or that both agree by now.
-            _ => Ok(()),
+            _ => Ok(vec![]),
         }
+    }
+
+    /// The other conflicts about the rows of this one: those that wait, or, to take an answer back, those that it
+    /// decided.
+    async fn together(&self, record: &ConflictRecord, is_undo: bool) -> Result<Vec<ConflictRecord>, EngineError> {
+        if record.draft.group.is_empty() {
+            return Ok(vec![]);
+        }
+        let states: &[ConflictState] =
+            if is_undo { &[ConflictState::Settled] } else { &[ConflictState::Open, ConflictState::Answered] };
+        let with = |answer: &Option<Answer>| if let Some(Answer::With(id)) = answer { Some(*id) } else { None };
+        let root = with(&record.answer).unwrap_or(record.id);
+        let mut found = self.ports.store.conflicts(Some(&record.spoke), states).await?;
+        found.retain(|other| {
+            let is_tied = match with(&other.answer) {
+                Some(id) => id == root,
+                None => other.state == ConflictState::Open || (is_undo && other.id == root),
+            };
+            is_tied && other.id != record.id && record.draft.group.iter().any(|row| row.item == other.draft.item)
+        });
+        Ok(found)
     }
 }
 
-/// Says why an answer cannot be undone that was about rows which depend on each other: it may have moved all of
-/// them, and the conflict holds one.
+/// Says why an answer cannot be undone that was about rows which depend on each other, of which the conflict holds
+/// one: it may have moved all of them.
 fn group_of(record: &ConflictRecord) -> Option<String> {
     let kind = record.draft.conflict_kind.as_str();
-    let is_group = record.kind == SpokeKind::Database && matches!(kind, "unique" | "foreign_key" | "check");
+    let is_tied = matches!(kind, "unique" | "foreign_key" | "check") && record.draft.group.is_empty();
+    let is_group = record.kind == SpokeKind::Database && is_tied;
     is_group.then(|| {
         "the answer was about rows that depend on each other, and the conflict holds one of them; the snapshot of \
          the run that carried the answer out holds them all as they were: `cathedral runs` names it, then \

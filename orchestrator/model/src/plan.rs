@@ -58,6 +58,23 @@ pub struct ConflictDraft {
     /// Columns or keys in dispute, with the shown values of base, hub and spoke.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldDispute>,
+    /// Other items that are decided together with this one, whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<Grouped>,
+}
+
+/// An item that is decided together with a disputed one: what one answer moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grouped {
+    /// As [`ConflictDraft::item`]: it may be a conflict of its own.
+    pub item: String,
+    pub place: String,
+    pub table: String,
+    pub pk: Vec<serde_json::Value>,
+    pub fields: Vec<FieldDispute>,
+    /// Its versions in the content store, as those of the conflict are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
 }
 
 /// One field of a disputed item.
@@ -90,6 +107,8 @@ pub enum Answer {
     Content(Digest),
     /// Put both sides back to what they were when the conflict was opened.
     Undo,
+    /// Another conflict's answer decides this one, too: it is about the same rows.
+    With(ConflictId),
 }
 
 /// An answered conflict, handed to the planner.

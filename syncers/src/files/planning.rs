@@ -197,6 +197,7 @@ impl Planning<'_> {
                 let body = merger.choose(path, now, answers)?;
                 Ok(Decision::Value(Some(Node { body, mode })))
             }
+            Answer::With(_) => Err("a file is decided by itself".to_owned()),
             Answer::Undo => {
                 let side = |value: &Option<SideValue>, needed: bool| match value {
                     None => Ok(None),
@@ -368,7 +369,7 @@ fn is_left(directive: &Directive, now: Option<&Node>) -> bool {
         Some(Answer::Content(id)) => {
             return matches!(now, Some(Node { body: Body::File { b3, .. }, .. }) if *b3 == id.0);
         }
-        Some(Answer::Fields(_) | Answer::Undo) | None => return true,
+        Some(Answer::Fields(_) | Answer::Undo | Answer::With(_)) | None => return true,
     };
     match (left, now) {
         (None, None) => true,
@@ -417,6 +418,7 @@ fn draft(dispute: &tree::Dispute, unfit: Option<&String>, merger: &mut Merger<'_
         table: None,
         pk: vec![],
         fields: merger.fields.remove(&dispute.path).unwrap_or_default(),
+        group: vec![],
     })
 }
 

@@ -90,7 +90,7 @@ impl Planner<'_> {
             Answer::Take(Choice::Base) => self.take_base(peer, key),
             Answer::Take(Choice::Suggested) => self.take_suggested(peer, key, shown(draft.suggested.as_ref())),
             // There are no fields or contents of a ref to give.
-            Answer::Fields(_) | Answer::Content(_) | Answer::Undo => Ok(false),
+            Answer::Fields(_) | Answer::Content(_) | Answer::Undo | Answer::With(_) => Ok(false),
         }
     }
 

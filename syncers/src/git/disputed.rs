@@ -137,6 +137,7 @@ mod tests {
             table: None,
             pk: vec![],
             fields: described(files),
+            group: vec![],
         };
         let (cut, whole, none) = (draft(&files), draft(&files[..100]), draft(&[]));
         assert_eq!((disputed_files(&cut).0.len(), disputed_files(&cut).1), (100, 30));

@@ -424,6 +424,7 @@ impl<'a> Planner<'a> {
             table: None,
             pk: Vec::new(),
             fields: Vec::new(),
+            group: vec![],
         }
     }
 

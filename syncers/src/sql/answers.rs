@@ -6,7 +6,7 @@ use cathedral_model::conflict::Side;
 use cathedral_model::conflict::rows::{Answer, Answers, Change, Pick, RowId, Shape};
 use cathedral_model::conflict::value::{Row, Value, write_key};
 use cathedral_model::ids::Digest;
-use cathedral_model::plan::{self, Choice, ConflictDraft, Directive};
+use cathedral_model::plan::{self, Choice, ConflictDraft, Directive, Grouped};
 use cathedral_model::ports::{Cause, Content, PortError};
 use serde::{Deserialize, Serialize};
 
@@ -27,10 +27,15 @@ pub(super) fn row_of(draft: &ConflictDraft, shape: &Shape) -> Option<RowId> {
     if draft.conflict_kind == "table" {
         return Some((shape.name.clone(), vec![]));
     }
-    if shape.key.is_empty() || draft.pk.len() != shape.key.len() {
+    key_of(&draft.pk, shape)
+}
+
+/// The same by the key alone.
+pub(super) fn key_of(pk: &[serde_json::Value], shape: &Shape) -> Option<RowId> {
+    if shape.key.is_empty() || pk.len() != shape.key.len() {
         return None;
     }
-    let values: Option<Row> = draft.pk.iter().map(from_json).collect();
+    let values: Option<Row> = pk.iter().map(from_json).collect();
     let values = values?;
     let key = write_key(values.iter().zip(&shape.key).map(|(v, i)| (v, shape.collation(*i))));
     Some((shape.name.clone(), key))
@@ -62,11 +67,12 @@ pub(super) fn add(
         }
         plan::Answer::Content(id) => Answer::Fields(whole(content, id, shape).map_err(|e| refuse(e.to_string()))?),
         plan::Answer::Undo => {
-            let kept = versions(&directive.draft, content).map_err(|e| refuse(e.to_string()))?;
-            let fit = |row: &Option<Cells>| row.as_ref().map(|r| fitted(&kept.columns, &r.0, shape));
-            past = Some(fit(&kept.base));
-            Answer::Apart { hub: fit(&kept.hub), spoke: fit(&kept.spoke) }
+            let was = was(&directive.draft, shape, content).map_err(|e| refuse(e.to_string()))?;
+            past = Some(was.base);
+            Answer::Apart { hub: was.hub, spoke: was.spoke }
         }
+        // The other answer says it.
+        plan::Answer::With(_) => return Ok(None),
     };
     answers.insert(id.clone(), answer);
     Ok(past)
@@ -85,12 +91,21 @@ pub(super) fn moved(draft: &ConflictDraft, shape: &Shape, now: &Change, content:
 }
 
 /// Returns the dispute as it was when it was answered.
-pub(super) fn answered(draft: &ConflictDraft, shape: &Shape, content: &dyn Content) -> Option<Change> {
-    let kept = versions(draft, content).ok()?;
+pub(super) fn was(draft: &ConflictDraft, shape: &Shape, content: &dyn Content) -> Result<Change, PortError> {
+    Ok(change(&versions(draft, content)?, shape))
+}
+
+/// The same of a row that was decided together with one.
+pub(super) fn group_was(row: &Grouped, shape: &Shape, content: &dyn Content) -> Result<Change, PortError> {
+    let id = row.content.ok_or_else(|| PortError::permanent(format!("{} keeps no values", row.place)))?;
+    Ok(change(&read(&id, &row.place, content)?, shape))
+}
+
+fn change(kept: &Versions, shape: &Shape) -> Change {
     let [base, hub, spoke] =
         [&kept.base, &kept.hub, &kept.spoke].map(|row| row.as_ref().map(|r| fitted(&kept.columns, &r.0, shape)));
     let counts = [&base, &hub, &spoke].map(|row| u64::from(row.is_some()));
-    Some(Change { base, hub, spoke, counts })
+    Change { base, hub, spoke, counts }
 }
 
 /// Of a row that one side deleted, that side is taken for all fields or for none.
@@ -120,8 +135,12 @@ fn fitted(columns: &[String], row: &Row, shape: &Shape) -> Row {
 fn versions(draft: &ConflictDraft, content: &dyn Content) -> Result<Versions, PortError> {
     let id = [&draft.base, &draft.hub, &draft.spoke].into_iter().flatten().find_map(|v| v.content);
     let id = id.ok_or_else(|| PortError::permanent(format!("conflict at {} keeps no values", draft.place)))?;
-    serde_json::from_slice(&content.get(&id)?)
-        .map_err(|_| PortError::Corrupt(format!("the values of the conflict at {} are damaged", draft.place)))
+    read(&id, &draft.place, content)
+}
+
+fn read(id: &Digest, place: &str, content: &dyn Content) -> Result<Versions, PortError> {
+    serde_json::from_slice(&content.get(id)?)
+        .map_err(|_| PortError::Corrupt(format!("the values of the conflict at {place} are damaged")))
 }
 
 /// A typed word becomes the kind of value that the column holds on the sides.

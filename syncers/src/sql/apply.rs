@@ -17,9 +17,11 @@ use cathedral_model::ports::{Cause, PortError};
 use rusqlite::{Connection, ErrorCode, params};
 
 use super::catalog::{self, Catalog, Table};
+use super::draft::{place, target};
 use super::form::plain;
 use super::marker;
 use super::name::quoted;
+use super::objects;
 use super::open::{fail, writing};
 use super::payload::{RowWrite, Step};
 use super::write;
@@ -137,7 +139,7 @@ impl<'a> Attempt<'a> {
         if replay {
             // Applied before: what stands otherwise now was changed since, and belongs to the next plan.
             for item in todo {
-                self.skip(&format!("{}[{}]", item.write.table, item.write.key), "the row was changed back since");
+                self.skip(&self.target(item.write), "the row was changed back since");
             }
             return Ok(());
         }
@@ -145,6 +147,7 @@ impl<'a> Attempt<'a> {
         let before = self.orphans(&touched)?;
         self.carry_out(&todo)?;
         self.raise_sequences()?;
+        self.make_objects()?;
         if self.wrote {
             self.verify(&todo, &touched, &before)?;
             marker::write(self.conn, token).map_err(|e| self.failed(&e))?;
@@ -158,6 +161,12 @@ impl<'a> Attempt<'a> {
 
     fn skip(&mut self, target: &str, why: impl Into<String>) {
         self.outcome.skipped.push(Skipped { target: plain(target, 400), why: why.into() });
+    }
+
+    /// The row as conflicts name it.
+    fn target(&self, write: &RowWrite) -> String {
+        let row = write.after.as_ref().or(write.before.as_ref()).map(|cells| &cells.0);
+        self.tables.get(write.table.as_str()).map_or_else(|| write.table.clone(), |(_, shape)| target(shape, row))
     }
 
     fn catalog(&self) -> Result<Catalog, Stop> {
@@ -184,6 +193,28 @@ impl<'a> Attempt<'a> {
                 self.conn.execute(sql, []).map_err(|e| self.failed(&e))?;
             }
             self.wrote = true;
+        }
+        Ok(())
+    }
+
+    fn make_objects(&mut self) -> Result<(), Stop> {
+        for step in self.steps {
+            match step {
+                Step::CreateObject { side, object } if *side == self.side => {
+                    let have = self.catalog()?;
+                    match objects::make(self.conn, object, &have).map_err(|e| self.failed(&e))? {
+                        Ok(wrote) => self.wrote |= wrote,
+                        Err(why) => self.skip(&format!("{} {}", object.kind, object.name), why),
+                    }
+                }
+                Step::Number { side, name, from, to } if *side == self.side => {
+                    match objects::set(self.conn, name, *from, *to).map_err(Stop::Failed)? {
+                        Some(wrote) => self.wrote |= wrote,
+                        None => self.skip(name, "it has changed since it was planned"),
+                    }
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -229,7 +260,7 @@ impl<'a> Attempt<'a> {
                 continue;
             }
             let Some((table, shape)) = self.tables.get(write.table.as_str()) else { continue };
-            let target = format!("{}[{}]", write.table, write.key);
+            let target = self.target(write);
             if let Some(why) = self.refused.get(&at) {
                 self.skip(&target, format!("the database refuses it: {why}"));
                 continue;
@@ -386,7 +417,8 @@ impl<'a> Attempt<'a> {
             return Ok(out);
         }
         let near = |name: &str| touched.iter().any(|t| t.eq_ignore_ascii_case(name));
-        for table in self.catalog()?.tables.values() {
+        let tables = self.catalog()?.tables;
+        for table in tables.values() {
             let tied = near(table.name()) || table.shape.foreign.iter().any(|f| near(&f.parent));
             if table.shape.foreign.is_empty() || !tied {
                 continue;
@@ -395,6 +427,10 @@ impl<'a> Attempt<'a> {
             let found = self.conn.prepare(&sql).and_then(|mut found| {
                 let mut rows = found.query([])?;
                 while let Some(row) = rows.next()? {
+                    // Of a table that is not there nobody can say what it should hold.
+                    if !tables.contains_key(&row.get::<_, String>(2)?.to_ascii_lowercase()) {
+                        continue;
+                    }
                     *out.entry((table.name().to_owned(), row.get(1)?, row.get(3)?)).or_insert(0) += 1;
                 }
                 Ok(())
@@ -440,38 +476,88 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Finds the write that made an orphan: the child itself, else a parent that was removed or changed.
-    fn blame(&self, todo: &[Todo<'a>], (child, rowid, link): &Orphan) -> Stop {
-        let why = format!("a row of {child} would refer to nothing");
-        let child_row = rowid.and_then(|rowid| self.row_at(child, rowid));
-        let by_child = todo.iter().find(|t| {
-            t.write.table.eq_ignore_ascii_case(child)
-                && t.write.after.as_ref().map(|c| &c.0) == child_row.as_ref()
-                && child_row.is_some()
-        });
-        let parents: Vec<&str> = self
-            .tables
-            .values()
-            .filter(|(t, _)| t.name().eq_ignore_ascii_case(child))
-            .flat_map(|(t, _)| t.shape.foreign.iter().map(|f| f.parent.as_str()))
-            .collect();
-        let by_parent = || {
-            todo.iter().find(|t| {
-                let parent = parents.is_empty() || parents.iter().any(|p| p.eq_ignore_ascii_case(&t.write.table));
-                parent && t.write.before.is_some()
-            })
+    /// Finds the write that made an orphan: the child itself, else the parent that was removed or changed.
+    fn blame(&self, todo: &[Todo<'a>], orphan: &Orphan) -> Stop {
+        let lost = match self.lost(orphan) {
+            Ok(lost) => lost,
+            Err(stop) => return stop,
         };
-        match by_child.or_else(by_parent).or(todo.first()) {
+        let is = |item: &Todo<'_>, table: &str| item.write.table.eq_ignore_ascii_case(table);
+        let by_child = todo.iter().find(|t| {
+            is(t, &lost.child) && lost.row.is_some() && t.write.after.as_ref().map(|c| &c.0) == lost.row.as_ref()
+        });
+        let held = |item: &Todo<'_>| {
+            let (_, shape) = &self.tables[item.write.table.as_str()];
+            let columns = lost.parent_columns.iter().map(|name| shape.columns.iter().position(|c| c == name));
+            let cells = |i: Option<usize>| item.write.before.as_ref().and_then(|c| c.0.get(i?)).cloned();
+            columns.map(cells).collect::<Option<Row>>()
+        };
+        let parents = || todo.iter().filter(|t| is(t, &lost.parent) && t.write.before.is_some());
+        let by_parent = || {
+            let exact = parents().find(|t| lost.refers.is_some() && held(t) == lost.refers);
+            exact.or_else(|| parents().next())
+        };
+        let any = || todo.iter().find(|t| is(t, &lost.child));
+        let why = format!("{} would refer to no row of {}", lost.shown, plain(&lost.parent, 120));
+        match by_child.or_else(by_parent).or_else(any).or(todo.first()) {
             Some(item) => Stop::Refused(item.at, why),
-            None => Stop::Failed(PortError::failed(Cause::Refused, format!("{why} (link {link})"))),
+            None => Stop::Failed(PortError::failed(Cause::Refused, why)),
         }
     }
 
-    fn row_at(&self, table: &str, rowid: i64) -> Option<Row> {
-        let (table, shape) = self.tables.values().find(|(t, _)| t.name().eq_ignore_ascii_case(table))?;
-        let sql = format!("select {} from {} where {} = ?1", table.column_list(), table.quoted(), table.rowid?);
-        self.conn.query_row(&sql, [rowid], |r| super::scan::cells(r, shape.columns.len())).ok()
+    /// Reads what is known of an orphan.
+    fn lost(&self, (child, rowid, link): &Orphan) -> Result<Lost, Stop> {
+        let catalog = self.catalog()?;
+        let mut out = Lost {
+            child: child.clone(),
+            shown: format!("a row of {}", plain(child, 120)),
+            row: None,
+            parent: String::new(),
+            parent_columns: vec![],
+            refers: None,
+        };
+        let Some(table) = catalog.tables.get(&child.to_ascii_lowercase()) else { return Ok(out) };
+        let sql = format!("pragma foreign_key_list({})", quoted(child));
+        let mut own: Vec<(String, Option<String>)> = Vec::new();
+        let mut listed = || {
+            let mut found = self.conn.prepare(&sql)?;
+            let mut rows = found.query([])?;
+            while let Some(row) = rows.next()? {
+                if row.get::<_, i64>(0)? == *link {
+                    out.parent = row.get(2)?;
+                    own.push((row.get(3)?, row.get(4)?));
+                }
+            }
+            Ok(())
+        };
+        listed().map_err(|e| self.failed(&e))?;
+        if let Some(parent) = catalog.tables.get(&out.parent.to_ascii_lowercase()) {
+            let keys = parent.key_names();
+            out.parent_columns =
+                own.iter().enumerate().filter_map(|(n, (_, to))| to.clone().or_else(|| keys.get(n).cloned())).collect();
+        }
+        if let (Some(rowid), Some(alias)) = (rowid, table.rowid) {
+            let sql = format!("select {} from {} where {alias} = ?1", table.column_list(), table.quoted());
+            out.row = self.conn.query_row(&sql, [rowid], |r| super::scan::cells(r, table.shape.columns.len())).ok();
+        }
+        if let Some(row) = &out.row {
+            let shape = self.tables.get(table.name()).map_or(&table.shape, |(_, shape)| shape);
+            out.shown = place(shape, Some(row));
+            let at = |name: &str| table.shape.columns.iter().position(|c| c.eq_ignore_ascii_case(name));
+            out.refers = own.iter().map(|(from, _)| row.get(at(from)?).cloned()).collect();
+        }
+        Ok(out)
     }
+}
+
+/// What is known of a row that would refer to nothing.
+struct Lost {
+    child: String,
+    shown: String,
+    row: Option<Row>,
+    parent: String,
+    parent_columns: Vec<String>,
+    refers: Option<Row>,
 }
 
 fn same_names(a: &[String], b: &[String]) -> bool {

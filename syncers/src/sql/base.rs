@@ -1,7 +1,8 @@
 //! The agreed state: all rows on which both sides agree, as JSON lines in the content store.
 //!
 //! A line `{"table":…,"columns":[…]}` begins a table, each row follows as an array (repeated for equal rows of
-//! a table without key), `{"end":LINES}` ends the file. Tables are sorted by name in lower case.
+//! a table without key), `{"end":LINES}` ends the file. Tables are sorted by name in lower case. Before them a line
+//! `{"schema":…}` holds what is no table; what was written before it was kept has none.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -13,12 +14,14 @@ use cathedral_model::ports::{Content, PortError};
 use serde::{Deserialize, Serialize};
 
 use super::form::Cells;
+use super::objects::Agreed;
 
 const FORMAT: &str = "cathedral sqlite base v1";
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Line {
+    Schema { schema: Agreed },
     Row(Cells),
     Table { table: String, columns: Vec<String> },
     End { end: u64 },
@@ -65,11 +68,13 @@ pub(super) struct BaseReader {
     lines: u64,
     next: Option<BaseTable>,
     ended: bool,
+    schema: Option<Agreed>,
 }
 
 impl BaseReader {
     pub fn open(content: &dyn Content, id: &Digest) -> Result<Self, PortError> {
-        let mut out = Self { from: BufReader::new(content.open(id)?), lines: 0, next: None, ended: false };
+        let mut out =
+            Self { from: BufReader::new(content.open(id)?), lines: 0, next: None, ended: false, schema: None };
         match out.line()? {
             Some(Line::Format { format }) if format == FORMAT => {}
             _ => return Err(damaged()),
@@ -89,7 +94,12 @@ impl BaseReader {
     }
 
     fn begin(&mut self) -> Result<Option<BaseTable>, PortError> {
-        match self.line()? {
+        let mut first = self.line()?;
+        if let Some(Line::Schema { schema }) = first {
+            self.schema = Some(schema);
+            first = self.line()?;
+        }
+        match first {
             Some(Line::Table { table, columns }) => Ok(Some(BaseTable { name: table, columns, rows: vec![] })),
             Some(Line::End { end }) if end + 1 == self.lines && self.line()?.is_none() => {
                 self.ended = true;
@@ -118,13 +128,13 @@ impl BaseReader {
         }
     }
 
-    /// Loads all tables, by name in lower case.
-    pub fn all(mut self) -> Result<BTreeMap<String, BaseTable>, PortError> {
+    /// Loads all tables, by name in lower case, and what is no table.
+    pub fn all(mut self) -> Result<(BTreeMap<String, BaseTable>, Option<Agreed>), PortError> {
         let mut out = BTreeMap::new();
         while let Some(table) = self.table()? {
             out.insert(table.name.to_ascii_lowercase(), table);
         }
-        Ok(out)
+        Ok((out, self.schema))
     }
 }
 
@@ -150,6 +160,11 @@ impl BaseWriter {
         self.lines += 1;
         serde_json::to_writer(&mut self.file, line).map_err(|e| PortError::permanent(format!("agreed state: {e}")))?;
         self.file.write_all(b"\n").map_err(|e| PortError::io("agreed state", &e))
+    }
+
+    /// What is no table; comes first.
+    pub fn schema(&mut self, agreed: Agreed) -> Result<(), PortError> {
+        self.line(&Line::Schema { schema: agreed })
     }
 
     pub fn table(&mut self, name: &str, columns: &[String]) -> Result<(), PortError> {

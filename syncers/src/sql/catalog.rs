@@ -6,6 +6,7 @@ use cathedral_model::conflict::rows::{Foreign, Shape};
 use cathedral_model::conflict::value::Collation;
 use cathedral_model::ports::PortError;
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::form::plain;
@@ -46,7 +47,7 @@ pub(super) struct Column {
 }
 
 /// An index, trigger or view.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Object {
     pub kind: String,
     pub name: String,

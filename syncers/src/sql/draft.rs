@@ -1,8 +1,11 @@
 //! A row in dispute as people and the inbox see it.
 
-use cathedral_model::conflict::rows::{RowConflict, Shape};
+use std::collections::BTreeMap;
+
+use cathedral_model::conflict::rows::{Change, RowConflict, Shape, TableDiff};
 use cathedral_model::conflict::value::{Row, Value};
-use cathedral_model::plan::{ConflictDraft, FieldDispute, SideValue};
+use cathedral_model::ids::Digest;
+use cathedral_model::plan::{ConflictDraft, FieldDispute, Grouped, SideValue};
 use cathedral_model::ports::{Content, PortError};
 
 use super::answers::Versions;
@@ -13,43 +16,26 @@ const DELETED: &str = "(deleted)";
 /// At most so many rows are named that claim the same value.
 const NAMED: usize = 3;
 
-/// Writes a dispute down, its three versions kept whole in the content store.
+/// Writes a dispute down, its three versions kept whole in the content store, and those of the rows that are
+/// decided together with it.
 pub(super) fn draft(
     content: &dyn Content,
+    diffs: &BTreeMap<&str, &TableDiff>,
     shape: &Shape,
     conflict: &RowConflict,
     all: &[RowConflict],
 ) -> Result<ConflictDraft, PortError> {
-    let cells = |row: &Option<Row>| row.clone().map(Cells);
-    let kept = if conflict.key.is_empty() {
-        None
-    } else {
-        let versions = Versions {
-            table: conflict.table.clone(),
-            columns: shape.columns.clone(),
-            base: cells(&conflict.base),
-            hub: cells(&conflict.hub),
-            spoke: cells(&conflict.spoke),
-        };
-        let text = serde_json::to_vec(&versions).map_err(|e| PortError::permanent(format!("conflict: {e}")))?;
-        Some(content.put(&text)?)
-    };
+    let sides = [&conflict.base, &conflict.hub, &conflict.spoke];
+    let kept = if conflict.key.is_empty() { None } else { Some(keep(content, shape, sides)?) };
     let any = any_row(conflict);
     let (told, listed) = columns(shape, conflict);
     let side = |row: &Option<Row>| {
         row.as_ref().map(|row| SideValue { shown: shown_row(&shape.columns, row, &told), content: kept })
     };
-    let cell = |row: &Option<Row>, i: usize| match row {
-        Some(row) => row.get(i).map(shown).unwrap_or_default(),
-        None if conflict.base.is_some() => DELETED.to_owned(),
-        None => String::new(),
-    };
-    let field = |i: &usize| FieldDispute {
-        field: shape.columns[*i].clone(),
-        base: cell(&conflict.base, *i),
-        hub: cell(&conflict.hub, *i),
-        spoke: cell(&conflict.spoke, *i),
-    };
+    let group = conflict.group.iter().filter_map(|(table, key)| {
+        let diff = diffs.get(table.as_str())?;
+        Some(grouped(content, &diff.shape, diff.changes.get(key)?))
+    });
     Ok(ConflictDraft {
         item: target(shape, any),
         place: place(shape, any),
@@ -60,9 +46,51 @@ pub(super) fn draft(
         spoke: side(&conflict.spoke),
         suggested: None,
         table: Some(shape.name.clone()),
-        pk: any.map(|row| shape.key.iter().map(|i| to_json(&row[*i])).collect()).unwrap_or_default(),
-        fields: listed.iter().map(field).collect(),
+        pk: any.map(|row| pk(shape, row)).unwrap_or_default(),
+        fields: fields(shape, sides, &listed),
+        group: group.collect::<Result<_, _>>()?,
     })
+}
+
+fn grouped(content: &dyn Content, shape: &Shape, change: &Change) -> Result<Grouped, PortError> {
+    let sides = [&change.base, &change.hub, &change.spoke];
+    let any = change.hub.as_ref().or(change.spoke.as_ref()).or(change.base.as_ref());
+    let all: Vec<usize> = (0..shape.columns.len()).collect();
+    Ok(Grouped {
+        item: target(shape, any),
+        place: place(shape, any),
+        table: shape.name.clone(),
+        pk: any.map(|row| pk(shape, row)).unwrap_or_default(),
+        fields: fields(shape, sides, &all),
+        content: Some(keep(content, shape, sides)?),
+    })
+}
+
+fn keep(content: &dyn Content, shape: &Shape, [base, hub, spoke]: [&Option<Row>; 3]) -> Result<Digest, PortError> {
+    let cells = |row: &Option<Row>| row.clone().map(Cells);
+    let (table, columns) = (shape.name.clone(), shape.columns.clone());
+    let versions = Versions { table, columns, base: cells(base), hub: cells(hub), spoke: cells(spoke) };
+    let text = serde_json::to_vec(&versions).map_err(|e| PortError::permanent(format!("conflict: {e}")))?;
+    content.put(&text)
+}
+
+fn pk(shape: &Shape, row: &Row) -> Vec<serde_json::Value> {
+    shape.key.iter().map(|i| to_json(&row[*i])).collect()
+}
+
+fn fields(shape: &Shape, [base, hub, spoke]: [&Option<Row>; 3], listed: &[usize]) -> Vec<FieldDispute> {
+    let cell = |row: &Option<Row>, i: usize| match row {
+        Some(row) => row.get(i).map(shown).unwrap_or_default(),
+        None if base.is_some() => DELETED.to_owned(),
+        None => String::new(),
+    };
+    let field = |i: &usize| FieldDispute {
+        field: shape.columns[*i].clone(),
+        base: cell(base, *i),
+        hub: cell(hub, *i),
+        spoke: cell(spoke, *i),
+    };
+    listed.iter().map(field).collect()
 }
 
 fn any_row(conflict: &RowConflict) -> Option<&Row> {
@@ -70,13 +98,16 @@ fn any_row(conflict: &RowConflict) -> Option<&Row> {
 }
 
 /// The columns that are told in brief, and those that are listed: of a row that one side deleted, what the other
-/// changed, and all.
+/// changed, and all; of a row that cannot stand beside others, what they clash in, and all.
 fn columns(shape: &Shape, conflict: &RowConflict) -> (Vec<usize>, Vec<usize>) {
+    let all: Vec<usize> = (0..shape.columns.len()).collect();
+    if matches!(conflict.kind, "unique" | "foreign_key") && !conflict.columns.is_empty() {
+        return (conflict.columns.clone(), all);
+    }
     let survivor = match (&conflict.base, &conflict.hub, &conflict.spoke) {
         (Some(base), None, Some(row)) | (Some(base), Some(row), None) if conflict.columns.is_empty() => (base, row),
         _ => return (conflict.columns.clone(), conflict.columns.clone()),
     };
-    let all: Vec<usize> = (0..shape.columns.len()).collect();
     let changed = all.iter().copied().filter(|i| survivor.0.get(*i) != survivor.1.get(*i)).collect();
     (changed, all)
 }
@@ -109,7 +140,7 @@ pub(super) fn target(shape: &Shape, row: Option<&Row>) -> String {
 }
 
 /// The same for people.
-fn place(shape: &Shape, row: Option<&Row>) -> String {
+pub(super) fn place(shape: &Shape, row: Option<&Row>) -> String {
     named(shape, row, |value| match value {
         Value::Text(_) => to_json(value).to_string(),
         value => shown(value),

@@ -9,6 +9,7 @@ use cathedral_model::ids::Digest;
 use cathedral_model::ports::{Content, PortError};
 use serde::{Deserialize, Serialize};
 
+use super::catalog::Object;
 use super::form::Cells;
 
 /// One instruction.
@@ -36,6 +37,18 @@ pub(super) enum Step {
         columns: Vec<String>,
         key: Vec<usize>,
         sql: Digest,
+    },
+    /// An index, view or trigger that only the other side has.
+    CreateObject {
+        side: Side,
+        object: Object,
+    },
+    /// `user_version` or `application_id`.
+    Number {
+        side: Side,
+        name: String,
+        from: i64,
+        to: i64,
     },
     Write(RowWrite),
     /// `sqlite_sequence` is raised.

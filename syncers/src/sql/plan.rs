@@ -1,21 +1,18 @@
 //! From two databases and the agreed state to a plan. Nothing is written but to the content store.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use cathedral_model::conflict::rows::{
-    self, Answers, Change, Direction, Mode, Policy, Prefer, RowId, RowPlan, Shape, TableDiff, TableRows,
-};
+use cathedral_model::conflict::rows::{self, Direction, Mode, Policy, Prefer, RowPlan, Shape, TableDiff, TableRows};
 use cathedral_model::conflict::value::Row;
 use cathedral_model::ecosystem::{ConflictPolicy, DataSync, DatabaseSpoke, RowMerge, Side, Spoke};
-use cathedral_model::ids::{ConflictId, Digest};
+use cathedral_model::ids::Digest;
 use cathedral_model::observation::Digests;
-use cathedral_model::plan::{Action, Answer, ConflictDraft, Directive, Guard, PlanContext, SideValue, SpokePlan};
+use cathedral_model::plan::{Action, ConflictDraft, Directive, Guard, PlanContext, SideValue, SpokePlan};
 use cathedral_model::ports::{Cause, Content, PortError};
 
-use super::answers;
 use super::base::{BaseReader, BaseTable};
 use super::catalog::{Catalog, Table};
+use super::decide::reopen;
 use super::draft::{self, target};
 use super::drift;
 use super::form::{Cells, plain, shown_row};
@@ -50,16 +47,17 @@ pub(super) fn paired(hub: &Table, spoke: &Table) -> Shape {
     shape
 }
 
-struct Planner<'a> {
+/// A plan in the making.
+pub(super) struct Planner<'a> {
     detail: &'a DatabaseSpoke,
-    content: &'a dyn Content,
-    policy: Policy,
-    steps: Vec<Step>,
-    actions: Vec<Action>,
-    conflicts: Vec<ConflictDraft>,
-    diffs: Vec<TableDiff>,
+    pub(super) content: &'a dyn Content,
+    pub(super) policy: Policy,
+    pub(super) steps: Vec<Step>,
+    pub(super) actions: Vec<Action>,
+    pub(super) conflicts: Vec<ConflictDraft>,
+    pub(super) diffs: Vec<TableDiff>,
     /// Definitions of the tables whose rows may be written, by name and side.
-    tables: BTreeMap<String, [Option<Table>; 2]>,
+    pub(super) tables: BTreeMap<String, [Option<Table>; 2]>,
 }
 
 /// Plans one spoke.
@@ -82,9 +80,9 @@ pub(super) fn plan_of(
     hub: Option<&Open>,
     far: Option<&Open>,
 ) -> Result<SpokePlan, PortError> {
-    let base = match &context.base {
-        Some(id) => Some(BaseReader::open(content, id)?.all()?),
-        None => None,
+    let (base, schema) = match &context.base {
+        Some(id) => BaseReader::open(content, id).and_then(BaseReader::all).map(|(base, s)| (Some(base), s))?,
+        None => (None, None),
     };
     let policy = policy(spoke, detail, context);
     let steps = vec![Step::Past { base: context.base }];
@@ -131,7 +129,8 @@ pub(super) fn plan_of(
     } else if let (Some(hub), Some(far)) = (hub, far) {
         let none = BTreeMap::new();
         out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none), &context.directives)?;
-        let (settles, guards) = planner.decide(&context.directives)?;
+        planner.objects(hub, far, schema.as_ref());
+        let (settles, guards) = planner.decide(&context.directives, hub, far)?;
         out.settles = settles;
         out.guards = guards;
         planner.sequences(hub, far);
@@ -177,11 +176,11 @@ fn lost_sides(detail: &DatabaseSpoke, hub: Option<&Open>, spoke: Option<&Open>) 
 }
 
 impl Planner<'_> {
-    fn included(&self, table: &str) -> bool {
+    pub(super) fn included(&self, table: &str) -> bool {
         is_included(table, &self.detail.include, &self.detail.exclude)
     }
 
-    fn may_write(&self, side: Side) -> bool {
+    pub(super) fn may_write(&self, side: Side) -> bool {
         match self.policy.direction {
             Direction::Both => true,
             Direction::ToSpoke => side == Side::Spoke,
@@ -314,107 +313,15 @@ impl Planner<'_> {
             table: Some(shape.name.clone()),
             pk: vec![],
             fields: vec![],
+            group: vec![],
         });
         let mut diff = TableDiff { shape: shape.clone(), paused: Some(why), ..TableDiff::default() };
         diff.changes.clear();
         self.diffs.push(diff);
     }
 
-    fn decide(&mut self, directives: &[Directive]) -> Result<(Vec<ConflictId>, Vec<Guard>), PortError> {
-        let mut answers = Answers::new();
-        let mut asked: BTreeMap<RowId, (&Directive, Option<Option<Row>>)> = BTreeMap::new();
-        let mut unfit: BTreeMap<&str, String> = BTreeMap::new();
-        let checker = Checker::new(&self.tables);
-        for directive in directives {
-            let draft = &directive.draft;
-            let table = draft.table.as_deref().unwrap_or_default();
-            let diff = self.diffs.iter().find(|d| d.shape.name.eq_ignore_ascii_case(table));
-            let Some(diff) = diff else { continue };
-            let mut refuse = |why: String| drop(unfit.insert(draft.item.as_str(), why));
-            if let Some(why) = &diff.paused {
-                refuse(format!("the table is paused and cannot be decided here: {why}"));
-                continue;
-            }
-            let Some(id) = answers::row_of(draft, &diff.shape) else { continue };
-            let now = diff.changes.get(&id.1);
-            let moved = match (&directive.answer, now) {
-                (_, None) => None,
-                (Answer::Undo, Some(now)) => self.moved_on(directive, &id, diff, now, &checker),
-                (_, Some(now)) => answers::moved(draft, &diff.shape, now, self.content),
-            };
-            if let Some(why) = moved {
-                refuse(why);
-                continue;
-            }
-            match answers::add(&mut answers, directive, &id, &diff.shape, self.content) {
-                Ok(past) => drop(asked.insert(id, (directive, past))),
-                Err(error) if error.fault().cause == Cause::Invalid => refuse(error.to_string()),
-                Err(error) => return Err(error),
-            }
-        }
-        let mut plan = rows::plan(&self.diffs, self.policy, &answers, &|table, row| checker.check(table, row));
-        let mut settles = Vec::new();
-        for (id, (directive, past)) in asked {
-            if plan.settled.contains(&id) {
-                settles.push(directive.conflict);
-                if let Some(row) = past {
-                    self.conflicts.push(directive.draft.clone());
-                    plan.conflicts.retain(|c| (&c.table, &c.key) != (&id.0, &id.1));
-                    let (table, key) = (id.0, hex::encode(id.1));
-                    self.steps.push(Step::Base { table, key, row: row.map(Cells) });
-                }
-            }
-        }
-        let guards = plan.guards.iter().map(|g| Guard { name: g.name.into(), why: g.why.clone() }).collect();
-        self.write_down(plan)?;
-        for conflict in &mut self.conflicts {
-            if let Some(why) = unfit.remove(conflict.item.as_str()) {
-                conflict.because = why;
-            }
-        }
-        Ok((settles, guards))
-    }
-
-    /// Returns why an answer cannot be undone: the row is no longer what the answer made of it.
-    fn moved_on(
-        &self,
-        directive: &Directive,
-        id: &RowId,
-        diff: &TableDiff,
-        now: &Change,
-        checker: &Checker<'_>,
-    ) -> Option<String> {
-        let why = || Some("it is no longer what the answer left".to_owned());
-        if now.hub != now.base || now.spoke != now.base {
-            return why();
-        }
-        let draft = &directive.draft;
-        if !matches!(
-            draft.conflict_kind.as_str(),
-            "update/update" | "insert/insert" | "update/delete" | "delete/update"
-        ) {
-            return None;
-        }
-        // What the answer made of it, planned once more for this row alone.
-        let undoes = directive.undoes.clone()?;
-        let past = answers::answered(draft, &diff.shape, self.content)?;
-        let hub = past.hub.clone();
-        let again = Directive { answer: undoes, undoes: None, ..directive.clone() };
-        let mut answers = Answers::new();
-        answers::add(&mut answers, &again, id, &diff.shape, self.content).ok()?;
-        let alone =
-            TableDiff { changes: [(id.1.clone(), past)].into(), shape: diff.shape.clone(), ..TableDiff::default() };
-        let plan = rows::plan(&[alone], self.policy, &answers, &|table, row| checker.check(table, row));
-        if !plan.settled.contains(id) {
-            return None;
-        }
-        let at_hub = plan.writes.into_iter().find(|w| port_side(w.side) == Side::Hub);
-        let left = at_hub.map_or(hub, |write| write.after);
-        if left == now.hub { None } else { why() }
-    }
-
     /// Turns the merge's answer into steps, actions and conflicts.
-    fn write_down(&mut self, plan: RowPlan) -> Result<(), PortError> {
+    pub(super) fn write_down(&mut self, plan: RowPlan) -> Result<(), PortError> {
         let diffs = std::mem::take(&mut self.diffs);
         let shapes: BTreeMap<&str, &TableDiff> = diffs.iter().map(|d| (d.shape.name.as_str(), d)).collect();
         let mut touched: BTreeSet<(Side, &str)> = BTreeSet::new();
@@ -436,7 +343,7 @@ impl Planner<'_> {
         }
         for conflict in &plan.conflicts {
             if let Some(diff) = shapes.get(conflict.table.as_str()) {
-                let draft = draft::draft(self.content, &diff.shape, conflict, &plan.conflicts)?;
+                let draft = draft::draft(self.content, &shapes, &diff.shape, conflict, &plan.conflicts)?;
                 self.conflicts.push(draft);
                 self.steps.push(dispute(&conflict.table, [&conflict.base, &conflict.hub, &conflict.spoke]));
             }
@@ -491,22 +398,6 @@ impl Planner<'_> {
     }
 }
 
-/// An undone answer is about a row that is equal on both sides by now.
-fn reopen(diff: &mut TableDiff, directives: &[Directive], sides: [Option<&TableRows>; 3]) {
-    for directive in directives.iter().filter(|d| d.answer == Answer::Undo) {
-        let draft = &directive.draft;
-        if !draft.table.as_ref().is_some_and(|t| t.eq_ignore_ascii_case(&diff.shape.name)) {
-            continue;
-        }
-        let Some((_, key)) = answers::row_of(draft, &diff.shape) else { continue };
-        let [base, hub, spoke] = sides.map(|rows| rows.and_then(|r| r.get(&key)).map(|c| c.row.clone()));
-        let counts = [&base, &hub, &spoke].map(|row| u64::from(row.is_some()));
-        if !key.is_empty() {
-            diff.changes.entry(key).or_insert(Change { base, hub, spoke, counts });
-        }
-    }
-}
-
 fn dispute(table: &str, [base, hub, spoke]: [&Option<Row>; 3]) -> Step {
     let cells = |row: &Option<Row>| row.clone().map(Cells);
     Step::Dispute { table: table.to_owned(), base: cells(base), hub: cells(hub), spoke: cells(spoke) }
@@ -533,39 +424,5 @@ fn action(side: Side, shape: &Shape, write: &rows::Write) -> Action {
         from: shown(&write.before, write.counts.0),
         to: shown(&write.after, write.counts.1),
         reason: write.because.into(),
-    }
-}
-
-/// Tries merged rows against the table's own checks, in memory.
-struct Checker<'a> {
-    tables: &'a BTreeMap<String, [Option<Table>; 2]>,
-    scratch: std::cell::OnceCell<Option<rusqlite::Connection>>,
-    made: RefCell<BTreeMap<String, bool>>,
-}
-
-impl<'a> Checker<'a> {
-    fn new(tables: &'a BTreeMap<String, [Option<Table>; 2]>) -> Self {
-        Self { tables, scratch: std::cell::OnceCell::new(), made: RefCell::default() }
-    }
-
-    /// Returns what the engine says against the row; a table that cannot be made here is not checked.
-    fn check(&self, table: &str, row: &Row) -> Option<String> {
-        let open = || {
-            let conn = rusqlite::Connection::open_in_memory().ok()?;
-            conn.execute_batch("pragma foreign_keys = off; pragma trusted_schema = off;").ok().map(|()| conn)
-        };
-        let conn = self.scratch.get_or_init(open).as_ref()?;
-        let table = self.tables.get(table)?.iter().flatten().next()?;
-        let made = *self
-            .made
-            .borrow_mut()
-            .entry(table.name().to_owned())
-            .or_insert_with(|| conn.execute(&table.sql, []).is_ok());
-        if !made {
-            return None;
-        }
-        let error = super::write::insert(conn, table, row, None).err();
-        let _ = conn.execute(&format!("delete from {}", table.quoted()), []);
-        error.map(|e| e.to_string())
     }
 }

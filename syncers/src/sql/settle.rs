@@ -15,6 +15,7 @@ use cathedral_model::ports::{Cause, Content, PortError};
 use super::base::{BaseReader, BaseTable, BaseWriter};
 use super::drift;
 use super::name::is_included;
+use super::objects::Agreed;
 use super::plan::{Open, open, paired};
 use super::scan::{DatabaseDigest, missing};
 
@@ -36,9 +37,9 @@ pub(super) fn settle(
     content: &dyn Content,
     scratch: &Path,
 ) -> Result<Settled, PortError> {
-    let mut old = match past {
+    let (mut old, old_schema) = match past {
         Some(id) => BaseReader::open(content, id)?.all()?,
-        None => BTreeMap::new(),
+        None => (BTreeMap::new(), None),
     };
     std::fs::create_dir_all(scratch).map_err(|e| PortError::io(scratch.display(), &e))?;
     let mut out = BaseWriter::new(scratch)?;
@@ -49,6 +50,7 @@ pub(super) fn settle(
         let base = *past.ok_or_else(|| PortError::failed(Cause::NotFound, "a database of the pair is missing"))?;
         return Ok(Settled { hub, spoke, base });
     };
+    out.schema(Agreed::now(&hub.catalog, &far.catalog, old_schema.as_ref()))?;
     let mut digests = (DatabaseDigest::new(&hub.catalog), DatabaseDigest::new(&far.catalog));
     let names: BTreeSet<String> =
         hub.catalog.tables.keys().chain(far.catalog.tables.keys()).chain(old.keys()).cloned().collect();

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cathedral_model::plan::{Answer, Choice};
+use cathedral_model::ids::ConflictId;
+use cathedral_model::plan::{Answer, Choice, ConflictDraft, Directive, FieldDispute, SpokePlan};
 
 use super::support::*;
 
@@ -92,4 +93,103 @@ fn a_table_merged_as_one_thing_is_answered_as_one_thing() {
     assert_eq!(kinds(&plan), ["table"]);
     pair.answer(&plan, 0, Answer::Take(Choice::Spoke));
     assert_eq!(pair.same("select v from t order by id"), ["Integer(1)", "Integer(3)"]);
+}
+
+/// Two rows that claim one value; a child whose parent the other side deleted.
+fn tied() -> (Pair, SpokePlan) {
+    let mut pair = Pair::agreed(
+        "create table u (id integer primary key, email text unique, name text); insert into u values (1, 'a', 'old');
+         create table parent (id integer primary key, name text); insert into parent values (1, 'p'), (2, 'q');
+         create table child (id integer primary key, parent integer references parent (id), note text);",
+    );
+    pair.hub().execute_batch("insert into u values (10, 'x', 'hub'); delete from parent where id = 1").unwrap();
+    pair.far().execute_batch("insert into u values (11, 'x', 'far'); insert into child values (5, 1, 'c')").unwrap();
+    let (plan, _) = pair.sync();
+    let items: Vec<&str> = plan.conflicts.iter().map(|c| c.item.as_str()).collect();
+    assert_eq!(items, ["child[5]", "u[10]", "u[11]"]);
+    (pair, plan)
+}
+
+const TIED: &str = "select 'u', id, email, name from u union all select 'p', id, name, '' from parent
+    union all select 'c', id, parent, note from child order by 1, 2";
+
+fn directive(n: i64, draft: &ConflictDraft, answer: Answer, undoes: Option<Answer>) -> Directive {
+    Directive { conflict: ConflictId(n), draft: draft.clone(), answer, undoes }
+}
+
+#[test]
+fn rows_that_are_decided_together_are_shown_whole() {
+    let (_, plan) = tied();
+    let names = |fields: &[FieldDispute]| fields.iter().map(|f| f.field.clone()).collect::<Vec<_>>();
+    let [child, first, _] = plan.conflicts.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(names(&first.fields), ["id", "email", "name"]);
+    assert_eq!((first.group.len(), first.group[0].item.as_str()), (1, "u[11]"));
+    assert_eq!(first.group[0].fields[2].spoke, "far");
+    assert_eq!(first.hub.as_ref().unwrap().shown, "x", "in brief it is the value they clash in");
+    assert_eq!((child.group.len(), child.group[0].item.as_str()), (1, "parent[1]"));
+    assert_eq!(names(&child.group[0].fields), ["id", "name"]);
+}
+
+#[test]
+fn an_answer_about_a_group_is_taken_back_for_all_of_its_rows() {
+    for at in [0, 1] {
+        for choice in [Choice::Hub, Choice::Spoke] {
+            let (mut pair, plan) = tied();
+            let before = pair.rows(TIED);
+            let draft = plan.conflicts[at].clone();
+            let mut answers = vec![directive(7, &draft, Answer::Take(choice), None)];
+            if at == 1 {
+                answers.push(directive(8, &plan.conflicts[2], Answer::With(ConflictId(7)), None));
+            }
+            let (done, _) = pair.sync_with(answers.clone());
+            assert_eq!(done.settles.len(), answers.len(), "both are settled by the one answer");
+            let undo: Vec<Directive> = answers
+                .iter()
+                .map(|d| Directive { answer: Answer::Undo, undoes: Some(d.answer.clone()), ..d.clone() })
+                .collect();
+            let (undone, applied) = pair.sync_with(undo);
+            assert_eq!((undone.settles.len(), applied.skipped.len()), (answers.len(), 0));
+            assert_eq!(pair.rows(TIED), before, "{choice:?}");
+            let mut again: Vec<String> = pair.plan().conflicts.into_iter().map(|c| c.item).collect();
+            again.sort_unstable();
+            assert_eq!(again, ["child[5]", "u[10]", "u[11]"]);
+            pair.quiet();
+        }
+    }
+}
+
+#[test]
+fn a_group_of_which_a_row_has_changed_since_is_not_taken_back() {
+    for (at, change) in [
+        (0, "update parent set name = 'later' where id = 1"),
+        (0, "insert into child values (6, 1, 'later')"),
+        (1, "update u set name = 'later' where id = 11"),
+    ] {
+        let (mut pair, plan) = tied();
+        let draft = plan.conflicts[at].clone();
+        pair.sync_with(vec![directive(7, &draft, Answer::Take(Choice::Spoke), None)]);
+        for synced in [false, true] {
+            if synced {
+                pair.sync();
+            } else {
+                pair.hub().execute(change, []).unwrap();
+            }
+            let now = pair.rows(TIED);
+            let undo = directive(7, &draft, Answer::Undo, Some(Answer::Take(Choice::Spoke)));
+            let refused = pair.try_plan(vec![undo]).unwrap();
+            assert!(refused.settles.is_empty(), "{change} {synced}: {refused:?}");
+            assert!(refused.actions.iter().all(|a| a.reason != "answer undone"), "{change}: {refused:?}");
+            assert_eq!(pair.rows(TIED), now);
+        }
+    }
+}
+
+#[test]
+fn an_answer_waits_when_a_row_of_its_group_has_changed() {
+    let (mut pair, plan) = tied();
+    pair.far().execute("update u set name = 'other' where id = 11", []).unwrap();
+    let (next, _) = pair.answer(&plan, 1, Answer::Take(Choice::Hub));
+    assert_eq!(next.settles, vec![]);
+    let one = next.conflicts.iter().find(|c| c.item == "u[10]").unwrap();
+    assert!(one.because.contains("u[11] has changed since"), "{}", one.because);
 }

@@ -120,3 +120,107 @@ fn virtual_tables_are_named_and_left_alone() {
     assert_eq!(pair.same("select * from t").len(), 1);
     pair.quiet();
 }
+
+const PLAIN: &str = "create table t (id integer primary key, v); create table log (n integer primary key, what);
+    insert into t values (1, 1);";
+
+const ALL: &str = "select type, name, sql from sqlite_schema where name not like 'cathedral%' order by 1, 2";
+
+#[test]
+fn what_is_no_table_travels_too() {
+    let mut pair = Pair::agreed(PLAIN);
+    pair.far()
+        .execute_batch(
+            "create index t_v on t (v); create view sums as select sum(v) from t;
+             create trigger told after insert on t begin insert into log (what) values (new.v); end;
+             create trigger never instead of insert on sums begin select 1; end;
+             pragma user_version = 7; pragma application_id = 99; insert into t values (2, 2);",
+        )
+        .unwrap();
+    pair.hub().execute_batch("create index log_what on log (what); insert into t values (3, 3)").unwrap();
+    let (plan, applied) = pair.sync();
+    assert_eq!((kinds(&plan).len(), applied.skipped.len()), (0, 0), "{plan:?}");
+    assert_eq!(pair.same(ALL).len(), 7);
+    assert_eq!(pair.same("pragma user_version"), ["Integer(7)"]);
+    assert_eq!(pair.same("pragma application_id"), ["Integer(99)"]);
+    assert_eq!(pair.same("select what from log"), ["Integer(2)"], "no trigger has fired where the row was carried");
+    pair.quiet();
+    pair.hub().execute_batch("pragma user_version = 8").unwrap();
+    pair.sync();
+    assert_eq!(pair.same("pragma user_version"), ["Integer(8)"]);
+    pair.quiet();
+}
+
+#[test]
+fn what_both_sides_define_waits_by_name_and_the_rest_goes_on() {
+    for (hub, far, item, why) in [
+        ("create view w as select 1", "create view w as select 2", "view w (schema)", "differently"),
+        ("create index w on t (v)", "create view w as select 2", "w (schema)", "differently"),
+        ("create view w as select 1", "create table w (id integer primary key)", "view w (schema)", "a table named"),
+        (
+            "pragma user_version = 3",
+            "pragma user_version = 4",
+            "pragma user_version (schema)",
+            "pragma user_version = N",
+        ),
+    ] {
+        let mut pair = Pair::agreed(PLAIN);
+        pair.hub().execute_batch(hub).unwrap();
+        pair.far().execute_batch(&format!("{far}; update t set v = 2")).unwrap();
+        let (plan, applied) = pair.sync();
+        let found = plan.conflicts.iter().find(|c| c.item.ends_with(item)).unwrap_or_else(|| panic!("{hub}: {plan:?}"));
+        assert_eq!((found.conflict_kind.as_str(), applied.skipped.len()), ("schema", 0));
+        assert!(found.because.contains(why), "{}", found.because);
+        assert_eq!(pair.same("select v from t"), ["Integer(2)"]);
+        pair.quiet();
+    }
+}
+
+#[test]
+fn what_one_side_drops_is_not_dropped_but_named() {
+    let mut pair = Pair::agreed(&format!("{PLAIN} create index t_v on t (v); create view w as select 1;"));
+    pair.far().execute_batch("drop index t_v; drop view w").unwrap();
+    let (plan, _) = pair.sync();
+    let items: Vec<&str> = plan.conflicts.iter().map(|c| c.item.as_str()).collect();
+    assert_eq!(items, ["index t_v (schema)", "view w (schema)"]);
+    assert!(plan.conflicts[0].because.contains("the spoke has dropped it"), "{plan:?}");
+    pair.quiet();
+    pair.hub().execute_batch("drop index t_v").unwrap();
+    pair.far().execute_batch("create view w as select 1").unwrap();
+    let (plan, _) = pair.sync();
+    assert_eq!(kinds(&plan).len(), 0);
+    pair.quiet();
+}
+
+#[test]
+fn numbers_wait_for_the_tables_and_what_is_left_out_stays() {
+    let mut pair = Pair::agreed(PLAIN);
+    pair.far()
+        .execute_batch(
+            "alter table t add column w; pragma user_version = 5; create index t_w on t (w);
+             create table _own (id integer primary key, v); create index own_v on _own (v); create view _mine as select 1",
+        )
+        .unwrap();
+    let (plan, _) = pair.sync();
+    assert_eq!((kinds(&plan), plan.actions.len()), (vec!["schema"], 0), "{plan:?}");
+    assert_eq!(rows(&pair.hub(), "pragma user_version"), ["Integer(0)"]);
+    pair.hub().execute_batch("alter table t add column w").unwrap();
+    pair.sync();
+    assert_eq!(pair.same("pragma user_version"), ["Integer(5)"]);
+    assert_eq!(pair.rows("select name from sqlite_schema where type in ('index', 'view') order by 1").0.len(), 1);
+    pair.quiet();
+}
+
+#[test]
+fn an_agreed_state_from_before_is_read_and_what_one_side_has_travels() {
+    let mut pair = Pair::agreed(PLAIN);
+    pair.far().execute_batch("create index t_v on t (v); update t set v = 2").unwrap();
+    let old = "{\"format\":\"cathedral sqlite base v1\"}\n{\"table\":\"log\",\"columns\":[\"n\",\"what\"]}\n\
+         {\"table\":\"t\",\"columns\":[\"id\",\"v\"]}\n[1,1]\n{\"end\":4}\n";
+    pair.base = Some(cathedral_model::ports::Content::put(pair.content.as_ref(), old.as_bytes()).unwrap());
+    let (plan, _) = pair.sync();
+    assert_eq!(kinds(&plan), Vec::<&str>::new());
+    assert_eq!(pair.same("select v from t"), ["Integer(2)"]);
+    pair.same(ALL);
+    pair.quiet();
+}

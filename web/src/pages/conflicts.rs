@@ -71,6 +71,7 @@ pub(crate) fn answer_words(record: &ConflictRecord) -> String {
         }
         Some(Answer::Content(_)) => "wrote a result by hand".into(),
         Some(Answer::Undo) => "undid the answer".into(),
+        Some(Answer::With(other)) => format!("decided it together with conflict {other}"),
         None => "settled".into(),
     }
 }

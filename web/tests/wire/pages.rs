@@ -77,6 +77,7 @@ fn draft(served: &Served, item: &str, has_fields: bool) -> ConflictDraft {
         table: None,
         pk: vec![],
         fields: if has_fields { fields } else { vec![] },
+        group: vec![],
     }
 }
 

@@ -103,12 +103,18 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     );
     let side = || json!({ "type": ["object", "null"], "properties": { "shown": text(), "content": maybe(text()) }, "required": ["shown"] });
     let file = || object(json!({ "path": text(), "base": text(), "hub": text(), "spoke": text() }), &["path"]);
+    let grouped = || {
+        object(
+            json!({ "where": text(), "table": text(), "pk": { "type": "array" }, "fields": { "type": "array" } }),
+            &["where", "table"],
+        )
+    };
     let conflict = || {
         object(
             json!({
                 "id": number(), "spoke": text(), "kind": kind(), "conflict_kind": text(), "where": text(), "base": side(),
                 "hub": side(), "spoke_side": side(), "opened_at": text(), "table": text(), "pk": { "type": "array" },
-                "files": array(file()), "more_files": number(),
+                "files": array(file()), "more_files": number(), "group": array(grouped()), "answered_with": number(),
             }),
             &["id", "spoke", "kind", "conflict_kind", "where", "base", "hub", "spoke_side", "opened_at"],
         )

@@ -177,6 +177,7 @@ fn the_worst_decides_the_sentence() {
             table: None,
             pk: vec![],
             fields: vec![],
+            group: vec![],
         },
         state: ConflictState::Open,
         answer: None,

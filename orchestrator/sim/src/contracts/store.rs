@@ -110,6 +110,7 @@ fn dispute(item: &str, hub: &str, spoke: &str) -> ConflictDraft {
         table: None,
         pk: vec![],
         fields: vec![],
+        group: vec![],
     }
 }
 

@@ -137,6 +137,7 @@ impl Planner<'_> {
             table: None,
             pk: vec![],
             fields: vec![],
+            group: vec![],
         });
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::ids::{ConflictId, Digest};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Choice, FieldDispute, SideValue};
+use cathedral_model::plan::{Answer, Choice, FieldDispute, Grouped, SideValue};
 use cathedral_model::ports::Content;
 use cathedral_model::run::RunSummary;
 use cathedral_syncers::content::LocalContent;
@@ -81,7 +81,12 @@ fn json(record: &ConflictRecord) -> serde_json::Value {
         object.insert("table".into(), serde_json::json!(table));
         object.insert("pk".into(), serde_json::json!(draft.pk));
     }
+    if let (Some(Answer::With(other)), Some(object)) = (&record.answer, out.as_object_mut()) {
+        object.insert("answered_with".into(), serde_json::json!(other));
+    }
     if let (SpokeKind::Database, Some(object)) = (record.kind, out.as_object_mut()) {
+        let row = |row: &Grouped| serde_json::json!({ "where": row.place, "table": row.table, "pk": row.pk, "fields": row.fields });
+        object.insert("group".into(), draft.group.iter().map(row).collect());
         // One content holds the row as it stood on each side: it is the content of none of them.
         let kept = [&draft.hub, &draft.spoke, &draft.base].into_iter().flatten().find_map(|side| side.content);
         object.insert("row_versions".into(), serde_json::json!(kept));
@@ -139,7 +144,11 @@ async fn list(all: bool, spoke: Option<&str>, global: &Global, output: &Output) 
             record.draft.conflict_kind.clone(),
             safe(&record.draft.place),
             when::ago(record.opened_at, now),
-            record.state.as_str().to_owned(),
+            match (record.state, &record.answer) {
+                (ConflictState::Settled, Some(Answer::With(other))) => format!("settled with {other}"),
+                (ConflictState::Answered, Some(Answer::With(other))) => format!("answered with {other}"),
+                (state, _) => state.as_str().to_owned(),
+            },
         ]);
     }
     if !output.is_machine() {
@@ -189,6 +198,10 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
     } else {
         tell_fields("FIELD", &draft.fields, output);
     }
+    for row in &draft.group {
+        output.say(format!("decided together with {}", output.paint(Tint::Bold, &safe(&row.place))));
+        tell_fields("FIELD", &row.fields, output);
+    }
     if record.kind == SpokeKind::Git {
         let (files, more) = disputed_files(draft);
         if !files.is_empty() {
@@ -206,8 +219,12 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
         output.note(output.paint(Tint::Dim, &format!("look: git -C {store} diff {} {}", hub.shown, spoke.shown)));
     }
     if record.state == ConflictState::Open && draft.conflict_kind == "schema" {
-        let hint =
-            "next: give the table the same columns on both sides with the database's own means, then cathedral sync";
+        let hint = match draft.table {
+            Some(_) => {
+                "next: give the table the same columns on both sides with the database's own means, then cathedral sync"
+            }
+            None => "next: make both sides agree with the database's own means, then cathedral sync",
+        };
         output.note(output.paint(Tint::Dim, hint));
     } else if record.state == ConflictState::Open {
         let suggested = if draft.suggested.is_some() { "|suggested" } else { "" };
@@ -226,10 +243,17 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
 /// Says since when a conflict stands as it does.
 fn stands(record: &ConflictRecord) -> String {
     let (opened, changed) = (when::local(record.opened_at), when::local(record.changed_at));
+    let with = if let Some(Answer::With(other)) = &record.answer { Some(other.to_string()) } else { None };
     match record.state {
         ConflictState::Open => format!("open since {opened}"),
         ConflictState::Answered if record.answer == Some(Answer::Undo) => {
             format!("to be undone since {changed}, which no run has done yet; opened {opened}")
+        }
+        ConflictState::Answered if with.is_some() => {
+            format!("answered {changed} together with conflict {}, opened {opened}", with.unwrap_or_default())
+        }
+        ConflictState::Settled if with.is_some() => {
+            format!("settled {changed} together with conflict {}, opened {opened}", with.unwrap_or_default())
         }
         ConflictState::Answered => format!("answered {changed}, which no run has carried out yet; opened {opened}"),
         ConflictState::Settled => format!("settled {changed}, opened {opened}"),
@@ -361,6 +385,14 @@ async fn carry_out(hub: &crate::hub::Hub, id: ConflictId, answer: Answer, no_syn
             .why(why)
             .next(format!("cathedral conflicts show {id}"))
             .next(format!("cathedral run show {run}")));
+    };
+    let together = hub.store().conflicts(Some(&record.spoke), &[ConflictState::Settled]).await?;
+    let together = together.iter().filter(|r| answer != Answer::Undo && r.answer == Some(Answer::With(id)));
+    let together: Vec<String> = together.map(|r| r.id.to_string()).collect();
+    let done = match together.as_slice() {
+        [] => done.to_owned(),
+        [one] => format!("{done}, and with it conflict {one} about the same rows"),
+        all => format!("{done}, and with it conflicts {} about the same rows", all.join(", ")),
     };
     let rest = if left > 0 { format!("; {} left", many(left, "conflict is", "conflicts are")) } else { String::new() };
     output
