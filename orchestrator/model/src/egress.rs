@@ -116,8 +116,7 @@ impl Allowed {
     /// What is wrong with it, and what to write instead where that is known.
     pub fn parse(text: &str) -> Result<Self, (String, Option<String>)> {
         if let Some((address, bits)) = text.split_once('/') {
-            let network: IpAddr =
-                address.parse().map_err(|_| (format!("\"{}\" is no address", cut(address)), None))?;
+            let network: IpAddr = address.parse().map_err(|_| (format!("\"{}\" is no address", cut(address)), None))?;
             let most = if network.is_ipv4() { 32 } else { 128 };
             let bits: u8 = bits
                 .parse()

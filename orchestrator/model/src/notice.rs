@@ -28,6 +28,7 @@ pub const PING: &str = "ping";
 pub const CONFLICT_OPENED: &str = "conflict.opened";
 pub const CONFLICT_SETTLED: &str = "conflict.settled";
 pub const DESTINATION_BEHIND: &str = "destination.behind";
+pub const RESTORE_FINISHED: &str = "restore.finished";
 pub const SCHEDULE_MISSED: &str = "schedule.missed";
 pub const SNAPSHOT_SEALED: &str = "snapshot.sealed";
 pub const VERIFY_FAILED: &str = "verify.failed";
@@ -36,6 +37,7 @@ pub const VERIFY_FAILED: &str = "verify.failed";
 pub const TOPICS: &[Topic] = &[
     topic("run.finished", "a run has ended and changed something"),
     topic("run.failed", "a run has ended and could not do what it was asked for"),
+    topic(RESTORE_FINISHED, "a restore has ended, well or not"),
     topic(CONFLICT_OPENED, "conflicts wait for a person"),
     topic(CONFLICT_SETTLED, "conflicts no longer wait"),
     topic(SNAPSHOT_SEALED, "a snapshot is complete and in the log"),
@@ -120,6 +122,8 @@ pub fn sentence(message: &Message) -> String {
     match message.topic.as_str() {
         "run.finished" => format!("run {run} has ended ({}), {}", text("cause"), text("result").replace('_', " ")),
         "run.failed" => format!("run {run} failed ({}){}", text("cause"), because(text("error"))),
+        RESTORE_FINISHED if number("code") == 0 => format!("restore {run} of {} is done and proven", text("snapshot")),
+        RESTORE_FINISHED => format!("restore {run} of {} failed{}", text("snapshot"), because(text("error"))),
         CONFLICT_OPENED => format!("{} of {}", count(number("count"), "new conflict"), text("spoke")),
         CONFLICT_SETTLED => format!("{} of {} settled", count(number("count"), "conflict"), text("spoke")),
         SNAPSHOT_SEALED => format!("snapshot {} is complete and sealed", text("snapshot")),

@@ -66,17 +66,37 @@ fn what_cannot_work_is_told_with_place_reason_and_remedy() {
         (hook("url: \"https://a.example\", secret: \"${SHORT}\""), "bad_secret", "notifications[0].secret"),
         (hook("url: \"https://a.example\", secrets: [\"${HEX}\"]"), "bad_secret", "notifications[0].secrets[0]"),
         (hook("url: \"https://a.example\", secret: \"${GONE}\""), "unresolved_reference", "notifications[0].secret"),
-        (hook("url: \"https://a.example\", secret: \"${file:gone}\""), "unresolved_reference", "notifications[0].secret"),
+        (
+            hook("url: \"https://a.example\", secret: \"${file:gone}\""),
+            "unresolved_reference",
+            "notifications[0].secret",
+        ),
         (hook("url: \"https://a.example\", secret: \"plain\""), "literal_secret", "notifications[0].secret"),
         (hook(&format!("url: \"${{BAD_URL}}\", {sound}")), "bad_address", "notifications[0].url"),
         (hook(&format!("url: \"https://a.example:0/\", {sound}")), "bad_address", "notifications[0].url"),
         (hook(&format!("url: \"http://192.168.1.1/\", {sound}")), "egress_denied", "notifications[0].url"),
         (hook(&format!("url: \"http://[::1]:7/\", {sound}")), "egress_denied", "notifications[0].url"),
-        (hook(&format!("url: \"https://a.example\", {sound}, events: [run.faild]")), "unknown_event", "notifications[0].events[0]"),
-        (hook(&format!("url: \"https://a.example\", {sound}, events: [\"runs.*\"]")), "unknown_event", "notifications[0].events[0]"),
-        ("    - { kind: email, smtp: \"smtp://mail.example\", to: [a@b.example] }\n".into(), "not_available_yet", "notifications[0].kind"),
         (
-            format!("{}{}", hook(&format!("name: ops, url: \"https://a.example\", {sound}")), hook(&format!("name: ops, url: \"https://b.example\", {sound}"))),
+            hook(&format!("url: \"https://a.example\", {sound}, events: [run.faild]")),
+            "unknown_event",
+            "notifications[0].events[0]",
+        ),
+        (
+            hook(&format!("url: \"https://a.example\", {sound}, events: [\"runs.*\"]")),
+            "unknown_event",
+            "notifications[0].events[0]",
+        ),
+        (
+            "    - { kind: email, smtp: \"smtp://mail.example\", to: [a@b.example] }\n".into(),
+            "not_available_yet",
+            "notifications[0].kind",
+        ),
+        (
+            format!(
+                "{}{}",
+                hook(&format!("name: ops, url: \"https://a.example\", {sound}")),
+                hook(&format!("name: ops, url: \"https://b.example\", {sound}"))
+            ),
             "duplicate_name",
             "notifications[1].name",
         ),

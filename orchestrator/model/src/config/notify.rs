@@ -58,7 +58,8 @@ impl Scalar for Allow {
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         Allowed::parse(text).map(Self).map_err(|(what, hint)| {
-            let hint = hint.unwrap_or_else(|| "10.0.0.0/8, 10.1.2.3:8080, \"[fd00::1]:8080\" or chat.internal:8443".into());
+            let hint =
+                hint.unwrap_or_else(|| "10.0.0.0/8, 10.1.2.3:8080, \"[fd00::1]:8080\" or chat.internal:8443".into());
             Wrong::new("bad_range", what).hint(hint)
         })
     }
@@ -237,7 +238,10 @@ fn url(one: &Notification, at: &dyn Fn(&'static str) -> Vec<Seg>, allowed: &[All
             return;
         }
         let wrong = Wrong::new("missing_key", "the key `url` is missing here").why("nobody could be told");
-        cx.report_path(&at("url"), wrong.hint("url: \"https://ops.example/hook\", or \"${file:PATH}\" of a file that holds it"));
+        cx.report_path(
+            &at("url"),
+            wrong.hint("url: \"https://ops.example/hook\", or \"${file:PATH}\" of a file that holds it"),
+        );
         return;
     };
     // A key that is not available yet has none.
