@@ -17,6 +17,7 @@ pub mod hub;
 pub mod limit;
 pub mod live;
 pub mod metrics;
+pub mod notify;
 pub mod pages;
 pub mod peer;
 pub mod problem;

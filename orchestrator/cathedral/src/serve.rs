@@ -4,6 +4,7 @@ mod current;
 mod declared;
 mod deliveries;
 mod first;
+mod notices;
 mod pages;
 mod reload;
 mod scheduler;
@@ -11,6 +12,7 @@ mod watching;
 mod worker;
 
 pub use declared::schedules;
+pub use notices::sender;
 pub use scheduler::zones;
 
 use std::net::SocketAddr;
@@ -59,10 +61,12 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
     let bell = Bell::default();
     let wake_worker = Arc::new(Notify::new());
     let wake_intake = Arc::new(Notify::new());
-    let rung = (bell.clone(), Arc::clone(&wake_intake));
+    let wake_sender = Arc::new(Notify::new());
+    let rung = (bell.clone(), Arc::clone(&wake_intake), Arc::clone(&wake_sender));
     (hub.stores.on_commit)(Box::new(move || {
         rung.0.ring();
         rung.1.notify_one();
+        rung.2.notify_one();
     }));
     let site = Arc::new(Site::find(&hub.site.root, Some(&hub.site.file))?);
     let current = Arc::new(Current::new(hub.engine.clone(), Arc::clone(&site)));
@@ -104,6 +108,13 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
         Arc::clone(&hub.stores.intake),
         wake_intake,
         Arc::clone(&wake_worker),
+        stopped.clone(),
+    ));
+    tasks.spawn(notices::run(
+        Arc::clone(&current),
+        Arc::clone(&hub.stores.outgoing),
+        wake_sender,
+        reloader.changes(),
         stopped.clone(),
     ));
     tasks.spawn(reload::watch_spokes(
@@ -155,6 +166,8 @@ async fn once(hub: &Hub, current: &Arc<Current>, output: &Output) -> Ended {
         worst = worst.max(summary.code);
         count += 1;
     }
+    current.engine().send_messages().await;
+    sender(&hub.stores.outgoing).once(&current.site().notifications()).await?;
     output.data("up-once", &serde_json::json!({ "fired": tick.fired.len(), "runs": count, "code": worst }), &[]);
     Ok(worst)
 }

@@ -74,7 +74,9 @@ fn every_published_output_has_the_form_of_its_schema() {
     json(&world, "conflict", &["conflicts", "resolve", &list[0]["id"].to_string(), "--take", "hub"], 0);
     json(&world, "schedules", &["schedule"], 0);
     json(&world, "token", &["token", "new", "--scope", "viewer"], 0);
-    // Each published schema was met above; "up" is met in serve.rs.
+    json(&world, "hook-sent", &["hook", "sent"], 0);
+    json(&world, "hook-endpoints", &["hook", "list"], 0);
+    // Each published schema was met above; "up" is met in serve.rs, "hook-delivery" in notifications.rs.
     let names = Ran::of(command(&world.hub(), &["schema"]).output().unwrap()).expect(0).out;
     let met = BTreeSet::from([
         "sync",
@@ -90,6 +92,9 @@ fn every_published_output_has_the_form_of_its_schema() {
         "log-head",
         "schedules",
         "token",
+        "hook-sent",
+        "hook-endpoints",
+        "hook-delivery",
         "up",
         "error",
     ]);

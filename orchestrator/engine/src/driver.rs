@@ -47,6 +47,11 @@ impl<E> Outcome<E> {
         self.events.push(event);
         self
     }
+
+    pub fn message(mut self, message: Message) -> Self {
+        self.messages.push(message);
+        self
+    }
 }
 
 /// Carries out the steps of one kind of saga.

@@ -6,6 +6,7 @@
 mod driver;
 mod inbox;
 pub mod intake;
+pub mod outgoing;
 mod preview;
 pub mod query;
 mod restore;

@@ -10,6 +10,7 @@ use cathedral_model::ecosystem::{DataSync, Ecosystem, SpokeKind};
 use cathedral_model::ids::{ConflictId, Cursor, LeafIndex, RunId, SnapshotId, SpokeName};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
 use cathedral_model::observation::SpokeMemory;
+use cathedral_model::ports::outgoing::EndpointStanding;
 use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{PortError, Store};
 use cathedral_model::run::RunResult;
@@ -18,6 +19,7 @@ use cathedral_model::snapshot::{LastCheck, SnapshotInfo, VaultLook};
 use cathedral_model::time::Timestamp;
 use serde::Serialize;
 
+mod endpoints;
 mod places;
 mod spokes;
 mod verdict;
@@ -48,6 +50,8 @@ pub struct Watching {
     pub quiet_at: BTreeMap<SpokeName, Timestamp>,
     /// Why a spoke could not be looked at.
     pub failing: BTreeMap<SpokeName, String>,
+    /// How the declared endpoints of notifications stand.
+    pub endpoints: Vec<EndpointStanding>,
 }
 
 /// Something the hub keeps for itself that is missing or damaged: a key, a store of a repository.

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 
 use cathedral_model::ecosystem::Side;
-use cathedral_model::event::NewEvent;
+use cathedral_model::event::{Message, NewEvent};
 use cathedral_model::ids::{Digest, NodeId, SpokeName};
+use cathedral_model::notice::RESTORE_FINISHED;
 use cathedral_model::observation::SpokeMemory;
 use cathedral_model::ports::env::Update;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
@@ -211,8 +212,12 @@ impl Performer<RestoreRun> for RestorePerformer {
             Step::Announce => {
                 let summary = state.summary();
                 let data = serde_json::json!({ "run": claim.run, "snapshot": summary.snapshot, "code": summary.code });
-                let event = NewEvent { kind: "restore.finished".into(), run: Some(claim.run), spoke: None, data };
-                Ok(vec![self.event(What::Announced).event(event)])
+                let kind = RESTORE_FINISHED;
+                let mut told = data.clone();
+                told["error"] = serde_json::json!(summary.error);
+                let message = Message { key: format!("run:{}:{kind}", claim.run), topic: kind.into(), payload: told };
+                let event = NewEvent { kind: kind.into(), run: Some(claim.run), spoke: None, data };
+                Ok(vec![self.event(What::Announced).event(event).message(message)])
             }
         }
     }

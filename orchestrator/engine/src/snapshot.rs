@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use cathedral_model::ecosystem::{Side, Spoke};
-use cathedral_model::event::NewEvent;
+use cathedral_model::event::{Message, NewEvent};
 use cathedral_model::ids::{Digest, LeafIndex, RunId, SnapshotId, SpokeName};
+use cathedral_model::notice::{DESTINATION_BEHIND, SNAPSHOT_SEALED};
 use cathedral_model::observation::Digests;
 use cathedral_model::ports::env::Update;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
@@ -16,6 +17,7 @@ use cathedral_model::ports::syncer::Place;
 use cathedral_model::ports::{Fault, PortError, SnapshotWriter};
 use cathedral_model::run::{SnapshotTaken, SyncRun};
 use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta, Standing, part_digest, parts_of};
+use cathedral_model::time::Timestamp;
 
 use crate::work::Engine;
 
@@ -264,6 +266,25 @@ fn is_shared(spoke: &Spoke) -> bool {
 pub(crate) fn announcement(run: RunId, taken: &SnapshotTaken, leaf: LeafIndex) -> NewEvent {
     let data = serde_json::json!({ "snapshot": taken.id, "root": taken.root, "leaf": leaf });
     NewEvent { kind: "snapshot.taken".into(), run: Some(run), spoke: None, data }
+}
+
+/// What the outside is told of a snapshot that is in the log: that it is there, and which destinations do
+/// not hold it; each of them once a day, since every snapshot misses one that is away.
+pub(crate) fn messages(run: RunId, taken: &SnapshotTaken, leaf: LeafIndex, now: Timestamp) -> Vec<Message> {
+    let id = &taken.id;
+    let data = serde_json::json!({
+        "snapshot": id, "root": taken.root, "leaf": leaf, "run": run, "destinations": taken.destinations,
+    });
+    let sealed = Message { key: format!("snapshot:{id}:sealed"), topic: SNAPSHOT_SEALED.into(), payload: data };
+    let day: String = now.to_rfc3339().chars().take(10).collect();
+    let behind = taken.destinations.iter().filter(|held| held.state != "held").map(|held| Message {
+        key: format!("destination:{}:behind:{day}", held.name),
+        topic: DESTINATION_BEHIND.into(),
+        payload: serde_json::json!({
+            "destination": held.name, "state": held.state, "snapshot": id, "run": run,
+        }),
+    });
+    std::iter::once(sealed).chain(behind).collect()
 }
 
 pub(crate) fn taken_of(info: &SnapshotInfo) -> SnapshotTaken {

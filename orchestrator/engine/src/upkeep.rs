@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use cathedral_model::event::{Message, NewEvent};
+use cathedral_model::notice::VERIFY_FAILED;
 use cathedral_model::ports::PortError;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
 use cathedral_model::ports::store::Claim;
@@ -80,9 +81,10 @@ impl Performer<UpkeepRun> for UpkeepPerformer {
                     "leaf": summary.leaf, "note": summary.note, "error": summary.error,
                 });
                 let event = NewEvent { kind: kind.into(), run: Some(claim.run), spoke: None, data: data.clone() };
-                let mut outcome = self.event(UpkeepWhat::UpkeepAnnounced).event(event);
                 let key = format!("run:{}:{kind}", claim.run);
-                outcome.messages.push(Message { key, topic: kind.into(), payload: data });
+                let message = Message { key, topic: kind.into(), payload: data };
+                let mut outcome = self.event(UpkeepWhat::UpkeepAnnounced).event(event).message(message);
+                outcome.messages.extend(damage(&state, &claim));
                 return Ok(vec![outcome]);
             }
         };
@@ -92,6 +94,16 @@ impl Performer<UpkeepRun> for UpkeepPerformer {
     fn summary(&self, state: &UpkeepRun) -> RunSummary {
         state.summary()
     }
+}
+
+/// What a check has found, for those who want to be told of damage and of nothing else.
+fn damage(state: &UpkeepRun, claim: &Claim) -> Option<Message> {
+    let problems = &state.report.as_ref()?.problems;
+    let first = problems.first()?;
+    let payload = serde_json::json!({
+        "run": claim.run, "count": problems.len(), "first": first, "check": state.request,
+    });
+    Some(Message { key: format!("run:{}:{VERIFY_FAILED}", claim.run), topic: VERIFY_FAILED.into(), payload })
 }
 
 /// The summary as it will be once announced.

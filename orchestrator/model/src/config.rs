@@ -16,6 +16,7 @@ pub mod files;
 pub mod integrity;
 pub mod names;
 mod nearest;
+pub mod notify;
 pub mod operation;
 mod order;
 mod parts;
@@ -37,6 +38,7 @@ pub use ecosystem::{Config, Ecosystem};
 pub use explain::{Explanation, explain, keys, nearest_key};
 pub use nearest::nearest;
 pub use parts::CODES;
+pub(crate) use problem::printable;
 pub use problem::{Problem, Severity};
 pub use schema::schema;
 pub use secret::{Given, Lookup, NoLookup, Secret};
@@ -52,6 +54,8 @@ use table::Reads;
 pub struct Capabilities {
     /// The state can be kept in PostgreSQL.
     pub postgres_store: bool,
+    /// Messages can be sent by https.
+    pub tls: bool,
     /// Nothing is answered with "not available yet"; for tests and tools that only read.
     pub everything: bool,
 }
@@ -64,10 +68,17 @@ impl Capabilities {
         self
     }
 
+    /// The same, with https allowed or not.
+    #[must_use]
+    pub fn with_tls(mut self, is_built: bool) -> Self {
+        self.tls = is_built;
+        self
+    }
+
     /// Everything the contract knows.
     #[must_use]
     pub fn everything() -> Self {
-        Self { postgres_store: true, everything: true }
+        Self { postgres_store: true, tls: true, everything: true }
     }
 }
 

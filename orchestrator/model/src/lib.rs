@@ -9,11 +9,13 @@ pub mod canonical;
 pub mod config;
 
 pub mod ecosystem;
+pub mod egress;
 pub mod event;
 pub mod ids;
 pub mod inbox;
 pub mod intake;
 pub mod journal;
+pub mod notice;
 pub mod observation;
 pub mod plan;
 pub mod ports;

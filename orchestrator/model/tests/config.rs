@@ -90,7 +90,7 @@ fn the_full_form_is_read_completely_and_says_what_is_not_built() {
         "backup.destinations[1].url",
         "backup.recipients[0]",
         "integrity.anchors",
-        "notifications",
+        "notifications[1].kind",
         "auth",
     ] {
         assert!(later.contains(&key), "{key} is missing in {later:#?}");

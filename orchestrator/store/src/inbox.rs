@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cathedral_model::ecosystem::SpokeKind;
-use cathedral_model::event::NewEvent;
+use cathedral_model::event::{Message, NewEvent};
 use cathedral_model::ids::{ConflictId, Digest, RunId, SpokeName};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
+use cathedral_model::notice::{CONFLICT_OPENED, CONFLICT_SETTLED};
 use cathedral_model::plan::{Answer, ConflictDraft};
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::time::Timestamp;
@@ -58,6 +59,9 @@ pub(crate) struct Report<'a> {
     pub(crate) reopened: &'a BTreeSet<ConflictId>,
 }
 
+/// So many conflicts are named in one message; the rest is counted.
+const TOLD: usize = 100;
+
 const LIVE: &[ConflictState] = &[ConflictState::Open, ConflictState::Answered];
 
 /// Brings the inbox to what a run reports.
@@ -66,28 +70,43 @@ pub(crate) async fn reconcile(conn: &mut Conn, report: &Report<'_>, now: Timesta
     for draft in report.drafts {
         disputed.entry(&draft.item).or_insert(draft);
     }
+    let (mut opened, mut closed) = (vec![], vec![]);
     for mut record in list(conn, Some(report.spoke), LIVE).await? {
         let reopened = report.reopened.contains(&record.id);
         if report.settled.contains(&record.id) && !reopened {
             // The item stays among the drafts if it is disputed again: that is a new conflict.
+            closed.push(record.id.0);
             close(conn, report.run, record, ConflictState::Settled, now).await?;
         } else if let Some(draft) = disputed.remove(record.draft.item.as_str()) {
             follow(conn, report.run, &mut record, draft, now).await?;
         } else if !reopened && record.answer != Some(Answer::Undo) {
             // A conflict that waits to be undone is not disputed now: that is no reason to close it.
+            closed.push(record.id.0);
             close(conn, report.run, record, ConflictState::AgreedOutside, now).await?;
         }
     }
     // In the order of the report.
     for draft in report.drafts {
         if disputed.remove(draft.item.as_str()).is_some() {
-            open(conn, report, draft, now).await?;
+            opened.push(open(conn, report, draft, now).await?);
         }
     }
-    Ok(())
+    let told = [(CONFLICT_OPENED, opened), (CONFLICT_SETTLED, closed)];
+    let messages: Vec<Message> = told.iter().filter_map(|(topic, ids)| message(report, topic, ids)).collect();
+    event::file(conn, &messages, now).await
 }
 
-async fn open(conn: &mut Conn, report: &Report<'_>, draft: &ConflictDraft, now: Timestamp) -> Result<(), PortError> {
+/// One message for all conflicts of a spoke that a record opens or settles: ten thousand of them are one
+/// thing to tell.
+fn message(report: &Report<'_>, topic: &str, ids: &[i64]) -> Option<Message> {
+    let first = ids.first()?;
+    let payload = serde_json::json!({
+        "spoke": report.spoke, "run": report.run, "count": ids.len(), "conflicts": &ids[..ids.len().min(TOLD)],
+    });
+    Some(Message { key: format!("run:{}:{topic}:{first}", report.run), topic: topic.to_owned(), payload })
+}
+
+async fn open(conn: &mut Conn, report: &Report<'_>, draft: &ConflictDraft, now: Timestamp) -> Result<i64, PortError> {
     let id = next_number(conn, "conflict").await?;
     let (spoke, kind) = (report.spoke.as_str(), report.kind.as_str());
     let item = Digest::of(draft.item.as_bytes());
@@ -96,7 +115,8 @@ async fn open(conn: &mut Conn, report: &Report<'_>, draft: &ConflictDraft, now: 
         "conflict": id, "item": draft.item, "place": draft.place, "conflict_kind": draft.conflict_kind,
         "because": draft.because,
     });
-    tell(conn, "conflict.opened", Some(report.run), report.spoke, data, now).await
+    tell(conn, CONFLICT_OPENED, Some(report.run), report.spoke, data, now).await?;
+    Ok(id)
 }
 
 /// Takes over what is known of a conflict now; an answer given for other sides no longer counts.
@@ -140,7 +160,7 @@ async fn close(
     record.changed_at = now;
     update(conn, &record).await?;
     let data = serde_json::json!({ "conflict": record.id, "state": state, "answer": record.answer });
-    tell(conn, "conflict.settled", Some(run), &record.spoke, data, now).await
+    tell(conn, CONFLICT_SETTLED, Some(run), &record.spoke, data, now).await
 }
 
 /// Puts a conflict back to open whose answer was undone or cannot be carried out.

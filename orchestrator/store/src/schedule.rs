@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use cathedral_model::event::NewEvent;
+use cathedral_model::event::{Message, NewEvent};
 use cathedral_model::ids::RunId;
+use cathedral_model::notice::SCHEDULE_MISSED;
 use cathedral_model::ports::schedules::{Fired, Schedules};
 use cathedral_model::ports::store::Enqueued;
 use cathedral_model::ports::{Cause, PortError};
@@ -161,7 +162,13 @@ async fn fire(conn: &mut Conn, fire: &Fire, now: Timestamp) -> Result<Fired, Por
             let kind = "schedule.fired".to_owned();
             (Fired::Filed(filed), NewEvent { kind, run: Some(filed.run()), spoke: None, data })
         }
-        None => (Fired::LeftOut, NewEvent { kind: "schedule.missed".to_owned(), run: None, spoke: None, data }),
+        None => {
+            let kind = SCHEDULE_MISSED.to_owned();
+            let key = format!("schedule:{}:{}:missed", fire.schedule, fire.due.0);
+            let message = Message { key, topic: kind.clone(), payload: data.clone() };
+            event::file(conn, &[message], now).await?;
+            (Fired::LeftOut, NewEvent { kind, run: None, spoke: None, data })
+        }
     };
     save(conn, &state).await?;
     event::publish(conn, &[told], now).await?;

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cathedral_model::event::NewEvent;
+use cathedral_model::event::{Message, NewEvent};
 use cathedral_model::ids::{Cursor, NodeId, SpokeName};
+use cathedral_model::ports::outgoing::OutgoingStore;
 use cathedral_model::ports::schedules::{Fired, Schedules as _};
 use cathedral_model::ports::store::Store;
 use cathedral_model::ports::{Cause, PortError};
@@ -182,6 +183,25 @@ async fn two_hubs_share_a_server() {
     };
     let (_, seen) = join(join(write(one, "a"), write(two, "b")), listen).await;
     assert_eq!(seen, listener.events(Cursor(0), 1_000).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hubs_on_one_server_do_not_take_the_same_message() {
+    let server = Server::start();
+    let address = server.database().await;
+    let hubs = join_all((0..2).map(|_| PostgresStore::connect(&address))).await;
+    let hubs: Vec<PostgresStore> = hubs.into_iter().map(Result::unwrap).collect();
+    let (now, until) = (Timestamp(1_000_000), Timestamp(31_000_000));
+    for number in 0..100 {
+        let key = format!("m{number}");
+        let message = Message { key, topic: "run.failed".into(), payload: serde_json::json!({}) };
+        OutgoingStore::file(&hubs[0], &message, "ops", now, now).await.unwrap();
+    }
+    let takers = (0..40).map(|n| hubs[n % 2].take("ops", now, until, 5));
+    let mut taken: Vec<i64> =
+        join_all(takers).await.into_iter().flat_map(Result::unwrap).map(|row| row.number).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, (1..=100).collect::<Vec<i64>>(), "each once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,12 @@ pub struct TestEnv {
     drawn: AtomicU64,
 }
 
+impl Default for TestEnv {
+    fn default() -> Self {
+        Self { now: AtomicI64::new(1_800_000_000_000_000), drawn: AtomicU64::new(0) }
+    }
+}
+
 impl TestEnv {
     pub fn pass_ms(&self, ms: i64) {
         self.now.fetch_add(ms * 1_000, Ordering::SeqCst);
@@ -180,7 +186,7 @@ pub async fn start() -> Served {
 }
 
 pub async fn state(settings: Settings, public_url: Option<&str>) -> (Shared, Arc<SqliteStore>, Arc<TestEnv>) {
-    let clock = Arc::new(TestEnv { now: AtomicI64::new(1_800_000_000_000_000), drawn: AtomicU64::new(0) });
+    let clock = Arc::new(TestEnv::default());
     let store = Arc::new(SqliteStore::in_memory().await.unwrap());
     let ports = cathedral_engine::Ports {
         store: Arc::clone(&store) as _,

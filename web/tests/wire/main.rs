@@ -8,5 +8,8 @@ mod hooks;
 mod hub;
 mod limits;
 mod live;
+mod notify;
 mod pages;
+#[path = "../../../orchestrator/cathedral/tests/serve_support/receiver.rs"]
+mod receiver;
 mod sign_in;

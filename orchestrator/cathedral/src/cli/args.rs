@@ -104,7 +104,7 @@ pub enum Command {
         #[command(subcommand)]
         what: TokenCommand,
     },
-    /// Webhooks: the address to send to, what came in
+    /// Webhooks: the address to send to, what came in, what was sent
     Hook {
         #[command(subcommand)]
         what: HookCommand,

@@ -4,6 +4,7 @@ mod config;
 mod conflicts;
 mod doctor;
 mod faults;
+mod hook;
 mod init;
 mod log;
 mod merge_file;
@@ -95,7 +96,7 @@ pub async fn with_hub(command: Command, global: &Global, output: &Output) -> End
         }
         Command::Schedule { what } => schedule::run(what, global, output).await,
         Command::Token { what } => token::run(what, global, output).await,
-        Command::Hook { what } => token::hook(what, global, output).await,
+        Command::Hook { what } => hook::run(what, global, output).await,
         Command::Up { listen, once } => {
             let options = crate::serve::Up { listen, once, ..Default::default() };
             crate::serve::up(site(global)?, options, output).await

@@ -37,6 +37,10 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("token revoke", &[("cathedral token revoke 4fGh81Zq", "ends it at once")]),
     ("hook", &[("cathedral hook receive-url", "what to type into GitHub")]),
     ("hook receive-url", &[("cathedral hook receive-url", "what to type into GitHub")]),
+    ("hook list", &[("cathedral hook list", "whom the hub tells what happens, and how that goes")]),
+    ("hook sent", &[("cathedral hook sent --limit 5", "the newest messages and what became of them")]),
+    ("hook retry", &[("cathedral hook retry 12", "sends a delivery once more, given up or not")]),
+    ("hook test", &[("cathedral hook test ops", "sends a test message, and says what was answered")]),
     ("hook received", &[("cathedral hook received --limit 5", "the newest deliveries and what became of them")]),
     (
         "init",

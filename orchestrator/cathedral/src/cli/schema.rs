@@ -162,6 +162,23 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         json!({ "snapshot": text(), "spoke": text(), "result": words(&["sound", "broken", "not_checked"]), "why": text() }),
         &["snapshot", "spoke", "result"],
     );
+    let endpoint = object(
+        json!({
+            "name": text(), "kind": words(&["webhook", "slack"]), "url": text(), "events": array(text()),
+            "state": words(&["untried", "well", "failing", "gone"]), "failing_since": maybe(text()), "last": maybe(text()),
+        }),
+        &["name", "kind", "url", "events", "state", "failing_since", "last"],
+    );
+    let delivery = || {
+        object(
+            json!({
+                "number": number(), "topic": text(), "endpoint": text(),
+                "state": words(&["waiting", "delivered", "given_up"]), "attempts": number(), "filed_at": text(),
+                "due_at": maybe(text()), "last": text(),
+            }),
+            &["number", "topic", "endpoint", "state", "attempts", "filed_at", "due_at", "last"],
+        )
+    };
     let results = words(&["succeeded", "conflicts", "partial", "failed", "nothing_to_do", "cancelled"]);
     vec![
         (
@@ -280,6 +297,9 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
                 ),
             ),
         ),
+        ("hook-endpoints", document("hook-endpoints", object(json!({ "endpoints": array(endpoint) }), &["endpoints"]))),
+        ("hook-sent", document("hook-sent", object(json!({ "deliveries": array(delivery()) }), &["deliveries"]))),
+        ("hook-delivery", document("hook-delivery", delivery())),
         (
             "error",
             json!({

@@ -27,7 +27,7 @@ use cathedral_syncers::sql::SqliteSyncer;
 use super::chores::HubChores;
 use super::env::HubEnv;
 use super::lock::lock;
-use super::notifier::NoticeFile;
+use super::notifier::Notices;
 use super::resolve::resolve;
 use super::site::{Site, prepare_state, shown};
 use crate::cli::Failure;
@@ -156,7 +156,10 @@ fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>
         git: Arc::new(git_syncer(site, ecosystem, content)),
         database: Arc::new(SqliteSyncer::new(site.state.clone(), Arc::clone(content))),
         files: Arc::new(FilesSyncer::new(site.state.clone(), Arc::clone(content))),
-        notifier: Arc::new(NoticeFile { path: site.state.join("notices.jsonl") }),
+        notifier: Arc::new(Notices {
+            path: site.state.join("notices.jsonl"),
+            endpoints: Some((Arc::clone(&parts.stores.outgoing), site.notifications())),
+        }),
         chores: Arc::new(HubChores {
             state: site.state.clone(),
             ecosystem: Arc::new(ecosystem.clone()),
@@ -289,7 +292,7 @@ pub async fn offline_engine(vault: LocalVault, scratch: &Path, progress: Arc<dyn
         git: Arc::new(GitSyncer::new(scratch.to_path_buf(), hub.clone(), Arc::clone(&content), git_options(scratch))),
         database: Arc::new(SqliteSyncer::new(scratch.to_path_buf(), Arc::clone(&content))),
         files: Arc::new(FilesSyncer::new(scratch.to_path_buf(), content)),
-        notifier: Arc::new(NoticeFile { path: scratch.join("notices.jsonl") }),
+        notifier: Arc::new(Notices { path: scratch.join("notices.jsonl"), endpoints: None }),
         chores: Arc::new(NoChores),
         env: Arc::new(HubEnv),
         progress,

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::config::{Capabilities, Config, Lookup, Problem, Severity};
+use cathedral_web::notify::{Ready, Setup};
 
 use crate::cli::Failure;
 
@@ -78,7 +80,7 @@ impl Lookup for FileLookup {
 
 /// What this build can do.
 pub fn capabilities() -> Capabilities {
-    Capabilities::default().with_postgres_store(cfg!(feature = "postgres"))
+    Capabilities::default().with_postgres_store(cfg!(feature = "postgres")).with_tls(cfg!(feature = "tls"))
 }
 
 impl Site {
@@ -140,6 +142,19 @@ impl Site {
         let made = fs::read_to_string(self.state.join(GITHUB_SECRET)).ok();
         let made = made.map(|text| text.trim().as_bytes().to_vec()).filter(|secret| !secret.is_empty());
         made.into_iter().collect()
+    }
+
+    /// Whom the hub tells what happens.
+    pub fn notifications(&self) -> Setup {
+        let declared = &self.config.cathedral_ecosystem;
+        let url = declared.web.public_url.as_ref().map(|url| url.text().trim_end_matches('/').to_owned());
+        Setup {
+            ecosystem: declared.name().as_str().to_owned(),
+            public_url: url,
+            allow: declared.allowed(),
+            // What was checked with the configuration is ready.
+            endpoints: declared.endpoints().iter().filter_map(|endpoint| Ready::of(endpoint).ok()).collect(),
+        }
     }
 
     /// Makes the state folder and what belongs into it: 0700, with an ignore file of its own.

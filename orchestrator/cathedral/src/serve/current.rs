@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use cathedral_engine::Engine;
 use cathedral_engine::query::Watching;
 use cathedral_model::ids::SpokeName;
+use cathedral_model::ports::outgoing::EndpointStanding;
 use cathedral_model::run::RunSummary;
 use cathedral_model::time::Timestamp;
 use tokio::sync::watch;
@@ -40,7 +41,10 @@ impl Current {
 
     /// What the watchers have seen, for the verdict.
     pub fn watching(&self) -> Watching {
-        self.watching.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let declared = self.site().notifications();
+        watching.endpoints.retain(|standing| declared.endpoint(&standing.endpoint).is_some());
+        watching
     }
 
     /// A spoke was looked at: it is as it was left, or why it could not be looked at.
@@ -58,6 +62,11 @@ impl Current {
                 watching.failing.insert(spoke.clone(), why);
             }
         }
+    }
+
+    /// How the endpoints of notifications stand.
+    pub fn endpoints(&self, standings: Vec<EndpointStanding>) {
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner).endpoints = standings;
     }
 
     /// Looked at something, whatever it was.

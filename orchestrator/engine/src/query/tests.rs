@@ -319,3 +319,19 @@ fn what_a_later_snapshot_has_mended_asks_for_another_check_and_no_longer_alarms(
     facts.snapshots = Ok(Arc::new(vec![snapshot(11, &["media", "notes"], &[("local", "held"), ("eu", "held")])]));
     assert_eq!(verdict(&facts).code, 21, "no snapshot came after the check: nothing was mended");
 }
+
+#[test]
+fn an_endpoint_that_takes_nothing_is_somebodys_business_after_a_while() {
+    let standing = |since: Option<Timestamp>, last: &str| {
+        let mut facts = good();
+        facts.watching.endpoints =
+            vec![EndpointStanding { endpoint: "ops".into(), failing_since: since, last: last.into() }];
+        verdict(&facts).needs.iter().find(|n| n.link == "/deliveries").map(|n| n.why.clone())
+    };
+    let before = |ms: i64| Some(Timestamp(NOW.0 - ms * 1_000));
+    assert_eq!(standing(None, "204"), None);
+    assert_eq!(standing(before(3_600_000), "500"), None);
+    assert_eq!(standing(before(3 * 86_400_000), "500"), Some("nothing has arrived for 3 d: 500".into()));
+    let gone = standing(before(1), "410 Gone").unwrap();
+    assert!(gone.contains("wants nothing any more"), "{gone}");
+}

@@ -7,7 +7,7 @@ use cathedral_model::run::{RunResult, Work};
 use cathedral_model::time::Timestamp;
 use cathedral_model::upkeep::Upkeep;
 
-use super::{Facts, Health, Need, RunningView, SpokeView, Verdict, places, spoke_views};
+use super::{Facts, Health, Need, RunningView, SpokeView, Verdict, endpoints, places, spoke_views};
 
 /// A hub that has not looked at anything for this long does not know.
 const SILENT_MS: u64 = 15 * 60_000;
@@ -224,6 +224,7 @@ fn needs(
         });
     }
     needs.extend(places::needs(facts));
+    needs.extend(endpoints::needs(facts));
     if verified_at.is_none() && facts.newest().is_some() && facts.watching.checked_at.is_some() {
         needs.push(Need {
             health: Health::Attention,

@@ -14,7 +14,7 @@ use cathedral_model::run::SnapshotProgress;
 use cathedral_model::snapshot::{PartKey, SnapshotInfo, SnapshotMeta, part_digest};
 
 use super::{Outcomes, RestorePerformer};
-use crate::snapshot::{announcement, taken_of};
+use crate::snapshot::{announcement, messages, taken_of};
 use crate::standing::tell;
 
 /// How the cause of a snapshot begins that was taken before a restore in place.
@@ -65,7 +65,9 @@ impl RestorePerformer {
         match self.engine.log_snapshot(claim.run, taken).await {
             Ok(leaf) => {
                 let told = announcement(claim.run, taken, leaf);
-                Ok(vec![self.event(What::SnapshotSealed { leaf }).event(told)])
+                let mut outcome = self.event(What::SnapshotSealed { leaf }).event(told);
+                outcome.messages = messages(claim.run, taken, leaf, self.engine.ports.env.now());
+                Ok(vec![outcome])
             }
             Err(error) => self.no_snapshot(error),
         }

@@ -45,11 +45,11 @@ impl SyncPerformer {
         }
         let data = serde_json::json!({
             "run": claim.run, "cause": claim.request.cause, "result": result, "snapshot": summary.snapshot, "leaf": summary.leaf,
+            "error": summary.error,
         });
         let kind = if result == RunResult::Failed { "run.failed" } else { "run.finished" };
-        let mut outcome =
-            outcome.event(NewEvent { kind: kind.into(), run: Some(claim.run), spoke: None, data: data.clone() });
-        outcome.messages.push(Message { key: format!("run:{}:{kind}", claim.run), topic: kind.into(), payload: data });
         outcome
+            .event(NewEvent { kind: kind.into(), run: Some(claim.run), spoke: None, data: data.clone() })
+            .message(Message { key: format!("run:{}:{kind}", claim.run), topic: kind.into(), payload: data })
     }
 }

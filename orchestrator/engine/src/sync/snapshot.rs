@@ -10,7 +10,7 @@ use cathedral_model::snapshot::SnapshotMeta;
 
 use super::{Outcomes, SyncPerformer};
 use crate::driver::Outcome;
-use crate::snapshot::{Known, announcement, taken_of};
+use crate::snapshot::{Known, announcement, messages, taken_of};
 
 impl SyncPerformer {
     /// Decides the id. A run that finds everything as the newest snapshot holds it goes by that one: what is
@@ -76,7 +76,10 @@ impl SyncPerformer {
         }
         match self.engine.log_snapshot(state.run, taken).await {
             Ok(index) => {
-                Ok(vec![self.event(What::SnapshotSealed { leaf: index }).event(announcement(state.run, taken, index))])
+                let told = announcement(state.run, taken, index);
+                let mut outcome = self.event(What::SnapshotSealed { leaf: index }).event(told);
+                outcome.messages = messages(state.run, taken, index, self.engine.ports.env.now());
+                Ok(vec![outcome])
             }
             Err(error @ PortError::Fenced(_)) => Err(error),
             Err(error) => Ok(vec![self.event(What::SnapshotFailed { fault: error.fault() })]),

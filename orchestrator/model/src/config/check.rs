@@ -6,6 +6,7 @@ use super::database::DatabasePolicy;
 use super::ecosystem::{Config, Ecosystem};
 use super::names::Name;
 use super::nearest::nearest;
+use super::notify::check_notifications;
 use super::order::check_order;
 use super::places::{check_places, parts, place};
 use super::problem::Wrong;
@@ -28,6 +29,7 @@ pub fn check(config: &Config, cx: &mut Cx<'_>) {
     backup(ecosystem, cx);
     chain(&ecosystem.conflicts.chain, &["conflicts".into(), "chain".into()], cx);
     check_places(ecosystem, cx);
+    check_notifications(ecosystem, cx);
 }
 
 /// A path with one item more.

@@ -52,7 +52,7 @@ section! {
         /// Who may tell the hub that something changed.
         incoming_webhooks: IncomingWebhooks [NOW] = IncomingWebhooks::default() => "{ github: { secrets: [\"${file:.cathedral/keys/webhook-github}\"] } }";
         /// Whom the hub tells what happened.
-        notifications: Vec<Notification> [LATER] = Vec::new() => "[{ kind: email, smtp: \"smtp://mail.example\", to: [ops@example.org] }]";
+        notifications: Vec<Notification> [NOW] = Vec::new() => "[{ kind: webhook, url: \"https://ops.example/hook\", secret: \"${file:.cathedral/keys/ops-hook}\", events: [run.failed, conflict.opened] }]";
         /// The dashboard and API.
         web: Web [NOW] = Web::default() => "{ listen: \"127.0.0.1:7420\" }";
         /// Where the hub may connect to.

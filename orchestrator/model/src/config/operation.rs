@@ -1,7 +1,8 @@
 //! The hub as it runs: healing, webhooks, notifications, pages, sign-in, state.
 
 use super::address::{StoreUrl, WebUrl};
-use super::names::Listen;
+use super::names::{Listen, Name};
+use super::notify::{Allow, EventPattern};
 use super::scalar::{Percent, Text};
 use super::secret::{Given, Secret};
 use super::table::{LATER, NOW, REQUIRED, section, words};
@@ -95,18 +96,22 @@ section! {
 section! {
     /// Someone the hub tells what happened.
     Notification {
+        /// A name for lists and commands; the kind unless given.
+        name: Option<Name> [NOW] = None => "ops";
         /// The way it is told.
         kind: NotificationKind [REQUIRED] = NotificationKind::Webhook => "webhook";
         /// The address of a webhook or Slack channel.
         url: Option<Secret> [NOW] = None => "\"https://ops.example/hook\"";
-        /// The secret that signs a webhook.
+        /// The secret that signs a webhook: `whsec_` and base64.
         secret: Option<Secret> [NOW] = None => "\"${file:.cathedral/keys/ops-hook}\"";
+        /// Several secrets while one is replaced by another; each signs.
+        secrets: Vec<Secret> [NOW] = Vec::new() => "[\"${file:.cathedral/keys/ops-hook-new}\", \"${file:.cathedral/keys/ops-hook}\"]";
         /// The mail server.
         smtp: Option<WebUrl> [NOW] = None => "\"smtp://mail.example\"";
         /// The addresses that get mail.
         to: Vec<Text> [NOW] = Vec::new() => "[ops@example.org]";
-        /// The events told; all unless given.
-        events: Vec<Text> [NOW] = Vec::new() => "[run.failed, conflict.opened]";
+        /// The events told; all unless given. `run.*` means all that begin so.
+        events: Vec<EventPattern> [NOW] = Vec::new() => "[run.failed, conflict.opened]";
     }
 }
 
@@ -116,7 +121,7 @@ words! {
         /// A signed POST request.
         Webhook = "webhook" [NOW];
         /// Mail.
-        Email = "email" [NOW];
+        Email = "email" [LATER];
         /// A Slack channel.
         Slack = "slack" [NOW];
     }
@@ -147,8 +152,8 @@ words! {
 section! {
     /// Where the hub may connect to.
     Egress {
-        /// Private address ranges it may call.
-        allow: Vec<Text> [LATER] = Vec::new() => "[10.0.0.0/8]";
+        /// What it may call although it is not public: ranges, addresses, hosts, each with a port or without.
+        allow: Vec<Allow> [NOW] = Vec::new() => "[10.0.0.0/8, \"chat.internal:8443\"]";
         /// Whether this file may name paths of this machine outside the ecosystem's folder.
         local_paths: bool [NOW] = true => "true";
     }

@@ -158,6 +158,11 @@ impl<'t> Cx<'t> {
         (node, true)
     }
 
+    /// Whether something stands at a path below the root key, right or wrong.
+    pub fn is_written(&self, path: &[Seg]) -> bool {
+        self.closest(path).1
+    }
+
     /// A key with its line, for a message about another one.
     pub fn named(&self, path: &[Seg]) -> String {
         match self.closest(path) {

@@ -34,6 +34,37 @@ pub struct Outgoing {
     pub last: String,
 }
 
+/// What waits for one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    pub endpoint: String,
+    pub waiting: u64,
+    /// When the first of them is due.
+    pub next_due: Timestamp,
+}
+
+/// How tries to reach an endpoint have gone lately; only endpoints that something was tried for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStanding {
+    pub endpoint: String,
+    /// The oldest message that could not be delivered since the last one that was; none: all is well.
+    pub failing_since: Option<Timestamp>,
+    /// What the newest try gave.
+    pub last: String,
+}
+
+/// What a receiver answers that wants nothing any more.
+pub const GONE: &str = "410 Gone";
+
+impl EndpointStanding {
+    /// Whether the newest try says that the receiver wants nothing any more: nothing new is sent there until
+    /// something that a person asked for arrives.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.failing_since.is_some() && self.last.contains(GONE)
+    }
+}
+
 /// Keeps deliveries to endpoints.
 #[async_trait]
 pub trait OutgoingStore: Send + Sync {
@@ -43,6 +74,33 @@ pub trait OutgoingStore: Send + Sync {
 
     /// Returns what is due, oldest first.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Outgoing>, PortError>;
+
+    /// Takes what is due for one endpoint, oldest first: until the given time nobody else gets it, and then
+    /// it is due again, unless a try was recorded. So a sender that dies holds nothing up, and two senders
+    /// do not send the same message side by side.
+    async fn take(
+        &self,
+        endpoint: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Outgoing>, PortError>;
+
+    /// Returns the endpoints that something waits for, by name.
+    async fn queues(&self) -> Result<Vec<Queue>, PortError>;
+
+    /// Returns how endpoints stand by their newest deliveries, by name.
+    async fn standings(&self) -> Result<Vec<EndpointStanding>, PortError>;
+
+    /// Files a message for one endpoint, past the outbox, to be tried at `due`: whoever tries it before
+    /// asks for a time by which that is over.
+    async fn file(
+        &self,
+        message: &Message,
+        endpoint: &str,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<Outgoing, PortError>;
 
     /// Records a try. `again` is the next time; none with `delivered` false gives it up.
     async fn tried(

@@ -72,6 +72,12 @@ impl Inner {
         self.events.push(Event { cursor, at, event });
     }
 
+    fn file(&mut self, message: &Message) {
+        if self.keys.insert(message.key.clone()) {
+            self.messages.push((message.clone(), false));
+        }
+    }
+
     fn carry_out(&mut self, effect: &Effect, run: RunId, now: Timestamp) -> Result<(), PortError> {
         match effect {
             Effect::Remember { spoke, memory } => {
@@ -149,6 +155,12 @@ impl Inner {
             };
             self.conflicts.insert(id, record);
             told.push(("conflict.opened", id));
+        }
+        for topic in ["conflict.opened", "conflict.settled"] {
+            let ids: Vec<ConflictId> = told.iter().filter(|(what, _)| *what == topic).map(|(_, id)| *id).collect();
+            let Some(first) = ids.first() else { continue };
+            let payload = serde_json::json!({ "spoke": spoke, "run": run, "count": ids.len(), "conflicts": ids });
+            self.file(&Message { key: format!("run:{run}:{topic}:{first}"), topic: topic.to_owned(), payload });
         }
         for (what, id) in told {
             let data = serde_json::json!({ "conflict": id });
@@ -246,9 +258,7 @@ impl Store for MemoryStore {
             inner.emit(NewEvent { run: event.run.or(Some(claim.run)), ..event.clone() }, now);
         }
         for message in &record.messages {
-            if inner.keys.insert(message.key.clone()) {
-                inner.messages.push((message.clone(), false));
-            }
+            inner.file(message);
         }
         let run = inner.held(claim)?;
         run.journal.push(Journaled { seq: record.seq, at: now, event: record.event.clone() });

@@ -67,6 +67,24 @@ pub enum TokenCommand {
 pub enum HookCommand {
     /// Print the address that GitHub sends to
     ReceiveUrl,
+    /// List whom the hub tells what happens
+    List,
+    /// List what was sent or waits to be sent, newest first
+    Sent {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Send a delivery once more, now
+    Retry {
+        /// Its number, as `cathedral hook sent` shows it
+        number: i64,
+    },
+    /// Send a test message to one endpoint, now
+    Test {
+        /// Its name, as `cathedral hook list` shows it
+        name: String,
+    },
     /// List what came in, newest first
     Received {
         /// How many

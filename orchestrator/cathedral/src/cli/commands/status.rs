@@ -66,10 +66,16 @@ async fn facts(
         Some(failure) => Err(failure.what.clone()),
         None => Ok(Arc::new(list)),
     };
-    let mut facts = match site.store().await? {
-        Some(store) => Facts::collect(&store, &ecosystem, snapshots, now).await?,
+    let stores = site.stores().await?;
+    let mut facts = match &stores {
+        Some(stores) => Facts::collect(&stores.store, &ecosystem, snapshots, now).await?,
         None => Facts::without_state(&ecosystem, snapshots, now),
     };
+    let declared = site.notifications();
+    if let Some(stores) = stores.filter(|_| !declared.endpoints.is_empty()) {
+        let standings = stores.outgoing.standings().await?;
+        facts.watching.endpoints = standings.into_iter().filter(|s| declared.endpoint(&s.endpoint).is_some()).collect();
+    }
     facts.look = look;
     facts.log_fault = site.log_fault(&facts.runs);
     facts.own_faults = site.own_faults();

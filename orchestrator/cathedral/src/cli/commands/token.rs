@@ -1,4 +1,4 @@
-//! `token` and `hook`: how programs come in.
+//! `token`: how programs come in.
 
 use cathedral_model::access::{Role, Token};
 use cathedral_model::ports::Env as _;
@@ -8,7 +8,7 @@ use cathedral_web::auth::token::mint;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::super::args::{Global, HookCommand, TokenCommand};
+use super::super::args::{Global, TokenCommand};
 use super::super::output::safe;
 use super::super::table::Table;
 use super::super::when;
@@ -137,74 +137,4 @@ async fn revoke(id: &str, global: &Global, output: &Output) -> Ended {
     }
     output.note(format!("token {} is revoked", safe(id)));
     Ok(0)
-}
-
-/// `hook`: the address that senders use, and what came in.
-pub async fn hook(what: HookCommand, global: &Global, output: &Output) -> Ended {
-    let site = super::site(global)?;
-    match what {
-        HookCommand::ReceiveUrl => {
-            let url = format!("{}/hooks/github", base_url(&site).await);
-            let declared = site.config.cathedral_ecosystem.incoming_webhooks.github.is_some();
-            let has_secret = !site.github_secrets().is_empty();
-            output.data("hook-receive-url", &json!({ "github": url, "has_secret": has_secret }), &[]);
-            output.say(&url);
-            if has_secret && !declared {
-                let file = crate::hub::shown(&site.state.join(crate::hub::GITHUB_SECRET));
-                output.aside(format!("content type application/json; the secret is in {file}"));
-            } else if has_secret {
-                output.aside("content type application/json; the secret is in the file that incoming_webhooks names");
-            } else {
-                output.warn(
-                    "no secret is configured, so every delivery is refused: add incoming_webhooks.github.secrets",
-                );
-            }
-            Ok(0)
-        }
-        HookCommand::Received { limit } => {
-            let rows = match site.stores().await? {
-                Some(stores) => stores.intake.deliveries(None, limit).await?,
-                None => vec![],
-            };
-            let shown: Vec<Value> = rows
-                .iter()
-                .map(|row| {
-                    json!({
-                        "number": row.number, "source": row.delivery.source, "id": row.delivery.id,
-                        "event": row.delivery.event, "received_at": row.received_at.to_rfc3339(), "outcome": row.outcome,
-                    })
-                })
-                .collect();
-            output.data("hook-received", &json!({ "deliveries": shown }), &[]);
-            let mut table = Table::new(&["NO", "WHEN", "FROM", "EVENT", "OUTCOME"]);
-            let now = HubEnv::clock();
-            for row in &rows {
-                let outcome = match &row.outcome {
-                    None => "waits".to_owned(),
-                    Some(cathedral_model::intake::Outcome::Runs { runs }) => {
-                        let runs: Vec<String> = runs.iter().map(ToString::to_string).collect();
-                        format!("run {}", runs.join(", "))
-                    }
-                    Some(cathedral_model::intake::Outcome::Echo) => "our own change".into(),
-                    Some(cathedral_model::intake::Outcome::NoSpoke) => "no spoke has this repository".into(),
-                    Some(cathedral_model::intake::Outcome::NothingToDo) => "nothing to do".into(),
-                };
-                table.row(vec![
-                    row.number.to_string(),
-                    when::ago(row.received_at, now),
-                    safe(&row.delivery.source),
-                    safe(&row.delivery.event),
-                    outcome,
-                ]);
-            }
-            if !output.is_machine() {
-                if table.is_empty() {
-                    output.say("nothing has come in yet; cathedral hook receive-url");
-                } else {
-                    table.print(output);
-                }
-            }
-            Ok(0)
-        }
-    }
 }

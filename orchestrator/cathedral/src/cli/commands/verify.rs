@@ -199,7 +199,9 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
 
 /// Says what to do about packs and manifests: what a new snapshot mends, and what nothing will.
 fn advise(report: &Report, list: &[SnapshotInfo], output: &Output) {
-    let kept = |p: &&Finding| ![contents::STORE, contents::STATE, log::LOG, own::KEYS, own::GIT].contains(&p.destination.as_str());
+    let kept = |p: &&Finding| {
+        ![contents::STORE, contents::STATE, log::LOG, own::KEYS, own::GIT].contains(&p.destination.as_str())
+    };
     let lost: BTreeSet<SnapshotId> = report
         .problems
         .iter()

@@ -3,7 +3,7 @@
 use cathedral_model::event::Message;
 use cathedral_model::ids::{NodeId, Seq};
 use cathedral_model::ports::Cause;
-use cathedral_model::ports::outgoing::{Attempted, Outgoing};
+use cathedral_model::ports::outgoing::{Attempted, Outgoing, OutgoingStore};
 use cathedral_model::ports::store::Record;
 use cathedral_model::run::RunSummary;
 use futures_util::future::join_all;
@@ -17,6 +17,10 @@ promises! {
     a_message_is_handed_out_once,
     a_message_without_endpoints_leaves_the_outbox,
     what_is_due_is_found_oldest_first,
+    what_is_taken_is_nobody_elses_until_its_time_is_over,
+    endpoints_are_taken_from_one_by_one,
+    an_endpoint_fails_from_the_first_that_was_not_delivered_to_the_next_that_is,
+    a_message_can_be_filed_for_one_endpoint,
     a_try_that_fails_is_due_again,
     what_is_given_up_waits_for_a_person,
     what_has_arrived_stays_arrived,
@@ -105,6 +109,75 @@ async fn what_is_due_is_found_oldest_first(hub: Subject) {
     hub.tried(due[0].number, false, "busy", Some(at(15)), at(11)).await.unwrap();
     let now: Vec<i64> = hub.due(at(20), 10).await.unwrap().iter().map(|o| o.number).collect();
     assert_eq!(now, [due[1].number, due[0].number, due[2].number]);
+}
+
+async fn what_is_taken_is_nobody_elses_until_its_time_is_over(hub: Subject) {
+    let keys: Vec<String> = (0..40).map(|n| format!("m{n}")).collect();
+    let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+    file(&hub, &names).await;
+    for key in &names {
+        hand_out(&hub, key, &["a"], 0).await;
+    }
+    let taken = join_all((0..8).map(|_| hub.take("a", at(1), at(31), 10))).await;
+    let mut numbers: Vec<i64> = taken.into_iter().flat_map(|t| t.unwrap()).map(|o| o.number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers.len(), 40, "each by one taker");
+    numbers.dedup();
+    assert_eq!(numbers.len(), 40, "none by two");
+    assert!(hub.take("a", at(30), at(60), 100).await.unwrap().is_empty());
+    hub.tried(numbers[0], true, "204", None, at(2)).await.unwrap();
+    let again = hub.take("a", at(31), at(61), 100).await.unwrap();
+    assert_eq!(again.len(), 39, "whoever took them has died");
+    assert_eq!((again[0].attempts, again[0].due_at, again[0].state), (0, at(61), Attempted::Waiting));
+}
+
+async fn endpoints_are_taken_from_one_by_one(hub: Subject) {
+    file(&hub, &["1", "2"]).await;
+    hand_out(&hub, "1", &["a", "b"], 10).await;
+    hand_out(&hub, "2", &["b"], 20).await;
+    let queues = hub.queues().await.unwrap();
+    let shown: Vec<_> = queues.iter().map(|q| (q.endpoint.as_str(), q.waiting, q.next_due)).collect();
+    assert_eq!(shown, [("a", 1, at(10)), ("b", 2, at(10))]);
+    assert!(hub.take("b", at(9), at(39), 9).await.unwrap().is_empty());
+    let taken = hub.take("b", at(30), at(60), 9).await.unwrap();
+    assert_eq!(taken.iter().map(|o| o.message.key.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(hub.take("a", at(30), at(60), 9).await.unwrap().len(), 1);
+    for one in hub.outgoing(None, 9).await.unwrap() {
+        hub.tried(one.number, true, "204", None, at(31)).await.unwrap();
+    }
+    assert!(hub.queues().await.unwrap().is_empty());
+}
+
+async fn an_endpoint_fails_from_the_first_that_was_not_delivered_to_the_next_that_is(hub: Subject) {
+    file(&hub, &["1", "2", "3", "4"]).await;
+    for (key, second) in [("1", 0), ("2", 10), ("3", 20), ("4", 30)] {
+        hand_out(&hub, key, &["a"], second).await;
+    }
+    assert!(hub.standings().await.unwrap().is_empty(), "nothing was tried");
+    let mut numbers: Vec<i64> = hub.outgoing(None, 9).await.unwrap().iter().map(|o| o.number).collect();
+    numbers.reverse();
+    let standing = async |hub: &Subject| {
+        let all = hub.standings().await.unwrap();
+        assert_eq!(all.len(), 1);
+        (all[0].failing_since, all[0].last.clone())
+    };
+    hub.tried(numbers[0], true, "204", None, at(40)).await.unwrap();
+    assert_eq!(standing(&hub).await, (None, "204".to_owned()));
+    hub.tried(numbers[2], false, "500", Some(at(90)), at(41)).await.unwrap();
+    hub.tried(numbers[1], false, "410 Gone", None, at(42)).await.unwrap();
+    assert_eq!(standing(&hub).await, (Some(at(10)), "410 Gone".to_owned()));
+    hub.tried(numbers[3], true, "200", None, at(43)).await.unwrap();
+    assert_eq!(standing(&hub).await, (None, "200".to_owned()));
+}
+
+async fn a_message_can_be_filed_for_one_endpoint(hub: Subject) {
+    let filed = OutgoingStore::file(hub.as_ref(), &message("ping:1"), "a", at(35), at(5)).await.unwrap();
+    assert_eq!((filed.endpoint.as_str(), filed.state), ("a", Attempted::Waiting));
+    assert_eq!((filed.filed_at, filed.due_at), (at(5), at(35)));
+    assert_eq!(filed.message, message("ping:1"));
+    assert!(hub.undelivered(9).await.unwrap().is_empty());
+    assert!(hub.due(at(34), 9).await.unwrap().is_empty());
+    assert_eq!(hub.due(at(35), 9).await.unwrap(), [filed]);
 }
 
 async fn a_try_that_fails_is_due_again(hub: Subject) {

@@ -180,6 +180,9 @@ async fn a_due_time_left_out_is_counted(hub: Subject) {
     assert!(hub.runs(None, 10).await.unwrap().is_empty());
     assert_eq!(kinds(&hub).await, ["schedule.missed"]);
     assert_eq!(all_events(&hub).await[0].event.data["missed"], 5);
+    let told = hub.undelivered(10).await.unwrap();
+    assert_eq!(told.len(), 1, "told once");
+    assert_eq!((told[0].topic.as_str(), &told[0].payload["schedule"]), ("schedule.missed", &"a".into()));
 }
 
 async fn only_the_due_time_that_stands_fires(hub: Subject) {

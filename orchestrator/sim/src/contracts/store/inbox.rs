@@ -11,6 +11,7 @@ use super::{Subject, assert_permanent, at, claimed, dispute, effects, kinds, pro
 
 promises! {
     a_dispute_is_opened_and_told,
+    conflicts_that_come_and_go_together_are_one_message,
     a_dispute_that_stays_the_same_stays_as_it_is,
     a_side_that_moves_is_counted,
     of_two_answers_to_what_was_seen_one_is_taken,
@@ -72,6 +73,22 @@ fn report(name: &str, drafts: &[ConflictDraft], settled: &[i64]) -> Effect {
 }
 
 const TAKE_HUB: Answer = Answer::Take(Choice::Hub);
+
+async fn conflicts_that_come_and_go_together_are_one_message(store: Subject) {
+    let mut inbox = Inbox::new(store).await;
+    let run = inbox.claim.run;
+    inbox.report("a", &[dispute("x", "h", "s"), dispute("y", "h", "s"), dispute("z", "h", "s")], &[]).await;
+    inbox.report("a", &[dispute("x", "h", "s"), dispute("y", "h", "s"), dispute("z", "h", "s")], &[]).await;
+    inbox.report("a", &[dispute("z", "h", "s")], &[2]).await;
+    let told = inbox.store.undelivered(10).await.unwrap();
+    let shown: Vec<_> = told.iter().map(|m| (m.topic.as_str(), &m.payload["conflicts"], &m.payload["count"])).collect();
+    let (opened, settled) = (serde_json::json!([1, 2, 3]), serde_json::json!([1, 2]));
+    assert_eq!(shown, [("conflict.opened", &opened, &3.into()), ("conflict.settled", &settled, &2.into())]);
+    for message in &told {
+        assert_eq!(message.payload["spoke"], "a");
+        assert_eq!(message.payload["run"], serde_json::json!(run));
+    }
+}
 
 async fn a_dispute_is_opened_and_told(store: Subject) {
     let mut inbox = Inbox::new(store).await;

@@ -158,7 +158,8 @@ async fn one_of_two_records_for_one_position_wins(store: Subject) {
         assert_fenced(result);
     }
     assert_eq!(store.journal(claim.run).await.unwrap().len(), 1);
-    assert_eq!(store.undelivered(100).await.unwrap().len(), 1);
+    let told = store.undelivered(100).await.unwrap();
+    assert_eq!(told.iter().filter(|m| m.topic == "t").count(), 1);
     assert_eq!(store.conflicts(None, &[]).await.unwrap().len(), 1);
 }
 
@@ -210,7 +211,7 @@ async fn every_text_comes_back_as_it_was(store: Subject) {
         record.events[0].data = json!({ "text": text, "zero": "\u{0}" });
         store.record(&claim, &record, at(1)).await.unwrap();
         assert_eq!(store.journal(claim.run).await.unwrap()[0].event, record.event);
-        assert_eq!(store.undelivered(100).await.unwrap()[number], record.messages[0]);
+        assert!(store.undelivered(100).await.unwrap().contains(&record.messages[0]));
         let memory = store.memory(&spoke("full")).await.unwrap();
         assert_eq!(memory.hub_position, format!("main {number} {text}"));
         let told = all_events(&store).await;
