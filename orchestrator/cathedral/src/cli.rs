@@ -5,6 +5,7 @@ mod commands;
 mod examples;
 mod failure;
 mod guide;
+mod log_lines;
 mod output;
 mod progress;
 mod schema;
@@ -39,7 +40,14 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return usage::report(&error),
     };
-    start_log(args.global.verbose);
+    let mut args = args;
+    let format = match &args.command {
+        args::Command::Up { log_format, .. } => *log_format,
+        _ => args::LogFormat::Text,
+    };
+    // Lines for people would stand between lines for machines.
+    args.global.quiet |= format == args::LogFormat::Json;
+    log_lines::start(args.global.verbose, format);
     let output = Output::new(&args.global);
     if let Some(trouble) = crate::hub::HubEnv::clock_trouble() {
         output.warn(trouble);
@@ -95,17 +103,4 @@ fn run(args: Args, output: &Output) -> Ended {
         crate::hub::close_stores().await;
         ended
     })
-}
-
-fn start_log(verbose: u8) {
-    use tracing_subscriber::EnvFilter;
-    let level = match verbose {
-        0 => "error",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::try_from_env("CATHEDRAL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // A second subscriber can only come from a test in the same process.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
 }

@@ -131,8 +131,10 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
 
     let welcome = first::welcome(&hub, &state, address).await?;
     tell(&current, address, welcome.as_deref(), &options, output);
+    tracing::info!(address = %address, "the hub is served");
 
     let signal = signal().await;
+    tracing::info!(signal, "ending after the step under way");
     output.note(format!("{signal}: finishing the step under way; once more stops at once"));
     // Nobody listens any more only when all have ended by themselves.
     let _ = stop.send(true);
@@ -146,6 +148,7 @@ async fn serve_hub(hub: Arc<Hub>, options: Up, output: &Output) -> Ended {
     tokio::select! {
         ended = tokio::time::timeout(PATIENCE, ended) => {
             if ended.is_err() {
+                tracing::warn!("a run is still under way: it is taken up again at the next start");
                 output.note("a run is still under way: it is taken up again at the next start");
             }
         }

@@ -214,7 +214,8 @@ fn a_sync_without_changes_writes_nothing_anywhere() {
     assert!(told.lines().all(|line| line.contains("hub/.cathedral/keys")), "{told}");
 }
 
-/// Path, size, mtime and ctime of everything. The state database takes note of the run, and the notices tell it.
+/// Path, size, mtime and ctime of everything. The state database takes note of the run, the notices tell it, and
+/// the lock says who has it.
 fn listing(world: &World) -> eyes::Lines {
     use std::os::unix::fs::MetadataExt as _;
     let mut out = eyes::Lines::new();
@@ -225,7 +226,9 @@ fn listing(world: &World) -> eyes::Lines {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             // The database and its companions come and go in the state folder, and change only its own times.
-            if path == state || (folder == state && (name.starts_with("hub.db") || name == "notices.jsonl")) {
+            if path == state
+                || (folder == state && (name.starts_with("hub.db") || name == "notices.jsonl" || name == "hub.lock"))
+            {
                 if path == state {
                     left.push(path);
                 }

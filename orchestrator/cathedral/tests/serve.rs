@@ -50,6 +50,33 @@ fn a_change_on_either_side_of_every_kind_is_synced_by_itself() {
 }
 
 #[test]
+fn logs_for_machines_are_one_object_a_line() {
+    let place = scratch();
+    let world = World::build(&place.path().join("world"));
+    let log = place.path().join("up.log");
+    let file = fs::File::create(&log).unwrap();
+    let mut served = Served::start_with(&world.hub(), &["--log-format", "json"], file.into());
+    let token = token(&world, "operator");
+    let synced = world.cathedral(&["sync", "--json"]);
+    assert!(synced.code == 0 || synced.code == 10, "{synced:?}");
+    assert_eq!(served.get("/api/v1/status", Some(&token)).status, 200);
+    assert_eq!(served.end(), 0);
+
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect();
+    for line in &lines {
+        let is_text = |name: &str| line[name].as_str().is_some_and(|text| !text.is_empty());
+        assert!(["ts", "level", "msg", "target"].iter().all(|name| is_text(name)), "{line}");
+    }
+    let with = |msg: &str| lines.iter().find(|l| l["msg"] == msg).unwrap_or_else(|| panic!("{msg}: {text}"));
+    assert_eq!(with("the hub is served")["address"], *served.address);
+    assert!(with("run ended")["run"].as_u64().is_some_and(|run| run > 0), "{text}");
+    with("ending after the step under way");
+    assert!(!text.contains(&token), "a token is in the log");
+}
+
+#[test]
 fn commands_beside_the_hub_are_done_by_the_hub() {
     let place = scratch();
     let (world, served) = served(place.path());

@@ -1,9 +1,9 @@
 //! Stored things as JSON: times as RFC 3339 in UTC, secrets never.
 
 use cathedral_model::access::{Person, Token};
+use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::inbox::ConflictRecord;
 use cathedral_model::intake::DeliveryRow;
-use cathedral_model::plan::SideValue;
 use cathedral_model::ports::outgoing::Outgoing;
 use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::versions::ConfigVersion;
@@ -33,21 +33,14 @@ pub fn run(row: &RunRow) -> Value {
     })
 }
 
-/// A conflict as the command line shows it.
+/// A conflict as the command line shows it, and who answered what.
 pub fn conflict(record: &ConflictRecord) -> Value {
-    let draft = &record.draft;
-    let side = |side: Option<&SideValue>| side.map(|v| json!({ "shown": v.shown, "content": v.content }));
-    let mut out = json!({
-        "id": record.id, "spoke": record.spoke, "kind": record.kind, "conflict_kind": draft.conflict_kind,
-        "where": draft.place, "base": side(draft.base.as_ref()), "hub": side(draft.hub.as_ref()),
-        "spoke_side": side(draft.spoke.as_ref()), "suggested": side(draft.suggested.as_ref()),
-        "because": draft.because, "state": record.state, "actor": record.actor, "answer": record.answer,
-        "opened_at": at(record.opened_at), "changed_at": at(record.changed_at), "opened_by": record.opened_by,
-        "fields": draft.fields, "versions": record.versions,
-    });
-    if let Some(table) = &draft.table {
-        out["table"] = json!(table);
-        out["pk"] = json!(draft.pk);
+    let mut out = record.shown();
+    out["actor"] = json!(record.actor);
+    out["answer"] = json!(record.answer);
+    out["versions"] = json!(record.versions);
+    if record.kind == SpokeKind::Git {
+        out["fields"] = json!(record.draft.fields);
     }
     out
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use cathedral_model::access::Action;
 use cathedral_model::ids::ConflictId;
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Choice, FieldDispute, SideValue};
+use cathedral_model::plan::{Answer, Choice, FieldDispute, Grouped, SideValue};
 use serde::Deserialize;
 
 use super::act::{Fields, field};
@@ -64,6 +64,8 @@ struct Page {
     open: Vec<Item>,
     fields: Vec<FieldRow>,
     undecided: usize,
+    /// Rows that one answer moves together with this one.
+    group: Vec<GroupRow>,
     panes: Vec<Pane>,
     suggested: String,
     has_suggestion: bool,
@@ -93,6 +95,11 @@ struct FieldRow {
     spoke_changed: bool,
     chosen: &'static str,
     why: &'static str,
+}
+
+struct GroupRow {
+    place: Html,
+    fields: Vec<FieldRow>,
 }
 
 struct Pane {
@@ -164,6 +171,10 @@ fn pane(
             String::new()
         },
     }
+}
+
+fn group_row(row: &Grouped) -> GroupRow {
+    GroupRow { place: part::cut(&row.place), fields: row.fields.iter().enumerate().map(field_row).collect() }
 }
 
 fn field_row((index, f): (usize, &FieldDispute)) -> FieldRow {
@@ -293,6 +304,7 @@ async fn page(
             0
         },
         fields,
+        group: draft.group.iter().map(group_row).collect(),
         panes: if has_fields {
             vec![]
         } else {

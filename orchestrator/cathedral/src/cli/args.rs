@@ -71,6 +71,13 @@ pub enum Color {
     Never,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build a small real ecosystem, run the whole loop on it, report
@@ -93,6 +100,9 @@ pub enum Command {
         /// Act on what is due and waiting, then end
         #[arg(long)]
         once: bool,
+        /// What it logs to standard error: lines for people, or one JSON object a line
+        #[arg(long, value_enum, default_value = "text", value_name = "FORMAT", env = "CATHEDRAL_LOG_FORMAT")]
+        log_format: LogFormat,
     },
     /// What runs by itself, and when
     Schedule {

@@ -97,7 +97,7 @@ pub async fn with_hub(command: Command, global: &Global, output: &Output) -> End
         Command::Schedule { what } => schedule::run(what, global, output).await,
         Command::Token { what } => token::run(what, global, output).await,
         Command::Hook { what } => hook::run(what, global, output).await,
-        Command::Up { listen, once } => {
+        Command::Up { listen, once, .. } => {
             let options = crate::serve::Up { listen, once, ..Default::default() };
             crate::serve::up(site(global)?, options, output).await
         }

@@ -223,7 +223,12 @@ impl Site {
     /// Even a reader of it writes beside it: where that is not possible, on a disk that is full or must not be
     /// written to, a copy is read.
     pub async fn store(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
-        match (self.stores().await, self.store_path()) {
+        let opened = match self.stores().await {
+            // A disk without room may let it be opened, and refuse what the first reading needs beside it.
+            Ok(Some(stores)) if self.store_path().is_some() => is_readable(&stores).await.map(|()| Some(stores)),
+            opened => opened,
+        };
+        match (opened, self.store_path()) {
             (Err(failure), Some(path)) if cannot_write(&failure) => match store_of_copy(&path).await {
                 Ok(store) => Ok(Some(store)),
                 Err(error) => {
@@ -363,6 +368,13 @@ async fn open_sqlite(path: &Path) -> Result<Stores, Failure> {
     let store = Arc::new(SqliteStore::open(path).await?);
     OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
     Ok(Stores::of(store))
+}
+
+/// Reads a little, by two connections at once.
+async fn is_readable(stores: &Stores) -> Result<(), Failure> {
+    let store = &stores.store;
+    let (runs, undelivered) = tokio::join!(store.runs(None, 1), store.undelivered(1));
+    Ok(runs.map(drop).and(undelivered.map(drop))?)
 }
 
 /// Whether the state may be whole and only cannot be written to.

@@ -42,8 +42,14 @@ impl Served {
     /// Starts `up` and returns when it says where it listens.
     #[track_caller]
     pub fn start(hub: &Path) -> Self {
+        Self::start_with(hub, &[], Stdio::null())
+    }
+
+    /// Starts `up` with more arguments; what it logs goes to `log`.
+    #[track_caller]
+    pub fn start_with(hub: &Path, more: &[&str], log: Stdio) -> Self {
         let mut command = command(hub, &["up", "--listen", "127.0.0.1:0", "--jsonl"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.args(more).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("up said {line:?}: {e}"));

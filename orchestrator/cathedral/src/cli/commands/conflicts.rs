@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::ids::{ConflictId, Digest};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Choice, FieldDispute, Grouped, SideValue};
+use cathedral_model::plan::{Answer, Choice, FieldDispute, SideValue};
 use cathedral_model::ports::Content;
 use cathedral_model::run::RunSummary;
 use cathedral_syncers::content::LocalContent;
@@ -63,39 +63,9 @@ struct Asked {
     file: Option<std::path::PathBuf>,
 }
 
-fn value(side: Option<&SideValue>) -> serde_json::Value {
-    side.map_or(serde_json::Value::Null, |v| serde_json::json!({ "shown": v.shown, "content": v.content }))
-}
-
 fn json(record: &ConflictRecord) -> serde_json::Value {
     let draft = &record.draft;
-    let fields = if record.kind == SpokeKind::Git { &[][..] } else { &draft.fields };
-    let mut out = serde_json::json!({
-        "id": record.id, "spoke": record.spoke, "kind": record.kind, "conflict_kind": draft.conflict_kind,
-        "where": draft.place, "base": value(draft.base.as_ref()), "hub": value(draft.hub.as_ref()),
-        "spoke_side": value(draft.spoke.as_ref()), "suggested": value(draft.suggested.as_ref()),
-        "because": draft.because, "state": record.state, "opened_at": record.opened_at.to_rfc3339(),
-        "changed_at": record.changed_at.to_rfc3339(), "opened_by": record.opened_by, "fields": fields,
-    });
-    if let (Some(table), Some(object)) = (&draft.table, out.as_object_mut()) {
-        object.insert("table".into(), serde_json::json!(table));
-        object.insert("pk".into(), serde_json::json!(draft.pk));
-    }
-    if let (Some(Answer::With(other)), Some(object)) = (&record.answer, out.as_object_mut()) {
-        object.insert("answered_with".into(), serde_json::json!(other));
-    }
-    if let (SpokeKind::Database, Some(object)) = (record.kind, out.as_object_mut()) {
-        let row = |row: &Grouped| serde_json::json!({ "where": row.place, "table": row.table, "pk": row.pk, "fields": row.fields });
-        object.insert("group".into(), draft.group.iter().map(row).collect());
-        // One content holds the row as it stood on each side: it is the content of none of them.
-        let kept = [&draft.hub, &draft.spoke, &draft.base].into_iter().flatten().find_map(|side| side.content);
-        object.insert("row_versions".into(), serde_json::json!(kept));
-        for side in ["base", "hub", "spoke_side"] {
-            if let Some(side) = object.get_mut(side).and_then(serde_json::Value::as_object_mut) {
-                side.insert("content".into(), serde_json::Value::Null);
-            }
-        }
-    }
+    let mut out = record.shown();
     if let (SpokeKind::Git, Some(object)) = (record.kind, out.as_object_mut()) {
         let (files, more) = disputed_files(draft);
         let file =
