@@ -1,7 +1,9 @@
 //! What can be typed.
 
+mod global;
 mod serve;
 
+pub use global::{Color, Global, LogFormat};
 pub use serve::{HookCommand, ScheduleCommand, TokenCommand};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -18,65 +20,6 @@ pub struct Args {
 }
 
 const AFTER: &str = "Begin with:\n  cathedral demo             a small real ecosystem, the whole loop, and a report\n  cathedral init             write a configuration for what lies around\n  cathedral sync             validate, snapshot, sync, validate again, notify\n  cathedral restore latest   what it would bring back, then bring it back\n\n`cathedral COMMAND --help` shows examples; `cathedral help codes` lists exit codes and errors.";
-
-#[derive(Debug, Clone, Default, ClapArgs)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// Work as if started in this folder
-    #[arg(short = 'C', value_name = "DIR", global = true)]
-    pub dir: Option<PathBuf>,
-    /// Configuration file instead of .cathedral/integration-config.yaml
-    #[arg(long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-    /// Talk to a running hub
-    #[arg(long, value_name = "URL", env = "CATHEDRAL_HUB", global = true, hide = true)]
-    pub hub: Option<String>,
-    /// One JSON document on stdout
-    #[arg(long, global = true, conflicts_with_all = ["jsonl", "plain"])]
-    pub json: bool,
-    /// One JSON event per line on stdout
-    #[arg(long, global = true, conflicts_with = "plain")]
-    pub jsonl: bool,
-    /// Plain lines, as in a pipe
-    #[arg(long, global = true)]
-    pub plain: bool,
-    /// Say less
-    #[arg(short = 'q', long, global = true)]
-    pub quiet: bool,
-    /// Say more; repeat for details
-    #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true)]
-    pub verbose: u8,
-    /// When to use colour
-    #[arg(long, value_enum, default_value = "auto", global = true)]
-    pub color: Color,
-    /// Fail instead of asking
-    #[arg(long, global = true)]
-    pub no_input: bool,
-    /// No progress lines
-    #[arg(long, global = true)]
-    pub no_progress: bool,
-    /// Give up after this long, for example 90s or 10m
-    #[arg(long, value_name = "DUR", value_parser = super::when::duration, global = true)]
-    pub timeout: Option<super::when::Span>,
-    /// Carried into logs
-    #[arg(long, value_name = "ID", global = true, hide = true)]
-    pub trace_id: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Color {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
