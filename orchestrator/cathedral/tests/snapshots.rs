@@ -124,7 +124,21 @@ fn a_refused_sync_that_is_repeated_takes_no_further_snapshot() {
     assert_eq!(ids(&world), before, "nothing has changed since");
     assert_eq!(again["data"]["snapshot"], *before.last().unwrap(), "{again:#}");
 
+    // Not even a leaf: the journal says that it was tried.
+    let leaves = |world: &World| outputs::json(world, "log-head", &["log", "head"], 0)["data"]["size"].clone();
+    let size = leaves(&world);
+    world.cathedral(&["sync"]).expect(7);
+    assert_eq!(leaves(&world), size);
+    // While another one cannot be reached as well, its failure is told each time, and nothing else is kept.
+    fs::rename(world.mind(), world.mind().with_extension("away")).unwrap();
+    world.cathedral(&["sync"]).expect(12);
+    world.cathedral(&["sync"]).expect(12);
+    assert_eq!(ids(&world), before, "nothing has changed that could be read");
+    fs::rename(world.mind().with_extension("away"), world.mind()).unwrap();
+
     write(&world.hub_files().join("f.txt"), "new meanwhile\n");
+    world.cathedral(&["sync"]).expect(7);
+    assert_eq!(ids(&world).len(), before.len() + 1, "what has changed is in a snapshot");
     world.cathedral(&["sync"]).expect(7);
     assert_eq!(ids(&world).len(), before.len() + 1, "what has changed is in a snapshot of its own");
     world.cathedral(&["snapshot", "create"]).expect(0);

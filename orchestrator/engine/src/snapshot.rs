@@ -50,8 +50,9 @@ impl Engine {
         }
     }
 
-    /// Returns the newest snapshot and its leaf when it holds every spoke as this run has seen it, whole at every
-    /// destination: another one would be the same once more.
+    /// Returns the newest snapshot and its leaf when it holds all that this run may change as the run has seen it,
+    /// and all that can be read of what it cannot sync, whole at every destination: another one would be the same
+    /// once more. What is settled is not changed by this run, and what is disturbed is snapshotted then.
     pub(crate) async fn snapshot_as_seen(&self, state: &SyncRun) -> Option<(SnapshotId, LeafIndex)> {
         // What cannot be asked is told when the snapshot is taken.
         let newest = self.patiently(|| self.ports.vault.newest()).await.ok()??;
@@ -59,26 +60,29 @@ impl Engine {
         if info.destinations.iter().any(|d| d.state != "held") {
             return None;
         }
-        let mut left = info.parts.len();
-        for spoke in &self.ecosystem.spokes {
-            let progress = state.spokes.get(&spoke.name)?;
-            let seen = progress.observed.as_ref().filter(|_| progress.failed.is_none())?.digests();
-            for side in parts_of(spoke.kind()) {
-                let key = PartKey { spoke: spoke.name.clone(), side: *side };
-                let part = info.parts.iter().find(|p| p.key == key)?;
-                let is_as_seen = part.kind == spoke.kind()
-                    && part.carried.is_none()
-                    && part.observed == part_digest(spoke.kind(), *side, &seen);
-                if !is_as_seen {
+        for (name, progress) in &state.spokes {
+            let Some(seen) = progress.observed.as_ref().filter(|_| progress.failed.is_none()) else {
+                if progress.unheld {
                     return None;
                 }
-                left -= 1;
+                continue;
+            };
+            if !progress.is_changed() {
+                continue;
+            }
+            let (kind, seen) = (progress.declared.kind, seen.digests());
+            for side in parts_of(kind) {
+                let key = PartKey { spoke: name.clone(), side: *side };
+                let part = info.parts.iter().find(|p| p.key == key)?;
+                if part.kind != kind || part.carried.is_some() || part.observed != part_digest(kind, *side, &seen) {
+                    return None;
+                }
             }
         }
         let look = self.ports.vault.look().await.ok()?;
         let is_sound = |d: &Standing| d.fault.is_none() && d.missing == 0 && d.damaged == 0;
         let is_whole = look.newest_lacks.is_none() && look.destinations.iter().all(is_sound);
-        if left > 0 || !is_whole {
+        if !is_whole {
             return None;
         }
         // One that is not in the log is no proof of anything.

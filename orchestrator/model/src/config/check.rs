@@ -76,6 +76,13 @@ fn spoke_names(ecosystem: &Ecosystem, cx: &mut Cx<'_>) {
                 .why("the hub cannot be its own spoke")
                 .hint("remove this entry");
             cx.report_path(&spoke(list, index, "name"), wrong);
+        } else if name.as_str().eq_ignore_ascii_case(ecosystem.master_repository.as_str()) {
+            // Its part of a snapshot would take the place of the hub's own.
+            let what = format!("the name `{name}` is taken by master_repository");
+            let wrong = Wrong::new("duplicate_name", what)
+                .why("the master repository is in every snapshot under its name, whatever the case of its letters")
+                .hint(format!("another name, such as {name}-2"));
+            cx.report_path(&spoke(list, index, "name"), wrong);
         }
     }
 }

@@ -194,7 +194,9 @@ fn sync_steps(run: &SyncRun) -> Vec<Step> {
 /// A run that did something becomes a leaf before it is announced; one that only looked writes nothing
 /// but its own journal.
 fn finish(run: &SyncRun) -> Next<Step> {
-    let wrote = run.has_work() || run.spokes.values().any(|s| s.failed.is_some());
+    // It may have gone by an earlier snapshot, and been refused everything else.
+    let is_touched = |s: &SpokeProgress| s.failed.is_some() || s.pinned || s.applied.is_some() || s.earlier != (0, 0);
+    let wrote = run.spokes.values().any(is_touched) || (run.has_work() && run.stands.is_none());
     if wrote && run.leaf.is_none() && run.seal_failed.is_none() {
         return Next::Do(vec![Step::Seal]);
     }
