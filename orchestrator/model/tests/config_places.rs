@@ -95,6 +95,15 @@ fn a_repository_is_declared_once() {
     );
 }
 
+/// A part of a snapshot is found by its spoke's name: the hub's own must not be displaced by another.
+#[test]
+fn no_spoke_is_named_like_the_hub() {
+    for name in ["cathedral", "Cathedral"] {
+        let body = format!("  connected_files:\n    - {{ name: {name}, hub: data/m, paths: [\"../media\"] }}\n");
+        refused(&NoLookup, &body, "duplicate_name", "connected_files[0].name", &["master_repository", "-2"]);
+    }
+}
+
 #[test]
 fn a_spoke_is_not_the_hub() {
     for url in [".", "../eco", "/srv/eco/", "file:///srv/eco/.git", "../x/../eco"] {

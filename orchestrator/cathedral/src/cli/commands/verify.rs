@@ -122,12 +122,12 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
     }
     bar.finish();
     output.data("verify", &report, &warnings);
-    tell(&report, &warnings, output);
+    tell(&report, level, &warnings, output);
     advise(&report, &list, output);
     Ok(if report.problems.is_empty() { 0 } else { 20 })
 }
 
-fn tell(report: &Report, warnings: &[String], output: &Output) {
+fn tell(report: &Report, level: CheckLevel, warnings: &[String], output: &Output) {
     if report.problems.is_empty() {
         let good = output.paint(Tint::Good, output.symbol("●", "ok"));
         output.note_sentence(&format!(
@@ -141,7 +141,13 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
         ));
         if let Some(log) = report.log.as_ref().filter(|log| log.snapshots > 0) {
             let leaves = many(log.leaves, "leaf", "leaves");
-            output.note_sentence(&format!("{good} the log agrees: {leaves}"));
+            // No more is claimed than was read.
+            output.note_sentence(&match level {
+                CheckLevel::Full => format!("{good} the log is intact: {leaves}"),
+                _ => {
+                    format!("{good} the end of the log agrees with the snapshots: {leaves}; --level full reads it all")
+                }
+            });
         }
         if let Some(store) = report.content_store.as_ref().filter(|s| s.contents > 0) {
             let contents = many(store.contents, "content", "contents");
@@ -152,7 +158,12 @@ fn tell(report: &Report, warnings: &[String], output: &Output) {
         }
         if let Some(looked) = report.git_stores.as_ref().filter(|looked| looked.stores > 0) {
             let stores = many(looked.stores, "git store", "git stores");
-            output.note_sentence(&format!("{good} the hub's own copies of repositories are whole: {stores}"));
+            let how = match level {
+                CheckLevel::Quick => "in good form",
+                CheckLevel::Metadata => "connected",
+                CheckLevel::Full => "intact",
+            };
+            output.note_sentence(&format!("{good} the hub's own copies of repositories are {how}: {stores}"));
         }
     }
     if report.superseded > 0 {
