@@ -267,3 +267,46 @@ fn a_shallow_clone_says_what_it_is_and_loses_nothing() {
     lib.git(&["fetch", "-q", "--unshallow"]);
     goes_round(&mut world, &lib, &spoke);
 }
+
+/// A push that is killed between the tree and the branch: git has written index and files, and HEAD is the old one.
+#[test]
+fn a_working_tree_that_a_killed_push_has_written_is_no_unsaved_work() {
+    let mut world = World::new();
+    let lib = Repo::with_worktree(world.path("lib"));
+    for file in ["a.txt", "gone.txt"] {
+        std::fs::write(lib.0.join(file), "one\n").unwrap();
+    }
+    lib.git(&["add", "."]);
+    lib.git(&["commit", "-q", "-m", "start"]);
+    let spoke = mirror(&lib.0.display().to_string());
+    world.sync(&spoke);
+    let store = world.store("lib");
+    let files = [("a.txt", Some("two\n")), ("b.txt", Some("b\n")), ("gone.txt", None)];
+    let mine = store.commit("main", Some("main"), &files);
+    let topic = store.commit("topic", Some("main"), &[("t.txt", Some("t\n"))]);
+    lib.git(&["fetch", "-q", &store.0.display().to_string(), "main"]);
+    lib.git(&["read-tree", "-u", "-m", "HEAD", &mine]);
+    let saved = world.save();
+    let damage: [(&str, &dyn Fn()); 4] = [
+        ("a file changed", &|| std::fs::write(lib.0.join("a.txt"), "mine\n").unwrap()),
+        ("a new file changed", &|| std::fs::write(lib.0.join("b.txt"), "c\n").unwrap()),
+        ("a file gone", &|| std::fs::remove_file(lib.0.join("b.txt")).unwrap()),
+        ("something staged", &|| {
+            std::fs::write(lib.0.join("c.txt"), "c\n").unwrap();
+            lib.git(&["add", "c.txt"]);
+        }),
+    ];
+    for (what, damage) in damage {
+        damage();
+        let before = (lib.tip("main"), lib.git(&["status", "--porcelain"]));
+        let (_, applied) = world.sync(&spoke);
+        assert!(applied.skipped.len() == 1 && applied.skipped[0].why.contains("not committed"), "{what}: {applied:?}");
+        assert_eq!((lib.tip("main"), lib.git(&["status", "--porcelain"])), before, "{what}");
+        world.put_back(&saved);
+    }
+    std::fs::write(lib.0.join("untracked"), "mine\n").unwrap();
+    let (_, applied) = world.sync(&spoke);
+    assert_eq!((applied.skipped, lib.tip("main"), lib.tip("topic")), (vec![], mine, topic));
+    assert_eq!(lib.git(&["status", "--porcelain"]), "?? untracked");
+    world.is_quiet(&spoke);
+}

@@ -148,3 +148,28 @@ fn an_answer_that_a_limit_stops_says_so_and_is_open_to_another() {
     let (hub, spoke) = place.tips();
     assert_eq!(hub, spoke);
 }
+
+/// What no run could ever carry out is refused before anything is recorded, with what to take instead.
+#[test]
+fn an_answer_that_no_run_can_carry_out_is_not_recorded() {
+    let place = Place::build();
+    // Made on both sides before they first met: there is no base.
+    git(&place.hub.join(".cathedral/git/lib.git"), &["branch", "x", "main"]);
+    git(&place.lib, &["branch", "x", "main"]);
+    place.cathedral(&["sync"]).expect(11);
+    let text = place.hub.join("text");
+    write(&text, "text\n");
+    let by_file = ["conflicts", "resolve", "2", "--file", text.to_str().unwrap()];
+    for (asked, code) in [(["conflicts", "resolve", "2", "--take", "base"], 7), (by_file, 2)] {
+        for no_sync in [true, false] {
+            let args: Vec<&str> = asked.into_iter().chain(no_sync.then_some("--no-sync")).collect();
+            let ran = place.cathedral(&args).expect(code);
+            assert!(ran.err.contains("take hub or spoke; nothing was recorded"), "{ran:?}");
+            let shown = place.cathedral(&["conflicts", "show", "2", "--json"]).expect(0).json();
+            assert_eq!(shown["data"]["conflict"]["state"], "open");
+        }
+    }
+    place.cathedral(&["conflicts", "resolve", "1", "--take", "base", "--no-sync"]).expect(0);
+    place.cathedral(&["conflicts", "resolve", "2", "--take", "hub"]).expect(0);
+    place.cathedral(&["sync"]).expect(0);
+}

@@ -3,7 +3,7 @@
 use cathedral_model::ecosystem::{DataSync, SpokeKind};
 use cathedral_model::ids::{ConflictId, RunId};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Directive, PlanContext, SideValue};
+use cathedral_model::plan::{Answer, Choice, Directive, PlanContext, SideValue};
 use cathedral_model::ports::Cause;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
@@ -73,6 +73,11 @@ impl Engine {
             ConflictState::Settled => is_undo,
             ConflictState::AgreedOutside => false,
         };
+        let is_typed = matches!(answer, Answer::Fields(_) | Answer::Content(_));
+        let unfit = |why: String| EngineError::Unfit { conflict: record.id, why, is_typed };
+        if fits && let Some(why) = not_of_a_ref(record, answer) {
+            return Err(unfit(why));
+        }
         let spoke = self.ecosystem.spokes.iter().find(|s| s.name == record.spoke);
         // What does not fit is refused by the store; a repository's plan is made with its remote in reach only.
         let Some(spoke) = spoke.filter(|s| {
@@ -80,8 +85,6 @@ impl Engine {
         }) else {
             return Ok(vec![]);
         };
-        let is_typed = matches!(answer, Answer::Fields(_) | Answer::Content(_));
-        let unfit = |why: String| EngineError::Unfit { conflict: record.id, why, is_typed };
         if is_undo && let Some(why) = group_of(record) {
             return Err(unfit(why));
         }
@@ -148,6 +151,20 @@ impl Engine {
         });
         Ok(found)
     }
+}
+
+/// Says why no run can carry an answer to a git conflict out, whatever the repositories hold by then.
+fn not_of_a_ref(record: &ConflictRecord, answer: &Answer) -> Option<String> {
+    let draft = &record.draft;
+    let sides = if draft.suggested.is_some() { "hub, spoke or suggested" } else { "hub or spoke" };
+    let why = match answer {
+        _ if record.kind != SpokeKind::Git => return None,
+        Answer::Take(Choice::Base) if draft.base.is_none() => "both sides never agreed on anything here".to_owned(),
+        Answer::Take(Choice::Suggested) if draft.suggested.is_none() => "there is no suggestion".to_owned(),
+        Answer::Fields(_) | Answer::Content(_) => format!("{} is one thing and has no text", draft.place),
+        Answer::Take(_) | Answer::Undo | Answer::With(_) => return None,
+    };
+    Some(format!("{why}: take {sides}"))
 }
 
 /// Says why an answer cannot be undone that was about rows which depend on each other, of which the conflict holds

@@ -13,11 +13,11 @@ use super::hub::Edit;
 use super::object::{Entry, Oid, short};
 use super::paths;
 use super::payload::{Answered, BASE, Base, Payload, Target, Write};
-use super::push::{Push, Update};
+use super::push::{Push, Update, Worktree};
 use super::refs::{Values, escaped};
 use super::store::{RefChange, Relation};
 use super::url::Remote;
-use super::worktree::{checked_out, unsaved_files};
+use super::worktree::{checked_out, holds_already, unsaved_files};
 
 /// Why a write was not done, by where and what.
 type Declined = BTreeMap<(Target, String), String>;
@@ -140,10 +140,16 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
     }
     for (target, side, remote) in targets {
         let mut due = due(context, payload, found, &target, declined);
+        let mut standing = BTreeSet::new();
         for (head, work) in checked_out(&remote) {
-            if due.iter().any(|w| w.name == head)
-                && let Some(files) = unsaved_files(context.git, &remote, &work, &[])?
-            {
+            let Some(write) = due.iter().find(|w| w.name == head) else { continue };
+            if let Some(files) = unsaved_files(context.git, &remote, &work, &[])? {
+                if let Some(new) = &write.new
+                    && holds_already(context.git, &remote, &work, new)?
+                {
+                    standing.insert(head);
+                    continue;
+                }
                 let why = format!("the working tree there has changes that are not committed: {files}");
                 declined.insert((target.clone(), head.clone()), why);
                 due.retain(|w| w.name != head);
@@ -152,15 +158,18 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
         if due.is_empty() {
             continue;
         }
-        let updates: Vec<Update> =
-            due.iter().map(|w| Update { name: w.name.clone(), old: w.old.clone(), new: w.new.clone() }).collect();
-        let push = Push { store: &context.store, remote: &remote, update_worktree: true };
-        let refused = match push.run(&updates) {
-            Ok(refused) => refused,
-            Err(GitError::Stopped) => return Err(GitError::Stopped),
-            // The answer may have been lost after everything was done; the reading back decides.
-            Err(error) => updates.iter().map(|u| (u.name.clone(), error.to_string())).collect(),
-        };
+        let update = |w: &&Write| Update { name: w.name.clone(), old: w.old.clone(), new: w.new.clone() };
+        let (stand, follow): (Vec<Update>, Vec<Update>) =
+            due.iter().map(update).partition(|u| standing.contains(&u.name));
+        let mut refused = BTreeMap::new();
+        for (worktree, updates) in [(Worktree::Stands, stand), (Worktree::Follows, follow)] {
+            refused.extend(match (Push { store: &context.store, remote: &remote, worktree }).run(&updates) {
+                Ok(refused) => refused,
+                Err(GitError::Stopped) => return Err(GitError::Stopped),
+                // The answer may have been lost after everything was done; the reading back decides.
+                Err(error) => updates.iter().map(|u| (u.name.clone(), error.to_string())).collect(),
+            });
+        }
         remember(context, &side, &due, &refused)?;
         declined.extend(refused.into_iter().map(|(name, why)| ((target.clone(), name), why)));
     }

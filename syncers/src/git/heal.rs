@@ -237,8 +237,10 @@ fn is_made_again(name: &str) -> bool {
 /// Says whether everything that these need is in the store.
 fn is_whole(store: &Store, oids: &[Oid]) -> Result<bool, GitError> {
     let mut input = oids.join("\n");
-    input.push_str("\n--not\n--all\n");
-    let call = store.call("look for what refs need").args(["rev-list", "--objects", "--quiet", "--stdin"]);
+    input.push('\n');
+    // What is not wanted is an argument: before 2.42 git takes no options from the input.
+    let args = ["rev-list", "--objects", "--quiet", "--stdin", "--not", "--all"];
+    let call = store.call("look for what refs need").args(args);
     Ok(call.input(input).run_any()?.code == 0)
 }
 

@@ -9,7 +9,7 @@ use super::failure::GitError;
 use super::fetch::{Fetch, kept_at};
 use super::listing::list_one;
 use super::object::{Entry, Oid};
-use super::push::{self, Push};
+use super::push::{self, Push, Worktree};
 use super::refs::Listing;
 use super::run::Git;
 use super::store::{self, Store};
@@ -165,7 +165,7 @@ impl<'a> HubRepo<'a> {
             let commit = self.commit(&store, &tip, date, &todo, message)?;
             let name = self.branch();
             let update = push::Update { name: name.clone(), old: Some(tip.clone()), new: Some(commit.clone()) };
-            let outcome = Push { store: &store, remote: &self.remote, update_worktree: true }.run(&[update])?;
+            let outcome = Push { store: &store, remote: &self.remote, worktree: Worktree::Follows }.run(&[update])?;
             let now = self.tip()?;
             if now == commit {
                 store.update(&[store::RefChange::set(kept_at(self.hub.name.as_str(), &name), &commit)])?;

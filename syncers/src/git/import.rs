@@ -16,7 +16,7 @@ use super::failure::GitError;
 use super::held;
 use super::hub::Edit;
 use super::object::{Entry, Oid};
-use super::push::{Push, Update};
+use super::push::{Push, Update, Worktree};
 use super::refs::{BASE_REFS, OURS, Values, escaped, takes_part, unsafe_name};
 use super::run::Git;
 use super::stash;
@@ -269,7 +269,7 @@ fn put_back(context: &Context<'_>, now: &Values, wanted: &Values) -> Result<Valu
     }
     let (parts, others): (Vec<Update>, Vec<Update>) =
         updates.iter().cloned().partition(|u| takes_part(&context.detail.refs, &u.name));
-    let push = Push { store: &context.store, remote: &context.remote, update_worktree: true };
+    let push = Push { store: &context.store, remote: &context.remote, worktree: Worktree::Follows };
     let mut words = push.run(&parts)?;
     words.extend(push.run(&others)?);
     let after = super::listing::list(context.git, &context.remote)?;

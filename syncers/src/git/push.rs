@@ -28,9 +28,16 @@ pub struct Update {
 pub struct Push<'a> {
     pub store: &'a Store,
     pub remote: &'a Remote,
-    /// Lets a repository with a working tree follow when its checked-out branch moves; git refuses
-    /// when the tree is not clean.
-    pub update_worktree: bool,
+    pub worktree: Worktree,
+}
+
+/// What a push does with the working tree of a branch that is checked out there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worktree {
+    /// It follows the branch; git refuses when it is not clean.
+    Follows,
+    /// It holds already what the branch is to name, and is not touched.
+    Stands,
 }
 
 impl Push<'_> {
@@ -63,8 +70,9 @@ impl Push<'_> {
         if atomic && batch.len() > 1 {
             args.push("--atomic".into());
         }
-        if self.update_worktree && self.remote.local().is_some() {
-            args.push("--receive-pack=git -c receive.denyCurrentBranch=updateInstead receive-pack".into());
+        if self.remote.local().is_some() {
+            let how = if self.worktree == Worktree::Follows { "updateInstead" } else { "ignore" };
+            args.push(format!("--receive-pack=git -c receive.denyCurrentBranch={how} receive-pack").into());
         }
         for update in batch {
             let old = update.old.as_deref().unwrap_or("");
