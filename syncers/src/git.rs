@@ -308,6 +308,12 @@ pub fn store_faults(
     Ok(sound::faults(&Git::new(options), state_dir, spoke.name.as_str(), depth, allow)?)
 }
 
+/// Whether the store of this name notes that an agreed state is not to be believed; then nothing reads it.
+#[must_use]
+pub fn is_base_disregarded(state_dir: &std::path::Path, name: &str, base: &cathedral_model::ids::Digest) -> bool {
+    heal::is_disregarded_at(&sound::place(state_dir, name), base)
+}
+
 /// Whether there was a store of this name once, and its folder is gone.
 #[must_use]
 pub fn is_store_gone(state_dir: &std::path::Path, name: &str) -> bool {

@@ -228,3 +228,64 @@ fn a_tag_names_a_snapshot_where_an_id_does() {
     let ran = world.cathedral(&["snapshot", "show", "before-mov"]).expect(4);
     assert!(ran.err.contains("before-move"), "{ran:?}");
 }
+
+/// The file of what both sides of a spoke last agreed on.
+fn agreed(world: &World, spoke: &str) -> PathBuf {
+    let state = rusqlite::Connection::open(world.state().join("hub.db")).unwrap();
+    let of = "select lower(hex(base)) from memory where spoke = ?1";
+    let id: String = state.query_row(of, [spoke], |row| row.get(0)).unwrap();
+    world.state().join("content").join(&id[..2]).join(id)
+}
+
+#[test]
+fn an_agreed_state_that_cannot_be_read_is_told_and_set_aside_and_nothing_is_deleted() {
+    let place = scratch();
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    support::world::sql(&world.app_db(), "delete from entry where id = 40; insert into entry values (901, 2, 6, null)");
+    support::world::sql(&world.hub_db(), "insert into entry values (900, 1, 5, null)");
+    support::world::commit(&world.mind(), "main", "more", &[("more.txt", "more\n")]);
+    fs::remove_file(world.app_files().join("leaves/01.md")).unwrap();
+    // Garbage, a cut, and a file that is gone.
+    fs::write(agreed(&world, "ledger"), "garbage\n").unwrap();
+    let cut = fs::read(agreed(&world, "mind")).unwrap();
+    fs::write(agreed(&world, "mind"), &cut[..cut.len() / 2]).unwrap();
+    fs::remove_file(agreed(&world, "codex")).unwrap();
+
+    let ran = world.cathedral(&["sync"]);
+    assert!(matches!(ran.code, 12 | 20), "{ran:?}");
+    assert!(ran.err.contains("try: cathedral doctor --fix"), "{ran:?}");
+    let told = world.cathedral(&["doctor"]).expect(20);
+    for spoke in ["ledger", "mind", "codex"] {
+        let line = format!("what both sides of {spoke} last agreed on cannot be read");
+        assert!(told.out.contains(&line), "{spoke}: {told:?}");
+    }
+    assert!(told.out.contains("cathedral doctor --fix"), "{told:?}");
+    assert!(agreed(&world, "ledger").exists(), "a look changes nothing");
+
+    let fixed = world.cathedral(&["doctor", "--fix"]).expect(0);
+    assert!(fixed.out.contains(".cathedral/kept/content-"), "{fixed:?}");
+    let kept = fs::read_dir(world.state().join("kept")).unwrap().map(|e| e.unwrap().path());
+    let kept: Vec<PathBuf> = kept.filter(|p| p.to_string_lossy().contains("/content-")).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept.iter().any(|path| fs::read(path).unwrap() == b"garbage\n"));
+
+    world.cathedral(&["sync"]).expect(0);
+    let rows = |path: PathBuf| support::eyes::rows(&path);
+    assert_eq!(rows(world.hub_db()), rows(world.app_db()));
+    for id in [40, 900, 901] {
+        let has = format!("select count(*) from entry where id = {id}");
+        let count = |path| rusqlite::Connection::open(path).unwrap().query_row(&has, [], |row| row.get::<_, i64>(0));
+        assert_eq!(count(world.hub_db()).unwrap(), 1, "what was deleted meanwhile comes back: {id}");
+    }
+    assert!(world.app_files().join("leaves/01.md").exists());
+    assert_eq!(support::world::git(&world.kept_mind(), &["show", "main:more.txt"]), "more");
+    let again = outputs::json(&world, "sync", &["sync"], 0);
+    assert_eq!(again["data"]["result"], "nothing_to_do", "{again:#}");
+    world.cathedral(&["doctor"]).expect(0);
+    // With an agreed state again, a deletion is one.
+    support::world::sql(&world.app_db(), "delete from entry where id = 40");
+    world.cathedral(&["sync"]).expect(0);
+    assert_eq!(rows(world.hub_db()), rows(world.app_db()));
+    outputs::json(&world, "verify", &["verify", "--level", "full"], 0);
+}

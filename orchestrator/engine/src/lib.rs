@@ -18,7 +18,7 @@ mod sync;
 mod upkeep;
 mod work;
 
-pub use preview::Preview;
+pub use preview::{Preview, agreed_fault};
 pub use restore::{BEFORE_RESTORE, PlannedRestore, latest};
 pub use standing::{Stand, Standing};
 pub use surroundings::{Options, Ports};

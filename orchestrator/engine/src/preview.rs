@@ -1,11 +1,13 @@
 //! What a sync would do, without doing or recording anything.
 
+use std::io::{ErrorKind, Read as _};
+
 use cathedral_model::ecosystem::{ConflictPolicy, DataSync, Spoke};
-use cathedral_model::ids::{RunId, SpokeName};
+use cathedral_model::ids::{Digest, RunId, SpokeName};
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::observation::Observation;
 use cathedral_model::plan::{Directive, PlanContext, SpokePlan};
-use cathedral_model::ports::PortError;
+use cathedral_model::ports::{Cause, Content, PortError};
 
 use crate::work::{Engine, EngineError};
 
@@ -51,7 +53,9 @@ impl Engine {
                         };
                         match syncer.plan(spoke, &context).await {
                             Ok(plan) => preview.plan = Some(plan),
-                            Err(error) => preview.failed = Some(error),
+                            Err(error) => {
+                                preview.failed = Some(self.base_fault(memory.base.as_ref()).unwrap_or(error));
+                            }
                         }
                     }
                 }
@@ -61,9 +65,42 @@ impl Engine {
         Ok(out)
     }
 
+    /// What to say in place of a plan's error, when the reason is an agreed state that cannot be read.
+    pub(crate) fn base_fault(&self, base: Option<&Digest>) -> Option<PortError> {
+        let fault = agreed_fault(&*self.ports.content, base?)?;
+        Some(PortError::Corrupt(format!(
+            "what both sides last agreed on cannot be read: {fault}; `cathedral doctor --fix` sets it aside, and the \
+             next sync compares both sides afresh and deletes nothing"
+        )))
+    }
+
     /// The answers of people that wait to be carried out.
     pub(crate) async fn directives(&self, spoke: &SpokeName) -> Result<Vec<Directive>, PortError> {
         let answered = self.ports.store.conflicts(Some(spoke), &[ConflictState::Answered]).await?;
         Ok(answered.iter().filter_map(cathedral_model::inbox::ConflictRecord::directive).collect())
+    }
+}
+
+/// Reads what both sides last agreed on from end to end; says what is wrong with it, when it is damaged or gone.
+pub fn agreed_fault(content: &dyn Content, base: &Digest) -> Option<String> {
+    let mut reader = match content.open(base) {
+        Ok(reader) => reader,
+        Err(error @ PortError::Corrupt(_)) => return Some(error.to_string()),
+        Err(error) if error.cause() == Cause::NotFound => return Some(error.to_string()),
+        // What could not be opened may be whole.
+        Err(_) => return None,
+    };
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            // Damaged frames are reported as `Other`, a cut one as `UnexpectedEof`.
+            Err(e) if matches!(e.kind(), ErrorKind::InvalidData | ErrorKind::Other | ErrorKind::UnexpectedEof) => {
+                return Some(format!("content {base} is damaged: {e}"));
+            }
+            Err(_) => return None,
+        }
     }
 }

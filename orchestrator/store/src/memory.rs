@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cathedral_model::ids::SpokeName;
+use cathedral_model::ids::{Digest, SpokeName};
 use cathedral_model::observation::{Digests, SpokeMemory};
 use cathedral_model::ports::PortError;
 use cathedral_model::time::Timestamp;
@@ -80,4 +80,17 @@ pub(crate) async fn remember(
         now,
     ];
     conn.run(UPSERT_MEMORY, values).await.map(|_| ())
+}
+
+/// Forgets what was agreed on, if that is `base`.
+pub(crate) async fn forget(
+    conn: &mut Conn,
+    spoke: &SpokeName,
+    base: &Digest,
+    now: Timestamp,
+) -> Result<bool, PortError> {
+    if recall(conn, spoke).await?.base != Some(*base) {
+        return Ok(false);
+    }
+    remember(conn, spoke, &SpokeMemory::default(), now).await.map(|()| true)
 }

@@ -146,6 +146,11 @@ impl<E: Send + Sync + 'static> Store for SqlStore<E> {
         self.read(move |conn| Box::pin(async move { memory::recall_all(conn).await })).await
     }
 
+    async fn forget_base(&self, spoke: &SpokeName, base: &Digest, now: Timestamp) -> Result<bool, PortError> {
+        let (spoke, base) = (spoke.clone(), *base);
+        self.write(move |conn| Box::pin(async move { memory::forget(conn, &spoke, &base, now).await })).await
+    }
+
     async fn lease(
         &self,
         resource: &str,

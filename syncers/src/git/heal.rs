@@ -37,7 +37,12 @@ const TRIES: usize = 2_000;
 
 /// Says whether an agreed state was set aside when the store was made anew.
 pub fn is_disregarded(store: &Store, base: &Digest) -> bool {
-    let noted = fs::read_to_string(store.path().join(DISREGARDED));
+    is_disregarded_at(store.path(), base)
+}
+
+/// The same by the folder of the store.
+pub fn is_disregarded_at(store: &Path, base: &Digest) -> bool {
+    let noted = fs::read_to_string(store.join(DISREGARDED));
     noted.is_ok_and(|noted| noted.trim() == base.to_string())
 }
 

@@ -28,7 +28,7 @@ impl SyncPerformer {
         let syncer = ports.syncer(spoke.kind());
         let plan = self.engine.patiently(|| syncer.plan(&spoke, &context)).await;
         syncer.forget(name);
-        let plan = plan?;
+        let plan = plan.map_err(|error| self.engine.base_fault(context.base.as_ref()).unwrap_or(error))?;
         // Only what the snapshot holds may be changed: a spoke that moved on is snapshotted again first.
         if !state.is_held(name, &plan.expected) {
             return Ok(vec![self.event(What::Moved { spoke: name.clone() })]);

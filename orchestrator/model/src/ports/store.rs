@@ -123,6 +123,10 @@ pub trait Store: Send + Sync {
     /// Returns what is remembered of all spokes, in one question.
     async fn memories(&self) -> Result<BTreeMap<SpokeName, SpokeMemory>, PortError>;
 
+    /// Forgets what both sides of a spoke agreed on, if that still is `base`: the next sync compares them
+    /// afresh. Says whether it was.
+    async fn forget_base(&self, spoke: &SpokeName, base: &Digest, now: Timestamp) -> Result<bool, PortError>;
+
     /// Takes the lease on a resource, or prolongs it for the same holder; none when somebody else
     /// holds it. Each change of holder gets a larger fence.
     async fn lease(

@@ -293,6 +293,13 @@ impl Store for MemoryStore {
         Ok(lock(&self.0).memories.clone())
     }
 
+    async fn forget_base(&self, spoke: &SpokeName, base: &Digest, _: Timestamp) -> Result<bool, PortError> {
+        let mut inner = lock(&self.0);
+        let Some(memory) = inner.memories.get_mut(spoke).filter(|m| m.base == Some(*base)) else { return Ok(false) };
+        *memory = SpokeMemory::default();
+        Ok(true)
+    }
+
     async fn lease(
         &self,
         resource: &str,

@@ -187,6 +187,10 @@ impl Store for FaultyStore {
         through!(self, "memories", (), self.shared.store.memories())
     }
 
+    async fn forget_base(&self, spoke: &SpokeName, base: &Digest, now: Timestamp) -> Result<bool, PortError> {
+        through!(self, "forget_base", spoke, self.shared.store.forget_base(spoke, base, now))
+    }
+
     async fn lease(
         &self,
         resource: &str,

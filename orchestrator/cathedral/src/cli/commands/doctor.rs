@@ -1,5 +1,6 @@
 //! `doctor`: each line says what was tried and how to fix what failed.
 
+mod agreed;
 mod stores;
 
 use cathedral_model::ecosystem::SpokeKind;
@@ -37,6 +38,7 @@ pub async fn run(fix: bool, global: &Global, output: &Output) -> Ended {
     lines.push(Line::good("state store, log, keys and vault open".into(), String::new()));
     destinations(&hub, &mut lines).await;
     stores::look(&hub, fix, &mut lines).await?;
+    agreed::look(&hub, fix, &mut lines).await?;
     // A vault that cannot be listed is told by the commands that need it.
     if let Some(ahead) = super::snapshot::ahead(&hub.vault.list().await.unwrap_or_default()) {
         lines.push(Line::good(ahead, "look at this machine's clock: date -u".into()));

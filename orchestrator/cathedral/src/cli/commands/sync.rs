@@ -12,7 +12,7 @@ use super::super::output::{Tint, many, safe};
 use super::super::table::Table;
 use super::faults::Met;
 use super::{Ended, Failure, Output, plan, short};
-use crate::hub::Hub;
+use crate::hub::{HEAL, Hub};
 
 pub async fn run(args: SyncArgs, global: &Global, output: &Output) -> Ended {
     let (hub, bar) = super::hub(global, output).await.map_err(|failure| not_begun(failure, global))?;
@@ -277,6 +277,10 @@ async fn tell_trouble(hub: &Hub, run: RunId, summary: &RunSummary, output: &Outp
     if let Some(error) = &summary.error {
         output.warn(format!("error: {}   [{id}]", safe(error)));
     }
+    let next = match summary.spokes.iter().any(|s| s.result == "failed" && s.note.contains(HEAL)) {
+        true => format!("{HEAL}    then cathedral sync"),
+        false => next,
+    };
     let told = super::super::failure::told(&hub.engine.standing(run).await?);
     output.warn(format!("  why: {why}; {told}"));
     output.warn(format!("  try: {next}"));

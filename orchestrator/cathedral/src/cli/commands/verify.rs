@@ -204,7 +204,7 @@ fn tell(report: &Report, level: CheckLevel, warnings: &[String], output: &Output
     }
     if report.problems.iter().any(|p| p.destination == contents::STORE && !p.affects.is_empty()) {
         output.warn("  try: put .cathedral/content back from a copy");
-        output.warn("       cathedral restore latest SPOKE --in-place    lets the next sync compare both sides afresh");
+        output.warn(format!("       {HEAL}    sets an agreed state aside; the next sync compares both sides afresh"));
     }
 }
 

@@ -27,6 +27,7 @@ promises! {
     one_of_two_records_for_one_position_wins,
     the_last_summary_is_shown,
     a_spoke_is_remembered,
+    what_was_agreed_is_forgotten_if_it_still_is_that,
     every_text_comes_back_as_it_was,
     a_run_of_two_thousand_records_comes_back_whole,
     fifty_writers_at_once_lose_nothing,
@@ -184,6 +185,21 @@ async fn a_spoke_is_remembered(store: Subject) {
         assert_eq!(store.memories().await.unwrap().get(&name), Some(&memory));
     }
     assert_eq!(store.memory(&spoke("other")).await.unwrap(), SpokeMemory::default());
+}
+
+async fn what_was_agreed_is_forgotten_if_it_still_is_that(store: Subject) {
+    let name = spoke("full");
+    let claim = claimed(&store, "a").await;
+    let known = memory("one");
+    let base = known.base.unwrap();
+    let effects = vec![Effect::Remember { spoke: name.clone(), memory: known.clone() }];
+    store.record(&claim, &super::effects(0, effects), at(0)).await.unwrap();
+    assert!(!store.forget_base(&name, &Digest::of(b"another"), at(1)).await.unwrap());
+    assert!(!store.forget_base(&spoke("other"), &base, at(1)).await.unwrap());
+    assert_eq!(store.memory(&name).await.unwrap(), known);
+    assert!(store.forget_base(&name, &base, at(1)).await.unwrap());
+    assert_eq!(store.memory(&name).await.unwrap(), SpokeMemory::default());
+    assert!(!store.forget_base(&name, &base, at(2)).await.unwrap());
 }
 
 async fn every_text_comes_back_as_it_was(store: Subject) {
