@@ -13,6 +13,7 @@ mod fanout;
 mod file_cache;
 mod forget;
 mod found;
+mod founding;
 mod index_cache;
 mod key_file;
 mod look;

@@ -61,6 +61,20 @@ impl LocalDestination {
         }
     }
 
+    /// Fails where an object must not be written: the disk may not be mounted.
+    fn require_place(&self, object: &str) -> Result<(), PortError> {
+        if !is_founding(object) {
+            return self.require_marker();
+        }
+        if self.root.is_dir() {
+            return Ok(());
+        }
+        Err(PortError::transient(
+            Cause::Unreachable,
+            format!("destination {}: {} is not there (is the disk mounted?)", self.name, self.root.display()),
+        ))
+    }
+
     fn failed(&self, object: &str, error: &std::io::Error) -> PortError {
         let what = format!("destination {}: {}", self.name, self.root.join(object).display());
         if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
@@ -143,14 +157,7 @@ impl Destination for LocalDestination {
 
     fn put(&self, object: &str, bytes: &[u8]) -> Result<Put, PortError> {
         let path = self.path(object)?;
-        if !is_founding(object) {
-            self.require_marker()?;
-        } else if !self.root.is_dir() {
-            return Err(PortError::transient(
-                Cause::Unreachable,
-                format!("destination {}: {} is not there (is the disk mounted?)", self.name, self.root.display()),
-            ));
-        }
+        self.require_place(object)?;
         let len = bytes.len() as u64;
         if let Some(found) = self.compare(object, &path, len)? {
             return Ok(found);
@@ -247,6 +254,17 @@ impl Destination for LocalDestination {
         }
         found.sort();
         Ok(found)
+    }
+
+    fn replace(&self, object: &str, bytes: &[u8]) -> Result<(), PortError> {
+        let path = self.path(object)?;
+        self.require_place(object)?;
+        let aside = self.write_aside(&path, bytes).map_err(|e| self.failed(object, &e))?;
+        if let Err(e) = fs::rename(&aside, &path) {
+            let _ = fs::remove_file(&aside);
+            return Err(self.failed(object, &e));
+        }
+        sync_dir(path.parent().unwrap_or(&self.root)).map_err(|e| self.failed(object, &e))
     }
 
     fn delete(&self, object: &str) -> Result<(), PortError> {

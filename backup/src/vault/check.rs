@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::check_content::{self, Scope};
 use super::checked::{self, Memory};
 use super::members::{self, Member};
-use super::{Inner, adopt, forget, index_cache, lock, snapshots};
+use super::{Inner, adopt, forget, founding, index_cache, lock, snapshots};
 use crate::index::{self, Pack};
 use crate::manifest;
 use crate::pack::read::PackReader;
@@ -34,6 +34,8 @@ struct Findings {
     /// Packs that are not listed with their length.
     unlisted: BTreeSet<Place>,
     affects: BTreeMap<String, BTreeSet<String>>,
+    /// What the hub has a copy of by itself.
+    kept: BTreeSet<String>,
 }
 
 /// An object at the destination of this number.
@@ -59,6 +61,7 @@ pub(crate) fn run(
         looked: BTreeSet::new(),
         unlisted: BTreeSet::new(),
         affects: BTreeMap::new(),
+        kept: BTreeSet::new(),
     };
     let mut objects: Vec<Option<Objects>> = Vec::new();
     let known = checked::load(inner);
@@ -149,6 +152,7 @@ impl Checking<'_> {
             self.objects.iter().flatten().flat_map(|o| o.keys()).filter(|o| o.starts_with(prefix)).cloned().collect()
         };
         let mut expected = listed("keys/");
+        expected.insert(super::found::KEY_OBJECT.into());
         expected.extend(listed("index/"));
         expected.insert(vault_file::OBJECT.into());
         expected.extend(stock::FILES.iter().map(|(name, _)| (*name).to_owned()));
@@ -186,6 +190,15 @@ impl Checking<'_> {
         if let Some(id) = manifest::id_of(object) {
             found.affects.entry(object.into()).or_default().insert(format!("snapshot {id}"));
         }
+        // These are few and small, and without them nothing else can be restored: they are read at every level.
+        let is_founding = founding::is_founding(object);
+        if founding::is_needed(object) {
+            let what = "every restore from this destination without the hub";
+            found.affects.entry(object.into()).or_default().insert(what.into());
+            if founding::is_kept(self.inner, object) {
+                found.kept.insert(object.into());
+            }
+        }
         let sizes = self.objects.iter().map(|o| o.as_ref().and_then(|o| o.get(object).copied()));
         let sizes: Vec<Option<u64>> = sizes.collect();
         let usual = usual(&sizes);
@@ -197,7 +210,10 @@ impl Checking<'_> {
                 found.note(object, at, "missing".into());
                 continue;
             };
-            if self.level == CheckLevel::Quick && !self.known.is_damaged(member.destination.name(), object) {
+            if self.level == CheckLevel::Quick
+                && !is_founding
+                && !self.known.is_damaged(member.destination.name(), object)
+            {
                 if size == 0 {
                     found.note(object, at, "is empty".into());
                 } else if Some(size) != usual {
@@ -205,7 +221,9 @@ impl Checking<'_> {
                 }
                 continue;
             }
-            self.bytes.fetch_add(size, Ordering::Relaxed);
+            if self.level != CheckLevel::Quick || !is_founding {
+                self.bytes.fetch_add(size, Ordering::Relaxed);
+            }
             let read = member.destination.get(object).map_err(|e| e.to_string());
             if let Err(fault) = read.and_then(|bytes| judge(self.inner, object, &bytes)) {
                 found.note(object, at, fault);
@@ -395,7 +413,7 @@ impl Findings {
     }
 
     fn problems(self) -> Vec<Problem> {
-        let Self { names, answers, bad, affects, .. } = self;
+        let Self { names, answers, bad, affects, kept, .. } = self;
         let intact = |object: &str| {
             (0..names.len()).any(|at| answers[at] && !bad.contains_key(&(object.to_owned(), at))) && !object.is_empty()
         };
@@ -415,7 +433,7 @@ impl Findings {
                 object: object.clone(),
                 fault: fault.clone(),
                 affects,
-                restorable: intact(object),
+                restorable: kept.contains(object) || intact(object),
             }
         };
         let mut problems: Vec<Problem> = bad.iter().map(problem).collect();

@@ -4,7 +4,7 @@ use cathedral_model::ports::{Cause, Destination, PortError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Inner;
+use super::{Inner, founding};
 use crate::vault_file::{self, VaultFile};
 
 /// A destination at one moment.
@@ -61,8 +61,17 @@ pub(crate) fn require(members: &[Member], quorum: usize, to: &str) -> Result<(),
     }
 }
 
-fn listing(inner: &Inner, destination: &dyn Destination) -> Result<Listing, PortError> {
+pub(super) fn listing(inner: &Inner, destination: &dyn Destination) -> Result<Listing, PortError> {
     let bytes = destination.get(vault_file::OBJECT).map_err(|e| match e.cause() {
+        Cause::NotFound | Cause::Unreachable if founding::is_ours(inner, destination) => PortError::transient(
+            Cause::Unreachable,
+            format!(
+                "destination {}: {} lacks its {}, and holds the rest of the vault; the next snapshot puts it back",
+                destination.name(),
+                destination.location(),
+                vault_file::OBJECT
+            ),
+        ),
         Cause::NotFound => PortError::transient(
             Cause::Unreachable,
             format!("destination {}: {} holds no vault", destination.name(), destination.location()),

@@ -7,11 +7,11 @@ use cathedral_model::time::Timestamp;
 
 use super::checked::Memory;
 use super::members::{self, Member};
-use super::{Inner, adopt, check, fanout, index_cache};
+use super::{Inner, adopt, check, fanout, founding, index_cache};
 use crate::{stock, vault_file};
 
 /// Writes the small objects of one destination again that are known to be damaged, as far as their right
-/// bytes can be had. The marker is left alone: without it the destination would hold no vault.
+/// bytes can be had. The marker is mended before, with whatever else the vault was founded with.
 pub(crate) fn mend(
     inner: &Inner,
     members: &[Member],
@@ -23,13 +23,16 @@ pub(crate) fn mend(
     let Some(at) = known.destinations.get(target.name()) else { return Ok(()) };
     let is_small = |object: &&String| {
         let is_ours = ["index/", "snapshots/", "keys/"].iter().any(|prefix| object.starts_with(prefix));
-        is_ours || stock::FILES.iter().any(|(name, _)| object == name)
+        is_ours || founding::is_founding(object)
     };
     let damaged: Vec<(String, String)> =
         at.damaged.iter().filter(|(o, _)| is_small(o)).map(|(o, d)| (o.clone(), d.fault.clone())).collect();
     for (object, fault) in damaged {
         // It may have been put right by hand since.
         if !target.get(&object).is_ok_and(|bytes| check::judge(inner, &object, &bytes).is_ok()) {
+            if object == vault_file::OBJECT {
+                continue;
+            }
             let Some(bytes) = right_bytes(inner, members, to, &object) else { continue };
             replace(target, &object, &bytes)?;
             inner.note_mended(target, &object, &fault);
@@ -52,7 +55,7 @@ fn right_bytes(inner: &Inner, members: &[Member], to: usize, object: &str) -> Op
 
 /// What the hub can give itself: its own sealed key, the texts of this release if they are the vault's,
 /// and an index.
-fn own(inner: &Inner, members: &[Member], object: &str) -> Option<Vec<u8>> {
+pub(super) fn own(inner: &Inner, members: &[Member], object: &str) -> Option<Vec<u8>> {
     if object == super::found::KEY_OBJECT {
         return inner.sealed_key.clone();
     }
@@ -103,8 +106,6 @@ pub(crate) fn lacking(inner: &Inner, members: &[Member], at: usize) -> u64 {
             |object: &&String| pick(listing).get(*object).is_some_and(|len| *len >= longest(members, pick, object));
         named.iter().filter(|object| !is_whole(object)).count() as u64
     };
-    let founding = inner.file.files.keys().map(String::as_str).chain([vault_file::OBJECT, super::found::KEY_OBJECT]);
-    let target = members[at].destination.as_ref();
-    let absent = founding.filter(|object| matches!(target.size(object), Ok(None))).count() as u64;
+    let absent = founding::faults(inner, members[at].destination.as_ref()).len() as u64;
     all(|l| &l.index) + all(|l| &l.snapshots) + absent
 }

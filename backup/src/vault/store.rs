@@ -13,7 +13,7 @@ use super::fanout::Fanout;
 use super::members;
 use super::packer::Line;
 use super::snapshots::{self, Loaded};
-use super::{FileCache, Inner, Reader, adopt, check_content, index_cache, lock, presence};
+use super::{FileCache, Inner, Reader, adopt, check_content, founding, index_cache, lock, presence};
 use crate::index::{Kind, PLAIN_MAX, Pack};
 use crate::manifest::{CarriedPart, Manifest, Part};
 use crate::tree::Piece;
@@ -64,6 +64,7 @@ pub(crate) fn begin(
         return Err(PortError::failed(Cause::Invalid, message));
     }
     let mut members = members::ask(inner);
+    founding::mend(inner, &mut members);
     members::require(&members, inner.quorum, "write the vault")?;
     index_cache::refresh(inner, &members);
     let gone = adopt::catch_up(inner, &mut members);

@@ -51,7 +51,9 @@ fn every_flipped_bit_is_found() {
         let report = check(&world.open(), CheckLevel::Full);
         let found: BTreeSet<String> = report.problems.iter().map(|p| p.object.clone()).collect();
         assert_eq!(flipped.difference(&found).collect::<Vec<_>>(), Vec::<&String>::new(), "at byte {at}");
-        assert!(report.problems.iter().all(|p| !p.restorable), "there is no other copy");
+        let is_kept = |object: &str| object == "cathedral-vault.json" || object.starts_with("keys/");
+        let right = report.problems.iter().all(|p| p.restorable == is_kept(&p.object));
+        assert!(right, "of marker and key the hub has a copy, of nothing else: {report:?}");
     }
 }
 

@@ -6,6 +6,7 @@ mod contracts;
 mod crash;
 mod damage;
 mod forget;
+mod founding;
 mod gone;
 mod keys;
 mod property;

@@ -36,6 +36,13 @@ pub trait Destination: Send + Sync {
     /// Lists the objects below a prefix (a folder name ending in `/`, or empty), sorted by name.
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, PortError>;
 
+    /// Puts an object in the place of whatever has its name: for the few objects that have names of their own, when
+    /// what is there is damaged. Atomic where the place can do that.
+    fn replace(&self, object: &str, bytes: &[u8]) -> Result<(), PortError> {
+        self.delete(object)?;
+        self.put(object, bytes).map(drop)
+    }
+
     /// Removes an object; one that is not there is no error. Only a sweep calls this.
     fn delete(&self, object: &str) -> Result<(), PortError>;
 }
