@@ -155,6 +155,32 @@ fn keys_of_the_log_that_are_missing_or_damaged_are_named_by_status_and_verify() 
     outputs::json(&world, "verify", &["verify"], 0);
 }
 
+#[test]
+fn an_empty_key_file_is_told_as_a_missing_one() {
+    let place = scratch();
+    let world = busy(&place);
+    fs::write(world.state().join("keys/hub-id"), "").unwrap();
+    let ran = world.cathedral(&["sync"]).expect(5);
+    assert!(ran.err.contains("keys of this hub are missing: hub-id"), "{ran:?}");
+    let told = outputs::json(&world, "verify", &["verify"], 20);
+    assert_eq!(found(&told, "keys of the hub").len(), 1, "{told:#}");
+}
+
+#[test]
+fn a_restore_that_finds_no_key_at_the_destination_does_not_advise_itself() {
+    let place = scratch();
+    let world = busy(&place);
+    fs::remove_file(world.vault().join("keys/0001.0.age")).unwrap();
+    let (from, key) = (format!("file:{}", world.vault().display()), world.state().join("keys/hub.key"));
+    let to = place.path().join("to").display().to_string();
+    let args = ["restore", "latest", "--offline", "--from", &from, "--key-file", key.to_str().unwrap(), "--to", &to];
+    let ran = world.cathedral(&args).expect(5);
+    assert!(ran.err.contains("snapshot create") && !ran.err.contains("cathedral restore"), "{ran:?}");
+    assert!(matches!(world.cathedral(&["sync"]).code, 0 | 11));
+    world.cathedral(&["snapshot", "create"]).expect(0);
+    world.cathedral(&args).expect(0);
+}
+
 fn newest(world: &World) -> Vec<(String, String)> {
     let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
     let text = |s: &Value, key: &str| s[key].as_str().unwrap().to_owned();

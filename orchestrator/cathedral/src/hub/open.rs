@@ -527,7 +527,9 @@ const KEYS: [&str; 5] = ["hub-id", "hub.key", "signing.key", "vault-0001.0.age",
 /// The keys that are missing although something here belongs to them.
 pub(super) fn missing_keys(site: &Site) -> Vec<&'static str> {
     let keys = site.state.join("keys");
-    let missing: Vec<&str> = KEYS.into_iter().filter(|name| !keys.join(name).exists()).collect();
+    // An empty file is what a crash or a full disk leaves of one: it holds as much as none.
+    let is_there = |name: &&str| fs::metadata(keys.join(name)).is_ok_and(|m| m.len() > 0);
+    let missing: Vec<&str> = KEYS.into_iter().filter(|name| !is_there(name)).collect();
     let is_needed = || {
         let holds = places(site).iter().any(|(_, path)| path.join("cathedral-vault.json").exists());
         holds || site.state.join("hub.db").exists() || site.state.join("log").join("checkpoint").exists()

@@ -42,7 +42,8 @@ pub fn key_faults(site: &Site) -> Vec<KeyFault> {
         missing_keys(site).into_iter().map(|name| fault(name, "it is missing".into())).collect();
     let id = fs::read_to_string(keys.join("hub-id")).ok();
     let is_id = |id: &String| id.trim().len() == 12 && id.trim().bytes().all(|b| b.is_ascii_hexdigit());
-    if keys.join("hub-id").exists() && !id.as_ref().is_some_and(is_id) {
+    if !found.iter().any(|key| key.file == "hub-id") && keys.join("hub-id").exists() && !id.as_ref().is_some_and(is_id)
+    {
         found.push(fault("hub-id", "it is damaged: it holds no id of a hub".into()));
     }
     let name = resolve(site).ok().map(|(ecosystem, _)| ecosystem.name);

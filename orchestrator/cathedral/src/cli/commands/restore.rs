@@ -14,7 +14,7 @@ use cathedral_model::ecosystem::{
 };
 use cathedral_model::ids::{DestinationName, RunId};
 use cathedral_model::ports::store::RunRow;
-use cathedral_model::ports::{Destination, Vault};
+use cathedral_model::ports::{Cause, Destination, Vault};
 use cathedral_model::restore::{RestorePart, RestoreRequest};
 use cathedral_model::run::{Priority, Request, RunResult, RunSummary, Work};
 use cathedral_model::snapshot::{PartInfo, PartKey, SnapshotInfo};
@@ -402,7 +402,15 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
     let destination: Arc<dyn Destination> = Arc::new(LocalDestination::new(name, place.clone()));
     let kept = Kept { ecosystem: None, destinations: vec![place] };
     place::check(&absolute(global, to)?, &kept)?;
-    let vault = LocalVault::open_with_key(vec![destination], &super::at(global, key_file))?;
+    let opened = LocalVault::open_with_key(vec![destination], &super::at(global, key_file));
+    let vault = opened.map_err(|error| match error.cause() {
+        // What is told otherwise is this very command.
+        Cause::Key => Failure { next: vec![], ..Failure::from(error) }
+            .next("--key-file FILE    names another key: hub.key of the lost hub, or any key the vault is sealed to")
+            .next("--from file:/PATH    names another copy of the vault")
+            .next("cathedral snapshot create    in the hub, if it is still there, puts back what a vault lacks"),
+        _ => Failure::from(error),
+    })?;
     from_vault(vault, &args, to, global, output).await
 }
 
