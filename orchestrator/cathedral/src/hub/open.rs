@@ -223,6 +223,11 @@ impl Site {
     /// Even a reader of it writes beside it: where that is not possible, on a disk that is full or must not be
     /// written to, a copy is read.
     pub async fn store(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
+        Ok(self.readable_stores().await?.map(|stores| stores.store))
+    }
+
+    /// The same, all of its ports.
+    pub async fn readable_stores(&self) -> Result<Option<Stores>, Failure> {
         let opened = match self.stores().await {
             // A disk without room may let it be opened, and refuse what the first reading needs beside it.
             Ok(Some(stores)) if self.store_path().is_some() => is_readable(&stores).await.map(|()| Some(stores)),
@@ -230,13 +235,13 @@ impl Site {
         };
         match (opened, self.store_path()) {
             (Err(failure), Some(path)) if cannot_write(&failure) => match store_of_copy(&path).await {
-                Ok(store) => Ok(Some(store)),
+                Ok(stores) => Ok(Some(stores)),
                 Err(error) => {
                     tracing::debug!(%error, "no copy of the state can be read either");
                     Err(failure)
                 }
             },
-            (opened, _) => Ok(opened?.map(|stores| stores.store)),
+            (opened, _) => opened,
         }
     }
 
@@ -388,7 +393,7 @@ static COPIES: Mutex<Vec<tempfile::TempDir>> = Mutex::new(vec![]);
 const COPIED: usize = 5;
 
 /// Opens a copy of the state database, in the folder for temporary files.
-async fn store_of_copy(path: &Path) -> anyhow::Result<Arc<dyn Store>> {
+async fn store_of_copy(path: &Path) -> anyhow::Result<Stores> {
     let folder = tempfile::Builder::new().prefix("cathedral-state-").tempdir()?;
     let (database, log) = (path.to_path_buf(), PathBuf::from(format!("{}-wal", path.display())));
     let to = folder.path().join("hub.db");
@@ -405,10 +410,10 @@ async fn store_of_copy(path: &Path) -> anyhow::Result<Arc<dyn Store>> {
             break;
         }
     }
-    let store = SqliteStore::open(&to).await?;
+    let store = Arc::new(SqliteStore::open(&to).await?);
     tracing::warn!(state = %path.display(), "the state cannot be written to, so that a copy of it was read");
     COPIES.lock().unwrap_or_else(PoisonError::into_inner).push(folder);
-    Ok(Arc::new(store))
+    Ok(Stores::of(store))
 }
 
 /// Opens the state in a hub's folder whose configuration does not load; none where there is none.
