@@ -367,6 +367,8 @@ pub async fn close_stores() {
     for store in open {
         store.close().await;
     }
+    // What stands in a static is never dropped by itself.
+    COPIES.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 async fn open_sqlite(path: &Path) -> Result<Stores, Failure> {
