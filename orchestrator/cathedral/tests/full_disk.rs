@@ -212,8 +212,12 @@ fn commands_that_only_read_work_on_a_full_disk() {
     if small.is_mounted() {
         let mut more = fs::OpenOptions::new().append(true).open(world.state().join("filler")).unwrap();
         while std::io::Write::write(&mut more, &[0; 4096]).is_ok_and(|n| n > 0) {}
-        let status = small.run(&world, &["status", "--json"]);
+        let copies = folder.path().join("copies");
+        fs::create_dir(&copies).unwrap();
+        let mut command = support::command(&world.hub(), &["status", "--json"]);
+        let status = support::Ran::of(command.env("TMPDIR", &copies).output().unwrap());
         assert_eq!(status.code, 0, "{status:?}");
         assert_eq!(status.json()["data"]["sentence"], calm["data"]["sentence"], "{status:?}");
+        assert_eq!(fs::read_dir(&copies).unwrap().count(), 0, "a copy of the state stays behind");
     }
 }
