@@ -73,6 +73,19 @@ impl RestorePerformer {
     }
 
     async fn restore(&self, state: &RestoreRun, index: usize, claim: &Claim) -> Result<Outcomes, PortError> {
+        let done = self.restore_part(state, index, claim).await;
+        if let Err(error) = &done
+            && !matches!(error, PortError::Fenced(_))
+        {
+            // Whatever ended it, also a process that was killed before: nobody waits for its lease to run out.
+            let (_, part) = Self::part(state, index)?;
+            let holder = NodeId::new(&format!("{}/run-{}", self.engine.node, claim.run));
+            let _ = self.engine.ports.store.unlease(&format!("spoke:{}", part.spoke.name), &holder).await;
+        }
+        done
+    }
+
+    async fn restore_part(&self, state: &RestoreRun, index: usize, claim: &Claim) -> Result<Outcomes, PortError> {
         let ports = &self.engine.ports;
         let (request, part) = Self::part(state, index)?;
         let spoke = &part.spoke;

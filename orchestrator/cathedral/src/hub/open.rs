@@ -223,11 +223,11 @@ impl Site {
     /// Even a reader of it writes beside it: where that is not possible, on a disk that is full or must not be
     /// written to, a copy is read.
     pub async fn store(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
-        Ok(self.readable().await?.map(|stores| stores.store))
+        Ok(self.readable_stores().await?.map(|stores| stores.store))
     }
 
-    /// As [`Self::store`], with all that is kept in it.
-    pub async fn readable(&self) -> Result<Option<Stores>, Failure> {
+    /// The same, all of its ports.
+    pub async fn readable_stores(&self) -> Result<Option<Stores>, Failure> {
         let opened = match self.stores().await {
             // A disk without room may let it be opened, and refuse what the first reading needs beside it.
             Ok(Some(stores)) if self.store_path().is_some() => is_readable(&stores).await.map(|()| Some(stores)),
@@ -367,6 +367,8 @@ pub async fn close_stores() {
     for store in open {
         store.close().await;
     }
+    // What stands in a static is never dropped by itself.
+    COPIES.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 async fn open_sqlite(path: &Path) -> Result<Stores, Failure> {
@@ -410,10 +412,10 @@ async fn store_of_copy(path: &Path) -> anyhow::Result<Stores> {
             break;
         }
     }
-    let store = SqliteStore::open(&to).await?;
+    let store = Arc::new(SqliteStore::open(&to).await?);
     tracing::warn!(state = %path.display(), "the state cannot be written to, so that a copy of it was read");
     COPIES.lock().unwrap_or_else(PoisonError::into_inner).push(folder);
-    Ok(Stores::of(Arc::new(store)))
+    Ok(Stores::of(store))
 }
 
 /// Opens the state in a hub's folder whose configuration does not load; none where there is none.

@@ -66,7 +66,7 @@ async fn facts(
         Some(failure) => Err(failure.what.clone()),
         None => Ok(Arc::new(list)),
     };
-    let stores = site.readable().await?;
+    let stores = site.readable_stores().await?;
     let mut facts = match &stores {
         Some(stores) => Facts::collect(&stores.store, &ecosystem, snapshots, now).await?,
         None => Facts::without_state(&ecosystem, snapshots, now),
