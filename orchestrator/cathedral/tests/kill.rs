@@ -60,6 +60,30 @@ fn snapshot_create_killed_at_every_point_goes_on() {
     trial.every_point(8);
 }
 
+/// What a restore needs that was killed is not let go, and what it held is free once it can never go on.
+#[test]
+fn the_snapshot_of_a_killed_restore_stays_and_a_restore_that_cannot_go_on_blocks_nobody() {
+    let trial = Trial::new(Kind::RestoreInPlace);
+    let world = trial.killed_at("restored:");
+    let list = world.cathedral(&["snapshot", "list", "--json"]).expect(0).json();
+    let id = list["data"]["snapshots"][0]["id"].as_str().unwrap().to_owned();
+    let refused = world.cathedral(&["snapshot", "forget", &id, "--yes", "small"]).expect(7);
+    assert!(refused.err.contains("is not done"), "{refused:?}");
+
+    for vault in [world.vault(), world.vault_copy()] {
+        let manifests: Vec<_> =
+            std::fs::read_dir(vault.join("snapshots")).unwrap().map(|e| e.unwrap().path()).collect();
+        for path in manifests.iter().filter(|p| p.to_string_lossy().contains(&id)) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        let ran = world.cathedral(&["sync"]);
+        assert!(!ran.err.contains("being changed by another run"), "{ran:?}");
+        assert!(!ran.out.contains("being changed by another run"), "{ran:?}");
+    }
+}
+
 /// While one command works, another one on the same folder is told to come again, and looking is possible.
 #[test]
 fn a_second_command_meanwhile_is_told_to_come_again() {

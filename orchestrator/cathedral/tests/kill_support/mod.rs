@@ -264,6 +264,16 @@ impl Trial {
         assert_eq!(again.status.code(), Some(self.code));
     }
 
+    /// Returns a world in which the command was killed at the first point that begins so.
+    pub fn killed_at(&self, point: &str) -> World {
+        let world = self.base.copy(&self.place.path().join("killed"));
+        // `failpoint N POINT`
+        let is_it = |line: &String| line.split(' ').nth(2).is_some_and(|p| p.starts_with(point));
+        let n = self.points.iter().position(is_it).unwrap_or_else(|| panic!("no {point}: {:#?}", self.points)) + 1;
+        self.life(&world, Killed::AtPoint(n));
+        world
+    }
+
     /// Runs the command until it is killed (or, in a second life, has ended before).
     fn life(&self, world: &World, killed: Killed) {
         let mut command = self.command(world);
