@@ -55,12 +55,13 @@ fn digest(text: &str) -> Digest {
 
 /// A request that is joined only to requests for the same spoke.
 fn request(name: &str) -> Request {
-    let sync = SyncRequest { spokes: vec![SpokeName::new(name).unwrap()], ..SyncRequest::default() };
+    let sync =
+        SyncRequest { spokes: vec![SpokeName::new(name).expect("the contract holds")], ..SyncRequest::default() };
     Request { priority: Priority::Schedule, cause: format!("sync of {name}"), work: Work::Sync(sync) }
 }
 
 async fn all_events(hub: &Subject) -> Vec<Event> {
-    hub.events(Cursor(0), 1_000_000).await.unwrap()
+    hub.events(Cursor(0), 1_000_000).await.expect("the contract holds")
 }
 
 async fn kinds(hub: &Subject) -> Vec<String> {

@@ -58,7 +58,7 @@ fn node(name: &str) -> NodeId {
 }
 
 fn spoke(name: &str) -> SpokeName {
-    SpokeName::new(name).unwrap()
+    SpokeName::new(name).expect("the contract holds")
 }
 
 /// A request that is joined only to requests for the same spoke.
@@ -69,8 +69,8 @@ fn request(priority: Priority, name: &str) -> Request {
 
 /// A run of its own, claimed by a node of its own.
 async fn claimed(store: &Subject, name: &str) -> Claim {
-    let run = store.enqueue(&request(Priority::Incident, name), at(0)).await.unwrap().run();
-    let claim = store.claim(&node(name), at(0), TTL_MS).await.unwrap().unwrap();
+    let run = store.enqueue(&request(Priority::Incident, name), at(0)).await.expect("the contract holds").run();
+    let claim = store.claim(&node(name), at(0), TTL_MS).await.expect("the contract holds").expect("the contract holds");
     assert_eq!(claim.run, run, "only the run just filed is waiting");
     claim
 }
@@ -119,7 +119,7 @@ fn note(kind: &str) -> NewEvent {
 }
 
 async fn all_events(store: &Subject) -> Vec<Event> {
-    store.events(Cursor(0), 1_000_000).await.unwrap()
+    store.events(Cursor(0), 1_000_000).await.expect("the contract holds")
 }
 
 async fn kinds(store: &Subject) -> Vec<String> {

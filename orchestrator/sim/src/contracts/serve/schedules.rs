@@ -48,11 +48,16 @@ fn fire(name: &str, due: i64, next: i64) -> Fire {
 }
 
 async fn declare(hub: &Subject, schedules: &[(Schedule, Option<Timestamp>)]) {
-    hub.declare(schedules, at(0)).await.unwrap();
+    hub.declare(schedules, at(0)).await.expect("the contract holds");
 }
 
 async fn state(hub: &Subject, name: &str) -> ScheduleState {
-    hub.schedules().await.unwrap().into_iter().find(|s| s.schedule.name == name).unwrap()
+    hub.schedules()
+        .await
+        .expect("the contract holds")
+        .into_iter()
+        .find(|s| s.schedule.name == name)
+        .expect("the contract holds")
 }
 
 fn pause(until: Option<Timestamp>) -> Pause {
@@ -60,12 +65,12 @@ fn pause(until: Option<Timestamp>) -> Pause {
 }
 
 async fn declared_schedules_are_listed_by_name(hub: Subject) {
-    assert!(hub.schedules().await.unwrap().is_empty());
+    assert!(hub.schedules().await.expect("the contract holds").is_empty());
     let cron = Rule::Cron { expression: "0 3 * * *".to_owned(), time_zone: "Europe/Berlin".to_owned() };
     let daily = Schedule { rule: cron, ..schedule("b-daily", 1) };
     let never = (schedule("a_never", 60), None);
     declare(&hub, &[(daily.clone(), Some(at(9))), never.clone(), (schedule("B", 1), None)]).await;
-    let found = hub.schedules().await.unwrap();
+    let found = hub.schedules().await.expect("the contract holds");
     assert_eq!(found.iter().map(|s| s.schedule.name.as_str()).collect::<Vec<_>>(), ["B", "a_never", "b-daily"]);
     let expected = ScheduleState {
         schedule: daily,
@@ -82,8 +87,8 @@ async fn declared_schedules_are_listed_by_name(hub: Subject) {
 
 async fn declaring_again_keeps_what_was_counted(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
-    hub.fire(&Fire { missed: 3, ..fire("a", 60, 120) }, at(61)).await.unwrap();
-    hub.pause("a", Some(&pause(None)), None, at(62)).await.unwrap();
+    hub.fire(&Fire { missed: 3, ..fire("a", 60, 120) }, at(61)).await.expect("the contract holds");
+    hub.pause("a", Some(&pause(None)), None, at(62)).await.expect("the contract holds");
     let before = state(&hub, "a").await;
     declare(&hub, &[(schedule("a", 60), Some(at(500)))]).await;
     assert_eq!(state(&hub, "a").await, before);
@@ -94,8 +99,8 @@ async fn declaring_again_keeps_what_was_counted(hub: Subject) {
 
 async fn a_changed_rule_begins_anew_and_stays_paused(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
-    hub.fire(&Fire { missed: 3, ..fire("a", 60, 120) }, at(61)).await.unwrap();
-    hub.pause("a", Some(&pause(None)), None, at(62)).await.unwrap();
+    hub.fire(&Fire { missed: 3, ..fire("a", 60, 120) }, at(61)).await.expect("the contract holds");
+    hub.pause("a", Some(&pause(None)), None, at(62)).await.expect("the contract holds");
     declare(&hub, &[(schedule("a", 90), Some(at(500)))]).await;
     let now = state(&hub, "a").await;
     assert_eq!((now.next_due, now.last_due, now.missed), (Some(at(500)), None, 0));
@@ -105,29 +110,29 @@ async fn a_changed_rule_begins_anew_and_stays_paused(hub: Subject) {
 
 async fn what_is_no_longer_declared_is_gone(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60))), (schedule("b", 60), Some(at(60)))]).await;
-    hub.fire(&fire("a", 60, 120), at(60)).await.unwrap();
+    hub.fire(&fire("a", 60, 120), at(60)).await.expect("the contract holds");
     declare(&hub, &[(schedule("b", 60), Some(at(99)))]).await;
-    let found = hub.schedules().await.unwrap();
+    let found = hub.schedules().await.expect("the contract holds");
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].schedule.name.as_str(), found[0].next_due), ("b", Some(at(60))));
-    assert_eq!(hub.fire(&fire("a", 120, 180), at(120)).await.unwrap(), Fired::NotDue);
+    assert_eq!(hub.fire(&fire("a", 120, 180), at(120)).await.expect("the contract holds"), Fired::NotDue);
     declare(&hub, &[]).await;
-    assert!(hub.schedules().await.unwrap().is_empty());
+    assert!(hub.schedules().await.expect("the contract holds").is_empty());
 }
 
 async fn a_schedule_declared_twice_changes_nothing(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
     let twice = [(schedule("b", 60), None), (schedule("b", 61), None)];
     assert_permanent(hub.declare(&twice, at(1)).await, Cause::Invalid);
-    let found = hub.schedules().await.unwrap();
+    let found = hub.schedules().await.expect("the contract holds");
     assert_eq!(found.iter().map(|s| s.schedule.name.as_str()).collect::<Vec<_>>(), ["a"]);
 }
 
 async fn a_due_time_files_one_request(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
-    let fired = hub.fire(&Fire { missed: 2, ..fire("a", 60, 120) }, at(63)).await.unwrap();
+    let fired = hub.fire(&Fire { missed: 2, ..fire("a", 60, 120) }, at(63)).await.expect("the contract holds");
     assert_eq!(fired, Fired::Filed(Enqueued::New(RunId(1))));
-    let row = hub.run(RunId(1)).await.unwrap().unwrap();
+    let row = hub.run(RunId(1)).await.expect("the contract holds").expect("the contract holds");
     assert_eq!((row.request, row.state.as_str(), row.queued_at), (request("a"), "queued", at(63)));
     let now = state(&hub, "a").await;
     assert_eq!((now.next_due, now.last_due, now.last_fired_at), (Some(at(120)), Some(at(60)), Some(at(63))));
@@ -139,8 +144,8 @@ async fn a_due_time_files_one_request(hub: Subject) {
         ("schedule.fired", Some(RunId(1)), at(63))
     );
     assert_eq!(told[0].event.data["schedule"], "a");
-    assert_eq!(hub.fire(&fire("a", 60, 120), at(64)).await.unwrap(), Fired::NotDue);
-    assert_eq!((hub.runs(None, 10).await.unwrap().len(), kinds(&hub).await.len()), (1, 1));
+    assert_eq!(hub.fire(&fire("a", 60, 120), at(64)).await.expect("the contract holds"), Fired::NotDue);
+    assert_eq!((hub.runs(None, 10).await.expect("the contract holds").len(), kinds(&hub).await.len()), (1, 1));
 }
 
 async fn of_many_who_fire_one_files(hub: Subject) {
@@ -150,37 +155,37 @@ async fn of_many_who_fire_one_files(hub: Subject) {
     let (one, two) = (alone(1), alone(2));
     let (one, two) = join(hub.fire(&one, at(60)), hub.fire(&two, at(60))).await;
     let filed = |fired: &Fired| matches!(fired, Fired::Filed(Enqueued::New(_)));
-    let fired = [one.unwrap(), two.unwrap()];
+    let fired = [one.expect("the contract holds"), two.expect("the contract holds")];
     assert_eq!(fired.iter().filter(|f| filed(f)).count(), 1, "{fired:?}");
     assert_eq!(fired.iter().filter(|f| **f == Fired::NotDue).count(), 1, "{fired:?}");
     let many: Vec<Fire> = (3..30).map(|n| Fire { due: at(120), next_due: Some(at(180)), ..alone(n) }).collect();
     let fired = join_all(many.iter().map(|f| hub.fire(f, at(120)))).await;
-    assert_eq!(fired.into_iter().filter(|f| filed(f.as_ref().unwrap())).count(), 1);
-    assert_eq!(hub.runs(None, 100).await.unwrap().len(), 2);
+    assert_eq!(fired.into_iter().filter(|f| filed(f.as_ref().expect("the contract holds"))).count(), 1);
+    assert_eq!(hub.runs(None, 100).await.expect("the contract holds").len(), 2);
     assert_eq!(kinds(&hub).await, ["schedule.fired", "schedule.fired"]);
 }
 
 async fn a_fire_joins_an_equal_waiting_request(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
-    let waiting = hub.enqueue(&request("a"), at(1)).await.unwrap().run();
-    let fired = hub.fire(&fire("a", 60, 120), at(60)).await.unwrap();
+    let waiting = hub.enqueue(&request("a"), at(1)).await.expect("the contract holds").run();
+    let fired = hub.fire(&fire("a", 60, 120), at(60)).await.expect("the contract holds");
     assert_eq!(fired, Fired::Filed(Enqueued::Coalesced(waiting)));
     assert_eq!(state(&hub, "a").await.last_run, Some(waiting));
-    assert_eq!(hub.runs(None, 10).await.unwrap().len(), 1);
+    assert_eq!(hub.runs(None, 10).await.expect("the contract holds").len(), 1);
 }
 
 async fn a_due_time_left_out_is_counted(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
     let left_out = Fire { request: None, missed: 5, ..fire("a", 60, 360) };
-    assert_eq!(hub.fire(&left_out, at(350)).await.unwrap(), Fired::LeftOut);
-    assert_eq!(hub.fire(&left_out, at(351)).await.unwrap(), Fired::NotDue);
+    assert_eq!(hub.fire(&left_out, at(350)).await.expect("the contract holds"), Fired::LeftOut);
+    assert_eq!(hub.fire(&left_out, at(351)).await.expect("the contract holds"), Fired::NotDue);
     let now = state(&hub, "a").await;
     assert_eq!((now.next_due, now.last_due, now.missed), (Some(at(360)), Some(at(60)), 5));
     assert_eq!((now.last_run, now.last_fired_at), (None, None));
-    assert!(hub.runs(None, 10).await.unwrap().is_empty());
+    assert!(hub.runs(None, 10).await.expect("the contract holds").is_empty());
     assert_eq!(kinds(&hub).await, ["schedule.missed"]);
     assert_eq!(all_events(&hub).await[0].event.data["missed"], 5);
-    let told = hub.undelivered(10).await.unwrap();
+    let told = hub.undelivered(10).await.expect("the contract holds");
     assert_eq!(told.len(), 1, "told once");
     assert_eq!((told[0].topic.as_str(), &told[0].payload["schedule"]), ("schedule.missed", &"a".into()));
 }
@@ -188,51 +193,51 @@ async fn a_due_time_left_out_is_counted(hub: Subject) {
 async fn only_the_due_time_that_stands_fires(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60))), (schedule("never", 60), None)]).await;
     for due in [0, 59, 61, 120] {
-        assert_eq!(hub.fire(&fire("a", due, 180), at(200)).await.unwrap(), Fired::NotDue, "{due}");
+        assert_eq!(hub.fire(&fire("a", due, 180), at(200)).await.expect("the contract holds"), Fired::NotDue, "{due}");
     }
-    assert_eq!(hub.fire(&fire("never", 60, 180), at(200)).await.unwrap(), Fired::NotDue);
+    assert_eq!(hub.fire(&fire("never", 60, 180), at(200)).await.expect("the contract holds"), Fired::NotDue);
     let last = Fire { next_due: None, ..fire("a", 60, 0) };
-    assert!(matches!(hub.fire(&last, at(60)).await.unwrap(), Fired::Filed(_)));
+    assert!(matches!(hub.fire(&last, at(60)).await.expect("the contract holds"), Fired::Filed(_)));
     assert_eq!(state(&hub, "a").await.next_due, None, "it never comes again");
-    assert_eq!(hub.fire(&last, at(61)).await.unwrap(), Fired::NotDue);
-    assert_eq!(hub.runs(None, 10).await.unwrap().len(), 1);
+    assert_eq!(hub.fire(&last, at(61)).await.expect("the contract holds"), Fired::NotDue);
+    assert_eq!(hub.runs(None, 10).await.expect("the contract holds").len(), 1);
 }
 
 async fn a_due_time_that_comes_back_files_nothing(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
-    hub.fire(&fire("a", 60, 120), at(60)).await.unwrap();
+    hub.fire(&fire("a", 60, 120), at(60)).await.expect("the contract holds");
     declare(&hub, &[(schedule("a", 30), Some(at(60)))]).await;
     let again = Fire { request: Some(request("other")), ..fire("a", 60, 90) };
-    assert_eq!(hub.fire(&again, at(61)).await.unwrap(), Fired::NotDue);
+    assert_eq!(hub.fire(&again, at(61)).await.expect("the contract holds"), Fired::NotDue);
     assert_eq!(state(&hub, "a").await.next_due, Some(at(90)), "the schedule is not stuck behind it");
-    assert!(matches!(hub.fire(&fire("a", 90, 120), at(90)).await.unwrap(), Fired::Filed(_)));
+    assert!(matches!(hub.fire(&fire("a", 90, 120), at(90)).await.expect("the contract holds"), Fired::Filed(_)));
     assert_eq!(kinds(&hub).await, ["schedule.fired", "schedule.fired"]);
 }
 
 async fn a_paused_schedule_rests_until_it_is_resumed(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
-    let paused = hub.pause("a", Some(&pause(None)), Some(at(999)), at(1)).await.unwrap();
+    let paused = hub.pause("a", Some(&pause(None)), Some(at(999)), at(1)).await.expect("the contract holds");
     assert_eq!((paused.pause.as_ref(), paused.next_due), (Some(&pause(None)), Some(at(60))));
     assert_eq!(state(&hub, "a").await, paused);
-    assert_eq!(hub.fire(&fire("a", 60, 120), at(60)).await.unwrap(), Fired::NotDue);
-    let resumed = hub.pause("a", None, Some(at(300)), at(250)).await.unwrap();
+    assert_eq!(hub.fire(&fire("a", 60, 120), at(60)).await.expect("the contract holds"), Fired::NotDue);
+    let resumed = hub.pause("a", None, Some(at(300)), at(250)).await.expect("the contract holds");
     assert_eq!((resumed.pause.as_ref(), resumed.next_due), (None, Some(at(300))));
-    assert_eq!(hub.fire(&fire("a", 60, 120), at(250)).await.unwrap(), Fired::NotDue);
-    assert!(matches!(hub.fire(&fire("a", 300, 360), at(300)).await.unwrap(), Fired::Filed(_)));
+    assert_eq!(hub.fire(&fire("a", 60, 120), at(250)).await.expect("the contract holds"), Fired::NotDue);
+    assert!(matches!(hub.fire(&fire("a", 300, 360), at(300)).await.expect("the contract holds"), Fired::Filed(_)));
     assert_eq!(kinds(&hub).await, ["schedule.paused", "schedule.resumed", "schedule.fired"]);
     assert_eq!(all_events(&hub).await[0].event.data["reason"], "the disk is full");
 }
 
 async fn a_pause_that_ended_holds_nothing_up(hub: Subject) {
     declare(&hub, &[(schedule("a", 60), Some(at(60)))]).await;
-    hub.pause("a", Some(&pause(Some(at(100)))), None, at(1)).await.unwrap();
-    assert_eq!(hub.fire(&fire("a", 60, 120), at(99)).await.unwrap(), Fired::NotDue);
-    assert!(matches!(hub.fire(&fire("a", 60, 120), at(100)).await.unwrap(), Fired::Filed(_)));
+    hub.pause("a", Some(&pause(Some(at(100)))), None, at(1)).await.expect("the contract holds");
+    assert_eq!(hub.fire(&fire("a", 60, 120), at(99)).await.expect("the contract holds"), Fired::NotDue);
+    assert!(matches!(hub.fire(&fire("a", 60, 120), at(100)).await.expect("the contract holds"), Fired::Filed(_)));
     assert_eq!(state(&hub, "a").await.pause, None);
 }
 
 async fn what_is_unknown_neither_fires_nor_rests(hub: Subject) {
-    assert_eq!(hub.fire(&fire("a", 60, 120), at(60)).await.unwrap(), Fired::NotDue);
+    assert_eq!(hub.fire(&fire("a", 60, 120), at(60)).await.expect("the contract holds"), Fired::NotDue);
     assert_permanent(hub.pause("a", Some(&pause(None)), None, at(1)).await, Cause::NotFound);
     assert_permanent(hub.pause("a", None, Some(at(1)), at(1)).await, Cause::NotFound);
     assert!(kinds(&hub).await.is_empty());
@@ -242,7 +247,7 @@ async fn many_fires_in_a_row_all_file(hub: Subject) {
     declare(&hub, &[(schedule("a", 1), Some(at(0)))]).await;
     // More than are kept of one schedule.
     for second in 0..130 {
-        let fired = hub.fire(&fire("a", second, second + 1), at(second)).await.unwrap();
+        let fired = hub.fire(&fire("a", second, second + 1), at(second)).await.expect("the contract holds");
         assert!(matches!(fired, Fired::Filed(_)), "{second}: {fired:?}");
     }
     assert_eq!(kinds(&hub).await.len(), 130);

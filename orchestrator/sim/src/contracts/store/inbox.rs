@@ -46,20 +46,20 @@ impl Inbox {
     }
 
     async fn carry_out(&mut self, list: Vec<Effect>) {
-        self.store.record(&self.claim, &effects(self.seq, list), at(100 + self.seq)).await.unwrap();
+        self.store.record(&self.claim, &effects(self.seq, list), at(100 + self.seq)).await.expect("the contract holds");
         self.seq += 1;
     }
 
     async fn get(&self, id: i64) -> ConflictRecord {
-        self.store.conflict(ConflictId(id)).await.unwrap().unwrap()
+        self.store.conflict(ConflictId(id)).await.expect("the contract holds").expect("the contract holds")
     }
 
     async fn answer(&self, id: i64, answer: &Answer) -> ConflictRecord {
-        self.store.answer(ConflictId(id), answer, "ada", None, at(50)).await.unwrap()
+        self.store.answer(ConflictId(id), answer, "ada", None, at(50)).await.expect("the contract holds")
     }
 
     async fn count(&self) -> usize {
-        self.store.conflicts(None, &[]).await.unwrap().len()
+        self.store.conflicts(None, &[]).await.expect("the contract holds").len()
     }
 }
 
@@ -80,7 +80,7 @@ async fn conflicts_that_come_and_go_together_are_one_message(store: Subject) {
     inbox.report("a", &[dispute("x", "h", "s"), dispute("y", "h", "s"), dispute("z", "h", "s")], &[]).await;
     inbox.report("a", &[dispute("x", "h", "s"), dispute("y", "h", "s"), dispute("z", "h", "s")], &[]).await;
     inbox.report("a", &[dispute("z", "h", "s")], &[2]).await;
-    let told = inbox.store.undelivered(10).await.unwrap();
+    let told = inbox.store.undelivered(10).await.expect("the contract holds");
     let shown: Vec<_> = told.iter().map(|m| (m.topic.as_str(), &m.payload["conflicts"], &m.payload["count"])).collect();
     let (opened, settled) = (serde_json::json!([1, 2, 3]), serde_json::json!([1, 2]));
     assert_eq!(shown, [("conflict.opened", &opened, &3.into()), ("conflict.settled", &settled, &2.into())]);
@@ -119,7 +119,7 @@ async fn a_dispute_is_opened_and_told(store: Subject) {
         versions: record.versions,
     };
     assert_eq!(record, expected);
-    let events = inbox.store.events(Cursor(0), 10).await.unwrap();
+    let events = inbox.store.events(Cursor(0), 10).await.expect("the contract holds");
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].event.kind.as_str(), events[0].at), ("conflict.opened", at(100)));
     assert_eq!(events[0].event.run, Some(inbox.claim.run));
@@ -233,7 +233,7 @@ async fn only_a_waiting_conflict_can_be_answered(store: Subject) {
     let mut inbox = Inbox::new(store).await;
     let missing = inbox.store.answer(ConflictId(9), &TAKE_HUB, "ada", None, at(0)).await;
     assert_permanent(missing, Some(Cause::NotFound));
-    assert_eq!(inbox.store.conflict(ConflictId(9)).await.unwrap(), None);
+    assert_eq!(inbox.store.conflict(ConflictId(9)).await.expect("the contract holds"), None);
     inbox.report("a", &[dispute("x", "h", "s"), dispute("y", "h", "s")], &[]).await;
     inbox.answer(1, &TAKE_HUB).await;
     let fields = Answer::Fields([("name".to_owned(), "@spoke".to_owned())].into());
@@ -255,10 +255,11 @@ async fn of_two_answers_to_what_was_seen_one_is_taken(store: Subject) {
         let (store, seen) = (&inbox.store, &seen);
         async move { store.answer(ConflictId(1), &answer, actor, Some(seen), at(60)).await }
     };
-    let first = take(TAKE_HUB, "ada").await.unwrap();
+    let first = take(TAKE_HUB, "ada").await.expect("the contract holds");
     assert_permanent(take(Answer::Take(Choice::Spoke), "ben").await, Some(Cause::Refused));
     assert_eq!(inbox.get(1).await, first, "the second is refused, and the first stands");
-    let replaced = inbox.store.answer(ConflictId(1), &TAKE_HUB, "ben", Some(&first), at(61)).await.unwrap();
+    let replaced =
+        inbox.store.answer(ConflictId(1), &TAKE_HUB, "ben", Some(&first), at(61)).await.expect("the contract holds");
     assert_eq!(replaced.actor.as_deref(), Some("ben"), "who has seen the first answer may replace it");
 }
 
@@ -272,7 +273,7 @@ async fn only_a_settled_conflict_can_be_undone(store: Subject) {
     inbox.report("a", &[], &[1]).await;
     let undo = |id| inbox.store.answer(ConflictId(id), &Answer::Undo, "ada", None, at(0));
     assert_permanent(undo(2).await, None);
-    let record = undo(1).await.unwrap();
+    let record = undo(1).await.expect("the contract holds");
     assert_eq!((record.state, record.answer), (ConflictState::Answered, Some(Answer::Undo)));
 }
 
@@ -281,7 +282,7 @@ async fn an_undone_conflict_is_open_again(store: Subject) {
     let draft = dispute("x", "h", "s");
     for reopen_first in [true, false] {
         inbox.report("a", std::slice::from_ref(&draft), &[]).await;
-        let id = i64::try_from(inbox.count().await).unwrap();
+        let id = i64::try_from(inbox.count().await).expect("the contract holds");
         inbox.answer(id, &TAKE_HUB).await;
         inbox.report("a", &[], &[id]).await;
         inbox.answer(id, &Answer::Undo).await;
@@ -295,7 +296,11 @@ async fn an_undone_conflict_is_open_again(store: Subject) {
         inbox.carry_out(list).await;
         let record = inbox.get(id).await;
         assert_eq!((record.state, record.answer, record.actor), (ConflictState::Open, None, None));
-        assert_eq!(i64::try_from(inbox.count().await).unwrap(), id, "it goes on under its own number");
+        assert_eq!(
+            i64::try_from(inbox.count().await).expect("the contract holds"),
+            id,
+            "it goes on under its own number"
+        );
         inbox.report("a", &[], &[]).await;
     }
 }
@@ -333,7 +338,7 @@ async fn conflicts_are_found_by_spoke_and_state(store: Subject) {
     ];
     for (name, states, expected) in cases {
         let name = name.map(spoke);
-        let found = inbox.store.conflicts(name.as_ref(), states).await.unwrap();
+        let found = inbox.store.conflicts(name.as_ref(), states).await.expect("the contract holds");
         assert_eq!(found.iter().map(|c| c.id.0).collect::<Vec<_>>(), expected, "{name:?} {states:?}");
     }
 }
