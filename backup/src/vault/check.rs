@@ -420,10 +420,11 @@ impl Findings {
         let problem = |((object, at), fault): (&(String, usize), &String)| {
             let mut affects: Vec<String> = affects.get(object).map(|a| a.iter().cloned().collect()).unwrap_or_default();
             if affects.len() > AFFECTS_MAX {
-                // However long the list, each snapshot in it is named.
+                // However long the list, each snapshot in it is named: the first line of each comes first.
                 let mut named = BTreeSet::new();
-                let of = |text: &str| text.split(',').next().unwrap_or_default().to_owned();
-                affects.sort_by_cached_key(|text| !named.insert(of(text)));
+                let is_first = |text: &String| named.insert(text.split(',').next().map(str::to_owned));
+                let (first, rest): (Vec<_>, Vec<_>) = affects.into_iter().partition(is_first);
+                affects = [first, rest].concat();
                 let more = affects.len() - AFFECTS_MAX;
                 affects.truncate(AFFECTS_MAX);
                 affects.push(format!("and {more} more"));

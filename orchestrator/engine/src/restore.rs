@@ -73,19 +73,25 @@ impl RestorePerformer {
     }
 
     async fn restore(&self, state: &RestoreRun, index: usize, claim: &Claim) -> Result<Outcomes, PortError> {
-        let done = self.restore_part(state, index, claim).await;
-        if let Err(error) = &done
-            && !matches!(error, PortError::Fenced(_))
-        {
-            // Whatever ended it, also a process that was killed before: nobody waits for its lease to run out.
-            let (_, part) = Self::part(state, index)?;
-            let holder = NodeId::new(&format!("{}/run-{}", self.engine.node, claim.run));
-            let _ = self.engine.ports.store.unlease(&format!("spoke:{}", part.spoke.name), &holder).await;
+        let (_, part) = Self::part(state, index)?;
+        let holder = NodeId::new(&format!("{}/run-{}", self.engine.node, claim.run));
+        let resource = format!("spoke:{}", part.spoke.name);
+        let done = self.restore_part(state, index, claim, (&resource, &holder)).await;
+        // However it ended, and also what a process that was killed before had taken: nobody waits for a lease
+        // to run out. Only whoever has lost the run may not give back what the next one holds by the same name.
+        if !matches!(done, Err(PortError::Fenced(_))) {
+            let _ = self.engine.ports.store.unlease(&resource, &holder).await;
         }
         done
     }
 
-    async fn restore_part(&self, state: &RestoreRun, index: usize, claim: &Claim) -> Result<Outcomes, PortError> {
+    async fn restore_part(
+        &self,
+        state: &RestoreRun,
+        index: usize,
+        claim: &Claim,
+        (resource, holder): (&str, &NodeId),
+    ) -> Result<Outcomes, PortError> {
         let ports = &self.engine.ports;
         let (request, part) = Self::part(state, index)?;
         let spoke = &part.spoke;
@@ -99,30 +105,21 @@ impl RestorePerformer {
         let key = PartKey { spoke: spoke.name.clone(), side: part.side };
         let mut source = ports.vault.open(&request.snapshot, &key).await?;
         let syncer = ports.syncer(spoke.kind());
-        let holder = NodeId::new(&format!("{}/run-{}", self.engine.node, claim.run));
-        let resource = format!("spoke:{}", spoke.name);
         let ttl_ms = self.engine.options.lease_ttl_ms;
-        let Some(fence) = ports.store.lease(&resource, &holder, ports.env.now(), ttl_ms).await? else {
+        let Some(fence) = ports.store.lease(resource, holder, ports.env.now(), ttl_ms).await? else {
             return Err(PortError::transient(
                 Cause::Busy,
                 format!("spoke {} is being changed by another run", spoke.name),
             ));
         };
         ports.store.renew(claim, ports.env.now(), ttl_ms).await?;
-        match self.before_writing(state, index, part).await {
-            Ok(None) => {}
-            Ok(Some(what)) => {
-                let _ = ports.store.unlease(&resource, &holder).await;
-                return Ok(vec![self.event(what)]);
-            }
-            Err(error) => return Err(error),
+        if let Some(what) = self.before_writing(state, index, part).await? {
+            return Ok(vec![self.event(what)]);
         }
         let is_there = part.to.is_none() && self.is_there(part, &source.info().observed).await;
         self.marks.writing(&key);
         let imported = syncer.import(spoke, &place(part), source.as_mut(), claim.run, fence).await;
         ports.env.reached(&format!("restored:{}", spoke.name));
-        // An unreturned lease ends by itself.
-        let _ = ports.store.unlease(&resource, &holder).await;
         let imported = match imported {
             Ok(imported) => imported,
             Err(error) => return Err(self.after_failure(state, part, error).await),

@@ -237,6 +237,21 @@ pub struct Spoke {
 }
 
 impl Spoke {
+    /// Returns a spoke that is kept in snapshots and not synced.
+    #[must_use]
+    pub fn only_kept(name: SpokeName, role: &str, detail: SpokeDetail) -> Self {
+        Self {
+            name,
+            role: role.to_owned(),
+            data_sync: DataSync::SnapshotOnly,
+            wave: 0,
+            after: vec![],
+            chain: vec![],
+            policy: ConflictPolicy::Queue,
+            detail,
+        }
+    }
+
     /// Returns the kind of the spoke.
     #[must_use]
     pub fn kind(&self) -> SpokeKind {

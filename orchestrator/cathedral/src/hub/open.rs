@@ -16,7 +16,8 @@ use cathedral_model::ports::{
     Accounts, Cause, ConfigVersions, Content, Destination, Env, Intake, Ledger, OutgoingStore, PortError, Progress,
     Schedules, Store,
 };
-use cathedral_model::run::RunSummary;
+use cathedral_model::restore::RestoreRequest;
+use cathedral_model::run::{RunSummary, Work};
 use cathedral_model::time::Timestamp;
 use cathedral_store::{SqlStore, SqliteStore};
 use cathedral_syncers::content::LocalContent;
@@ -135,7 +136,20 @@ impl Hub {
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.engine.ports().store
     }
+
+    /// The restores that were begun and are not done, of the runs that are looked back at.
+    pub async fn unfinished_restores(&self) -> Result<Vec<(RunId, RestoreRequest)>, Failure> {
+        let rows = self.store().runs(None, LOOKED_BACK).await?;
+        let of_restore = |row: RunRow| match row.request.work {
+            Work::Restore(request) if row.state != "finished" => Some((row.run, request)),
+            _ => None,
+        };
+        Ok(rows.into_iter().filter_map(of_restore).collect())
+    }
 }
+
+/// So many runs are looked at for one that is not done.
+const LOOKED_BACK: u32 = 1_000;
 
 /// What the adapters of an engine are made of.
 struct Parts<'a> {

@@ -9,15 +9,14 @@ use std::io::Write as _;
 use std::path::Path;
 
 use cathedral_engine::query::OwnFault;
-use cathedral_model::ecosystem::{
-    ConflictPolicy, DataSync, Ecosystem, GitIntegration, GitMerge, GitSpoke, RefRules, Spoke, SpokeDetail, SpokeKind,
-};
+use cathedral_model::ecosystem::{Ecosystem, Spoke, SpokeKind};
 use cathedral_model::ports::PortError;
 use cathedral_model::time::Timestamp;
 use cathedral_syncers::git::Depth;
 use serde::{Deserialize, Serialize};
 
 use super::open::{git_options, missing_keys};
+use super::resolve::master;
 use super::resolve::resolve;
 use super::{HubEnv, Site};
 
@@ -58,31 +57,9 @@ pub fn stores(ecosystem: &Ecosystem) -> Vec<Spoke> {
     let mut out: Vec<Spoke> = ecosystem.spokes.iter().filter(|s| s.kind() == SpokeKind::Git).cloned().collect();
     match out.iter().position(|spoke| spoke.name == ecosystem.hub.name) {
         Some(at) => out[..=at].rotate_right(1),
-        None => out.insert(0, hub_as_spoke(ecosystem)),
+        None => out.insert(0, master(&ecosystem.hub)),
     }
     out
-}
-
-fn hub_as_spoke(ecosystem: &Ecosystem) -> Spoke {
-    let hub = &ecosystem.hub;
-    Spoke {
-        name: hub.name.clone(),
-        role: String::new(),
-        data_sync: DataSync::SnapshotOnly,
-        wave: 0,
-        after: vec![],
-        chain: vec![],
-        policy: ConflictPolicy::Queue,
-        detail: SpokeDetail::Git(GitSpoke {
-            url: hub.url.clone(),
-            branch: hub.branch.clone(),
-            integration: GitIntegration::Master,
-            refs: RefRules::default(),
-            shared_paths: vec![],
-            merge: GitMerge::Queue,
-            fsck_allow: vec![],
-        }),
-    }
 }
 
 /// Says what is wrong with the store of a spoke; each fault that several looks see.

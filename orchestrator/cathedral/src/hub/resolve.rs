@@ -163,25 +163,17 @@ fn policy(policy: Policy) -> ConflictPolicy {
 }
 
 /// The master repository as a spoke that is only kept recoverable.
-fn master(hub: &Hub) -> Spoke {
-    Spoke {
-        name: hub.name.clone(),
-        role: "master repository".into(),
-        data_sync: DataSync::SnapshotOnly,
-        wave: 0,
-        after: vec![],
-        chain: vec![],
-        policy: ConflictPolicy::Queue,
-        detail: SpokeDetail::Git(GitSpoke {
-            url: hub.url.clone(),
-            branch: hub.branch.clone(),
-            integration: GitIntegration::Master,
-            refs: RefRules::default(),
-            shared_paths: vec![],
-            merge: GitMerge::Queue,
-            fsck_allow: vec![],
-        }),
-    }
+pub fn master(hub: &Hub) -> Spoke {
+    let detail = GitSpoke {
+        url: hub.url.clone(),
+        branch: hub.branch.clone(),
+        integration: GitIntegration::Master,
+        refs: RefRules::default(),
+        shared_paths: vec![],
+        merge: GitMerge::Queue,
+        fsck_allow: vec![],
+    };
+    Spoke::only_kept(hub.name.clone(), "master repository", SpokeDetail::Git(detail))
 }
 
 fn git(site: &Site, hub: &Hub, repository: &Repository, located: &mut Vec<Located>) -> Result<Spoke, Failure> {

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use cathedral_backup::{LocalDestination, LocalVault};
 use cathedral_engine::{Engine, Standing};
 use cathedral_model::ecosystem::{
-    ConflictPolicy, DataSync, DatabaseSpoke, Ecosystem, FilesSpoke, GitIntegration, GitMerge, GitSpoke, RefRules,
-    RowMerge, Side, Spoke, SpokeDetail, SpokeKind,
+    DatabaseSpoke, Ecosystem, FilesSpoke, GitIntegration, GitMerge, GitSpoke, RefRules, RowMerge, Side, Spoke,
+    SpokeDetail, SpokeKind,
 };
 use cathedral_model::ids::{DestinationName, RunId};
-use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{Cause, Destination, Vault};
 use cathedral_model::restore::{RestorePart, RestoreRequest};
 use cathedral_model::run::{Priority, Request, RunResult, RunSummary, Work};
@@ -281,24 +280,13 @@ pub fn rebuilt(part: &PartInfo) -> Spoke {
             documents: vec![],
         }),
     };
-    Spoke {
-        name: part.key.spoke.clone(),
-        role: String::new(),
-        data_sync: DataSync::SnapshotOnly,
-        wave: 0,
-        after: vec![],
-        chain: vec![],
-        policy: ConflictPolicy::Queue,
-        detail,
-    }
+    Spoke::only_kept(part.key.spoke.clone(), "", detail)
 }
 
 /// The run of an earlier command that asked for exactly this and was stopped: it is gone on with, so that
 /// the folder it has half filled is no obstacle, and what stood there first is what is kept.
 async fn unfinished(hub: &Hub, request: &RestoreRequest) -> Result<Option<RunId>, Failure> {
-    let rows = hub.store().runs(None, 1_000).await?;
-    let same = |row: &RunRow| row.state != "finished" && matches!(&row.request.work, Work::Restore(r) if r == request);
-    Ok(rows.into_iter().find(same).map(|row| row.run))
+    Ok(hub.unfinished_restores().await?.into_iter().find(|(_, r)| r == request).map(|(run, _)| run))
 }
 
 /// A side that was not there yet when the snapshot was taken has nothing to give back.

@@ -6,7 +6,6 @@ use cathedral_model::ids::SnapshotId;
 use cathedral_model::ports::Vault as _;
 use cathedral_model::ports::env::Silent;
 use cathedral_model::ports::ledger::NewLeaf;
-use cathedral_model::run::Work;
 use cathedral_model::snapshot::{CheckLevel, SnapshotInfo};
 
 use super::super::super::args::{ForgetArgs, Global};
@@ -17,9 +16,6 @@ use crate::hub::{Hub, HubEnv};
 /// What the leaves of these acts are called.
 pub const FORGET: &str = "snapshot.forget";
 pub const TAKE_BACK: &str = "snapshot.take-back";
-
-/// So far back runs may be unfinished.
-const RUNS: u32 = 1_000;
 
 pub async fn run(args: ForgetArgs, global: &Global, output: &Output) -> Ended {
     let (hub, bar) = super::super::hub(global, output).await?;
@@ -120,11 +116,9 @@ fn in_trash(hub: &Hub, names: &[String]) -> Result<Vec<SnapshotId>, Failure> {
 
 /// Refuses to let the newest whole snapshot go, or many at once, unless the ecosystem is named.
 async fn guard(hub: &Hub, ids: &[SnapshotId], typed: Option<&str>) -> Result<(), Failure> {
-    for row in hub.engine.ports().store.runs(None, RUNS).await?.iter().filter(|row| row.state != "finished") {
-        if let Work::Restore(request) = &row.request.work
-            && ids.contains(&request.snapshot)
-        {
-            let what = format!("run {} restores snapshot {} and is not done", row.run, short(&request.snapshot));
+    for (run, request) in hub.unfinished_restores().await? {
+        if ids.contains(&request.snapshot) {
+            let what = format!("run {run} restores snapshot {} and is not done", short(&request.snapshot));
             return Err(Failure::new(7, "C1701", format!("{what}; nothing was changed"))
                 .why("without the snapshot it could not go on, and what it restores would stay half done")
                 .next("cathedral sync    finishes it first; then forget the snapshot"));
