@@ -74,6 +74,15 @@ fn logs_for_machines_are_one_object_a_line() {
     assert!(with("run ended")["run"].as_u64().is_some_and(|run| run > 0), "{text}");
     with("ending after the step under way");
     assert!(!text.contains(&token), "a token is in the log");
+
+    // What it cannot start with is told in the same form.
+    let failed = world.cathedral(&["up", "--once", "--log-format", "json", "--listen", "nonsense", "--config", "gone"]);
+    let line: serde_json::Value = serde_json::from_str(failed.err.trim()).unwrap_or_else(|e| panic!("{e}: {failed:?}"));
+    assert_eq!((line["level"].as_str(), line["exit"].as_u64()), (Some("error"), Some(u64::from(failed.code as u8))));
+    assert!(
+        ["code", "msg", "why", "next"].iter().all(|name| line[name].as_str().is_some_and(|t| !t.is_empty())),
+        "{line}"
+    );
 }
 
 #[test]

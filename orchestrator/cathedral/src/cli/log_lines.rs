@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::Failure;
 use super::args::LogFormat;
 use crate::hub::HubEnv;
 
@@ -30,6 +31,21 @@ pub fn start(verbose: u8, format: LogFormat) {
         LogFormat::Text => lines.without_time().try_init(),
         LogFormat::Json => lines.event_format(JsonLines).try_init(),
     };
+}
+
+/// Logs what a command failed with, as one line.
+pub fn failure(failure: &Failure) {
+    let problems: Vec<String> = failure.problems.iter().map(ToString::to_string).collect();
+    let more = [&failure.details[..], &problems[..]].concat().join("\n");
+    tracing::error!(
+        code = failure.id,
+        exit = failure.code,
+        why = failure.why.as_deref().unwrap_or_default(),
+        next = failure.next.join("; "),
+        more,
+        "{}",
+        failure.what
+    );
 }
 
 /// One object a line: `ts` (RFC 3339, UTC), `level`, `msg`, `target`, then what the event carries; `run` and
