@@ -22,6 +22,7 @@ use crate::routes::{Access, Routes};
 use crate::state::State;
 
 pub(crate) mod access;
+pub mod commands;
 mod config;
 pub(crate) mod conflicts;
 pub mod doc;
@@ -47,6 +48,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = access::routes(routes);
     let routes = config::routes(routes);
     let routes = integrity::routes(routes);
+    let routes = commands::routes(routes);
     let stream = Doc::new("Follows the event log as server-sent events").query::<crate::live::stream::Wanted>();
     routes
         .add(

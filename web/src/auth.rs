@@ -20,6 +20,9 @@ pub mod password;
 pub mod token;
 pub mod welcome;
 
+/// For whom a request through the local socket is made.
+pub const ON_BEHALF: &str = "cathedral-on-behalf-of";
+
 /// By what somebody is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
@@ -57,6 +60,15 @@ impl Identity {
     #[must_use]
     pub fn local() -> Self {
         Self { name: "local".into(), role: Role::Admin, via: Via::Local }
+    }
+
+    /// The owner of the hub's folder, on behalf of somebody: a command that the hub carries out for a token asks
+    /// through the socket, and what it does is recorded as done by whoever asked for it.
+    #[must_use]
+    pub fn local_for(headers: &HeaderMap) -> Self {
+        let name = headers.get(ON_BEHALF).and_then(|value| value.to_str().ok());
+        let name = name.filter(|name| (1..=80).contains(&name.len()));
+        name.map_or_else(Self::local, |name| Self { name: name.to_owned(), ..Self::local() })
     }
 
     /// Whether it came through the socket in the hub's own folder.

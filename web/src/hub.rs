@@ -3,12 +3,14 @@
 use async_trait::async_trait;
 
 use cathedral_engine::query::{Objectives, OwnFault, Watching};
+use cathedral_model::access::Action;
 use cathedral_model::config::Problem;
 use cathedral_model::ids::LeafIndex;
-use cathedral_model::ports::PortError;
 use cathedral_model::ports::versions::ConfigVersion;
+use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::schedule::Schedule;
 use cathedral_model::time::Timestamp;
+use tokio::sync::mpsc::Receiver;
 
 /// A secret that no log can show.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +46,35 @@ pub struct Leaf {
     pub statement: serde_json::Value,
     /// The leaf's hash, hex.
     pub hash: String,
+}
+
+/// How the output of a command is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Terminal {
+    /// Columns of the terminal on standard output; none: a pipe.
+    pub out: Option<u16>,
+    /// Columns of the terminal on standard error; none: a pipe.
+    pub err: Option<u16>,
+    /// Whether it shows more than ASCII.
+    pub utf8: bool,
+}
+
+/// What a command under way says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    Out(hyper::body::Bytes),
+    Err(hyper::body::Bytes),
+    /// It has ended. Nothing follows.
+    Exit(u8),
+}
+
+/// Why a command is not carried out for somebody elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    pub what: String,
+    /// What to do instead.
+    pub next: Option<String>,
 }
 
 /// The hub behind the pages. Answers must be quick: what is slow belongs into a run.
@@ -99,6 +130,26 @@ pub trait Hub: Send + Sync {
 
     /// Everything a stranger needs to check a leaf or a snapshot without this hub.
     async fn proof_pack(&self, subject: &Subject) -> Result<Download, PortError>;
+
+    /// What somebody elsewhere must be allowed to do so that this command may be carried out for them.
+    ///
+    /// # Errors
+    /// The words are no command, or one that only works where it is typed.
+    fn command_needs(&self, arguments: &[String]) -> Result<Action, Unfit> {
+        let _ = arguments;
+        Err(Unfit { what: "this hub carries out no commands".to_owned(), next: None })
+    }
+
+    /// Begins a command in the name of `actor`. It is stopped when the answer is dropped.
+    async fn command(
+        &self,
+        arguments: Vec<String>,
+        terminal: &Terminal,
+        actor: &str,
+    ) -> Result<Receiver<Said>, PortError> {
+        let _ = (arguments, terminal, actor);
+        Err(PortError::failed(Cause::Refused, "this hub carries out no commands"))
+    }
 
     /// Lists leaves of the log, newest first, before the given one.
     async fn leaves(&self, before: Option<LeafIndex>, limit: u32) -> Result<Vec<Leaf>, PortError>;

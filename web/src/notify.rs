@@ -8,7 +8,7 @@ pub mod post;
 pub mod sender;
 pub mod sign;
 #[cfg(feature = "tls")]
-mod tls;
+pub mod tls;
 
 use cathedral_model::config::notify::{Endpoint, EventPattern, Target, signing_key};
 use cathedral_model::config::operation::NotificationKind;

@@ -240,7 +240,7 @@ async fn identify(
     uri: &Uri,
 ) -> Result<Arc<Identity>, Response> {
     if peer == Peer::Local {
-        return Ok(Arc::new(Identity::local()));
+        return Ok(Arc::new(Identity::local_for(headers)));
     }
     let credential = credential(headers, state.is_https());
     let found = state.identify(&credential).await.map_err(|error| Problem::from(error).into_response())?;

@@ -139,6 +139,8 @@ pub struct State {
     pub(crate) hook_room: Arc<Semaphore>,
     pub(crate) streams: Arc<Mutex<HashMap<u128, usize>>>,
     pub(crate) stream_count: Arc<AtomicUsize>,
+    /// Places for commands that are carried out for somebody elsewhere.
+    pub(crate) commands: Arc<Semaphore>,
     pub(crate) started: Timestamp,
     pub(crate) view: crate::view::Views,
     /// Held from the look at what is there to the act that follows from it: two people, or one double click,
@@ -181,6 +183,7 @@ impl State {
             hook_room: Arc::new(Semaphore::new(settings.hooks_bytes.div_ceil(1_024))),
             streams: Arc::default(),
             stream_count: Arc::default(),
+            commands: crate::api::commands::places(),
             openapi: std::sync::OnceLock::new(),
             settings,
         })

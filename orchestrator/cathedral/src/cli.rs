@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod elsewhere;
 mod examples;
 mod failure;
 mod guide;
@@ -18,13 +19,29 @@ use std::process::ExitCode;
 use clap::FromArgMatches as _;
 
 use args::Args;
+pub use elsewhere::needs;
 pub use failure::Failure;
-pub use output::{Output, Tint, many, safe, size};
+pub use output::{Output, TERMINAL, Tint, many, safe, size};
 pub use progress::Bar;
 pub use when::local;
 
 /// What every command ends with.
 pub type Ended = Result<u8, Failure>;
+
+/// In the environment of a command that a hub carries out for somebody elsewhere: who asked for it.
+pub const ON_BEHALF_OF: &str = "CATHEDRAL_ON_BEHALF_OF";
+
+/// For whom this command works, if not for whoever typed it.
+pub fn on_behalf_of() -> Option<String> {
+    let is_name = |name: &String| (1..=80).contains(&name.len()) && name.bytes().all(|b| (0x20..0x7f).contains(&b));
+    std::env::var(ON_BEHALF_OF).ok().filter(is_name)
+}
+
+/// As whose act it is recorded.
+pub fn actor() -> String {
+    let user = || std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|name| !name.is_empty());
+    on_behalf_of().or_else(user).unwrap_or_else(|| "local".into())
+}
 
 /// The command this process was started for; arguments may hold what is nobody's business.
 pub fn command_word() -> String {
@@ -57,7 +74,10 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let failure = failure.complete();
-            output.failure(&failure);
+            match format {
+                args::LogFormat::Text => output.failure(&failure),
+                args::LogFormat::Json => log_lines::failure(&failure),
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -65,14 +85,14 @@ pub fn main() -> ExitCode {
 
 /// Commands that need no hub run at once; the others get a runtime.
 fn run(args: Args, output: &Output) -> Ended {
-    if args.global.hub.is_some() {
-        return Err(Failure::new(2, "C1005", "a hub elsewhere cannot be reached yet")
-            .why("commands work on the state folder, and through the hub that serves it when one does")
-            .next("leave --hub and CATHEDRAL_HUB out: every command works on the state folder itself"));
-    }
-    let command = match commands::without_hub(args.command, &args.global, output) {
-        Ok(ended) => return ended,
-        Err(command) => *command,
+    let is_elsewhere = args.global.hub.is_some() && !elsewhere::is_here(&args.command);
+    let command = if is_elsewhere {
+        args.command
+    } else {
+        match commands::without_hub(args.command, &args.global, output) {
+            Ok(ended) => return ended,
+            Err(command) => *command,
+        }
     };
     // It ends by signals itself, after the step under way.
     let serves = matches!(command, args::Command::Up { .. } | args::Command::Demo { no_serve: false, .. });
@@ -82,7 +102,12 @@ fn run(args: Args, output: &Output) -> Ended {
         .map_err(|e| Failure::new(1, "C1001", format!("the program could not start its threads: {e}")))?;
     let global = args.global;
     runtime.block_on(async {
-        let work = commands::with_hub(command, &global, output);
+        let work = async {
+            match is_elsewhere {
+                true => elsewhere::run(&command, &global, output).await,
+                false => commands::with_hub(command, &global, output).await,
+            }
+        };
         let limit = global.timeout.map(std::time::Duration::from);
         let limited = async {
             match limit {

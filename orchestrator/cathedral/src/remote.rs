@@ -153,6 +153,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     if body.is_some() {
         request = request.header("content-type", "application/json");
     }
+    if let Some(actor) = crate::cli::on_behalf_of() {
+        request = request.header(cathedral_web::auth::ON_BEHALF, actor);
+    }
     let bytes = body.map(Value::to_string).unwrap_or_default();
     let request = request.body(Full::new(Bytes::from(bytes))).map_err(|e| broken(e.to_string()))?;
     let response = sender.send_request(request).await.map_err(|e| broken(e.to_string()))?;
@@ -164,7 +167,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// A problem document as the failure that the same command without a hub would give.
-fn refused(status: StatusCode, problem: &Value) -> Failure {
+pub fn refused(status: StatusCode, problem: &Value) -> Failure {
     let text = |key: &str| problem.get(key).and_then(Value::as_str).map(safe);
     let (code, id) = match status.as_u16() {
         400 | 422 => (2, "C1201"),

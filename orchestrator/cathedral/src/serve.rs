@@ -1,5 +1,6 @@
 //! `cathedral up`: one process with scheduler, watchers, worker, API and pages.
 
+mod commands;
 mod current;
 mod declared;
 mod deliveries;

@@ -448,12 +448,14 @@ pub enum ProofCommand {
         /// there before is given by its id only. Where the newest can be read nowhere any more, `latest` is
         /// refused.
         snapshot: String,
+        /// Where the proof goes; `-` for standard output
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
     /// Proof of one leaf
     Leaf {
         index: u64,
+        /// Where the proof goes; `-` for standard output
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },

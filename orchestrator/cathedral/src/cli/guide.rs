@@ -86,7 +86,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("C1004", "The command was interrupted. Every finished step is recorded; repeating the command goes on there."),
     (
         "C1005",
-        "A running hub was named, but this version has no API yet. Without --hub every command works on the state folder.",
+        "The hub named by --hub does not carry out this command for somebody elsewhere: it concerns files of its machine, or works where it is typed.",
     ),
     ("C1101", "There is a conflict, and the command cannot go on, or was asked not to go on, before it is decided."),
     ("C1201", "An argument is missing or cannot be read."),

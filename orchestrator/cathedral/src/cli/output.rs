@@ -52,11 +52,8 @@ impl Output {
             Color::Auto if set("CLICOLOR_FORCE") => true,
             Color::Auto => terminal && !dumb,
         };
-        let out_terminal = std::io::stdout().is_terminal();
-        let err_terminal = std::io::stderr().is_terminal();
-        let locale =
-            ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()));
-        let utf8 = locale.is_some_and(|l| l.to_ascii_lowercase().replace('-', "").contains("utf8"));
+        let seen = Seen::of();
+        let (out_terminal, err_terminal) = (seen.out.is_some(), seen.err.is_some());
         Self {
             json: global.json,
             jsonl: global.jsonl,
@@ -65,15 +62,31 @@ impl Output {
             progress: !global.no_progress && !global.quiet,
             color_out: decide(out_terminal) && !global.json && !global.jsonl,
             color_err: decide(err_terminal),
-            unicode: utf8 && !global.plain,
-            room_out: out_terminal.then(|| columns(&std::io::stdout())),
-            room_err: err_terminal.then(|| columns(&std::io::stderr())),
+            unicode: seen.utf8 && !global.plain,
+            room_out: seen.out,
+            room_err: seen.err,
         }
     }
 
     /// Whether a person reads what goes to stdout.
     pub fn is_read_by_a_person() -> bool {
-        std::io::stdout().is_terminal()
+        Seen::of().out.is_some()
+    }
+
+    /// The columns of the terminals on stdout and stderr; none in a pipe.
+    pub fn columns(&self) -> (Option<usize>, Option<usize>) {
+        (self.room_out, self.room_err)
+    }
+
+    /// Whether more than ASCII is shown.
+    pub fn is_utf8(&self) -> bool {
+        self.unicode
+    }
+
+    /// Passes on what a hub elsewhere printed on its standard error.
+    pub fn bytes_err(bytes: &[u8]) {
+        // Nothing better can be done when even the terminal is gone.
+        let _ = std::io::stderr().lock().write_all(bytes);
     }
 
     /// A path as text that is safe for a terminal.
@@ -242,6 +255,39 @@ fn paint(on: bool, tint: Tint, text: &str) -> String {
 
 fn now() -> String {
     crate::hub::HubEnv::clock().to_rfc3339()
+}
+
+/// In the environment of a command that a hub carries out for somebody elsewhere: the columns of their terminals
+/// on stdout and stderr (empty: a pipe) and whether they show more than ASCII, such as `120,120,utf8`.
+pub const TERMINAL: &str = "CATHEDRAL_TERMINAL";
+
+/// How the output is looked at.
+struct Seen {
+    out: Option<usize>,
+    err: Option<usize>,
+    utf8: bool,
+}
+
+impl Seen {
+    fn of() -> Self {
+        if let Ok(told) = std::env::var(TERMINAL) {
+            return Self::told(&told);
+        }
+        let locale =
+            ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()));
+        Self {
+            out: std::io::stdout().is_terminal().then(|| columns(&std::io::stdout())),
+            err: std::io::stderr().is_terminal().then(|| columns(&std::io::stderr())),
+            utf8: locale.is_some_and(|l| l.to_ascii_lowercase().replace('-', "").contains("utf8")),
+        }
+    }
+
+    fn told(text: &str) -> Self {
+        let mut parts = text.split(',');
+        let mut columns = || parts.next()?.parse().ok().map(|n: usize| n.clamp(20, 1_000));
+        let (out, err) = (columns(), columns());
+        Self { out, err, utf8: parts.next() == Some("utf8") }
+    }
 }
 
 /// The columns of a terminal: what it says itself, else COLUMNS, else 80.

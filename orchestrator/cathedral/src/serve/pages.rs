@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cathedral_engine::query::{Objectives, OwnFault, Watching};
 use cathedral_integrity::LogReader;
+use cathedral_model::access::Action;
 use cathedral_model::config::scalar::{Period, Scalar as _};
 use cathedral_model::config::{Problem, validate};
 use cathedral_model::ids::LeafIndex;
@@ -12,7 +13,8 @@ use cathedral_model::ports::versions::ConfigVersion;
 use cathedral_model::ports::{Cause, PortError};
 use cathedral_model::schedule::Schedule;
 use cathedral_model::time::Timestamp;
-use cathedral_web::hub::{Download, Leaf, Secret, Subject};
+use cathedral_web::hub::{Download, Leaf, Said, Secret, Subject, Terminal, Unfit};
+use tokio::sync::mpsc::Receiver;
 
 use super::reload::Reloader;
 use super::scheduler::zones;
@@ -103,6 +105,19 @@ impl cathedral_web::hub::Hub for Face {
 
     fn next_due(&self, schedule: &Schedule, after: Timestamp) -> Option<Timestamp> {
         cathedral_engine::schedule::next_due(&schedule.rule, after, &zones).ok().flatten()
+    }
+
+    fn command_needs(&self, arguments: &[String]) -> Result<Action, Unfit> {
+        crate::cli::needs(arguments)
+    }
+
+    async fn command(
+        &self,
+        arguments: Vec<String>,
+        terminal: &Terminal,
+        actor: &str,
+    ) -> Result<Receiver<Said>, PortError> {
+        super::commands::begin(&self.hub.site, arguments, terminal, actor)
     }
 
     async fn proof_pack(&self, subject: &Subject) -> Result<Download, PortError> {

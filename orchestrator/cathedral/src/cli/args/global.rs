@@ -15,8 +15,8 @@ pub struct Global {
     /// Configuration file instead of .cathedral/integration-config.yaml
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Talk to a running hub
-    #[arg(long, value_name = "URL", env = "CATHEDRAL_HUB", global = true, hide = true)]
+    /// Have a hub elsewhere carry out the command; its token stands in CATHEDRAL_TOKEN
+    #[arg(long, value_name = "URL", env = "CATHEDRAL_HUB", global = true)]
     pub hub: Option<String>,
     /// One JSON document on stdout
     #[arg(long, global = true, conflicts_with_all = ["jsonl", "plain"])]

@@ -311,7 +311,7 @@ fn answer(record: &ConflictRecord, asked: Asked, content: &dyn Content) -> Resul
 }
 
 async fn carry_out(hub: &crate::hub::Hub, id: ConflictId, answer: Answer, no_sync: bool, output: &Output) -> Ended {
-    let actor = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".into());
+    let actor = super::super::actor();
     super::sync::tell_unfinished(hub, output).await?;
     let (record, request) = hub.engine.answer(id, &answer, &actor).await?;
     if no_sync {

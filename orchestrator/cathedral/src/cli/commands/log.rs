@@ -112,9 +112,13 @@ pub async fn prove(what: ProofCommand, global: &Global, output: &Output) -> Ende
             )
         }
     };
-    let out = super::at(global, &out);
     let pack = reader.prove(index).map_err(PortError::from)?;
     let bytes = pack.to_bytes().map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
+    if out.as_os_str() == "-" {
+        output.raw(&bytes);
+        return Ok(0);
+    }
+    let out = super::at(global, &out);
     super::write_new(&out, &bytes)?;
     output.data(
         "proof",

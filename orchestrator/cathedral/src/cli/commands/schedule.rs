@@ -154,7 +154,7 @@ async fn pause(
             since: now,
             until: *until,
             reason: reason.clone(),
-            actor: "command line".into(),
+            actor: super::super::actor(),
         });
         let due = next_due(&state.schedule.rule, now, &zones).ok().flatten();
         let after = hub.stores.schedules.pause(name, pause.as_ref(), due, now).await?;
