@@ -161,9 +161,14 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
         let update = |w: &&Write| Update { name: w.name.clone(), old: w.old.clone(), new: w.new.clone() };
         let (stand, follow): (Vec<Update>, Vec<Update>) =
             due.iter().map(update).partition(|u| standing.contains(&u.name));
+        let there: Vec<&Values> = match &target {
+            Target::Mirror(name) => found.mirrors.get(name).map(|m| vec![&m.refs, &m.held]).unwrap_or_default(),
+            _ => vec![&found.spoke_refs, &found.spoke_held],
+        };
         let mut refused = BTreeMap::new();
         for (worktree, updates) in [(Worktree::Stands, stand), (Worktree::Follows, follow)] {
-            refused.extend(match (Push { store: &context.store, remote: &remote, worktree }).run(&updates) {
+            let push = Push { store: &context.store, remote: &remote, worktree, there: &there };
+            refused.extend(match push.run(&updates) {
                 Ok(refused) => refused,
                 Err(GitError::Stopped) => return Err(GitError::Stopped),
                 // The answer may have been lost after everything was done; the reading back decides.
