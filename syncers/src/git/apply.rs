@@ -7,6 +7,7 @@ use cathedral_model::plan::{Applied, Skipped};
 use cathedral_model::ports::Content;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deploy;
 use super::facts::{Context, Facts, path_key, pin_key};
 use super::failure::GitError;
 use super::hub::Edit;
@@ -142,7 +143,13 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
         let mut due = due(context, payload, found, &target, declined);
         let mut standing = BTreeSet::new();
         for (head, work) in checked_out(&remote) {
+            let unsettled = deploy::settle(context.git, &context.store, &remote, &head, &work)?;
             let Some(write) = due.iter().find(|w| w.name == head) else { continue };
+            if let Some(why) = unsettled {
+                declined.insert((target.clone(), head.clone()), why);
+                due.retain(|w| w.name != head);
+                continue;
+            }
             if let Some(files) = unsaved_files(context.git, &remote, &work, &[])? {
                 if let Some(new) = &write.new
                     && holds_already(context.git, &remote, &work, new)?

@@ -5,6 +5,7 @@ use cathedral_model::ecosystem::Hub;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::deploy;
 use super::failure::GitError;
 use super::fetch::{Fetch, kept_at};
 use super::listing::list_one;
@@ -152,6 +153,9 @@ impl<'a> HubRepo<'a> {
             };
             let new: Vec<&str> = todo.iter().filter(|e| e.old.is_none()).map(|e| e.path.as_str()).collect();
             if let Some(work) = checked_out(&self.remote).get(&self.branch()) {
+                if let Some(why) = deploy::settle(self.git, &store, &self.remote, &self.branch(), work)? {
+                    return skip_all(edited, &why);
+                }
                 if let Some(files) = unsaved_files(self.git, &self.remote, work, &new)? {
                     let why = format!("the hub's working tree has changes that are not committed: {files}");
                     return skip_all(edited, &why);

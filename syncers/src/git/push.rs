@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
+use super::deploy;
 use super::failure::{GitError, cap, is_progress, printable, telling};
 use super::held;
 use super::object::Oid;
 use super::refs::Values;
 use super::store::{RefChange, Store};
 use super::url::Remote;
+use super::worktree::checked_out;
 use twins::{Twins, taken_for};
 
 /// How many refs one call carries.
@@ -62,6 +64,20 @@ impl Push<'_> {
     /// Carries the updates out as far as the remote lets it, and returns the remote's words for those
     /// it declined. Success is for the caller to read back. Fails only when the remote as a whole does.
     pub fn run(&self, updates: &[Update]) -> Result<BTreeMap<String, String>, GitError> {
+        let works = if self.worktree == Worktree::Follows { checked_out(self.remote) } else { BTreeMap::new() };
+        for update in updates {
+            if let (Some(work), Some(old), Some(new)) = (works.get(&update.name), &update.old, &update.new) {
+                deploy::begin(self.store, work, &update.name, old, new)?;
+            }
+        }
+        let declined = self.all(updates)?;
+        for update in updates {
+            works.get(&update.name).into_iter().for_each(|work| deploy::done(self.store, work));
+        }
+        Ok(declined)
+    }
+
+    fn all(&self, updates: &[Update]) -> Result<BTreeMap<String, String>, GitError> {
         let mut declined = BTreeMap::new();
         let mut updates = updates.to_vec();
         if self.is_http() {
