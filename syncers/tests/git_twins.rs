@@ -119,7 +119,7 @@ fn they_come_back_in_place_and_elsewhere() {
     let to = world.path("restored.git");
     import(&world, &spoke, Place::Path(to.clone()), &part, 41);
     assert_eq!(Repo(to).heads(), before);
-    world.base = None;
+    (world.base, world.run) = (None, 50);
     synced(&mut world, &spoke, &lib);
     let left = world.store("lib").refs().into_keys().filter(|name| name.starts_with("refs/cathedral/push/"));
     assert_eq!(left.count(), 0);
