@@ -186,6 +186,26 @@ fn a_lock_that_somebody_holds_is_left() {
     killed.is_finished();
 }
 
+/// Not the hub is killed, but the git that wrote the files, and with it the push.
+#[test]
+fn a_git_that_dies_alone_leaves_nothing_either() {
+    let mut killed = killed();
+    let lib = killed.lib.0.clone();
+    killed.world.options.interrupt = Some(Arc::new(move |moment, args| {
+        if moment == Moment::Before && args.first().is_some_and(|a| a == "push") {
+            std::fs::write(lib.join("b.txt"), &NEW[..7]).unwrap();
+            std::fs::write(lib.join(".git/index.lock"), "").unwrap();
+        }
+        true
+    }));
+    let (_, applied) = killed.world.sync(&killed.spoke);
+    assert_eq!(applied.skipped.len(), 1, "{applied:?}");
+    killed.world.options.interrupt = None;
+    assert_eq!(killed.lib.git(&["status", "--porcelain"]), "");
+    assert!(!killed.lib.0.join(".git/index.lock").exists());
+    killed.is_finished();
+}
+
 #[test]
 fn a_lock_that_was_there_before_is_not_ours() {
     let mut killed = killed();

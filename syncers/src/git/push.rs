@@ -72,7 +72,13 @@ impl Push<'_> {
         }
         let declined = self.all(updates)?;
         for update in updates {
-            works.get(&update.name).into_iter().for_each(|work| deploy::done(self.store, work));
+            let Some(work) = works.get(&update.name) else { continue };
+            if declined.contains_key(&update.name) {
+                // It may be the git there that was killed.
+                deploy::settle(self.store.git(), self.store, self.remote, &update.name, work)?;
+            } else {
+                deploy::done(self.store, work);
+            }
         }
         Ok(declined)
     }
