@@ -8,6 +8,7 @@ mod answers;
 mod apply;
 mod check;
 mod decide;
+mod deploy;
 mod disputed;
 mod export;
 mod facts;

@@ -96,6 +96,39 @@ fn a_mirror_merges_parks_and_reads_back() {
     });
 }
 
+/// A branch that is named like another one's full name. Over HTTP git cannot push to that other one.
+#[test]
+fn a_name_that_git_takes_for_another_is_pushed_or_told() {
+    each_transport(|mut world, lib, transport| {
+        let spoke = mirror(&transport.url(&lib));
+        lib.git(&["update-ref", "refs/heads/refs/heads/main", "refs/heads/main"]);
+        let twin = lib.tip("refs/heads/main");
+        world.sync(&spoke);
+        let store = world.store("lib");
+        let (new, also) = (store.put("main", "hub.txt", "h\n"), store.put("dev", "hub.txt", "h\n"));
+        store.git(&["update-ref", "refs/heads/refs/heads/dev", &also]);
+        let (_, applied) = world.sync(&spoke);
+        assert_eq!((lib.tip("dev"), lib.tip("refs/heads/main")), (also, twin), "the others go on");
+        if matches!(transport, Transport::Http(_)) {
+            let told: Vec<&str> = applied.skipped.iter().map(|s| s.target.as_str()).collect();
+            assert_eq!(told, ["refs/heads/main", "refs/heads/refs/heads/dev"]);
+            assert!(applied.skipped.iter().all(|s| s.why.contains("over http") && s.why.contains("ssh address")));
+            assert_eq!(lib.get("refs/heads/refs/heads/dev"), None);
+            // As it is told.
+            lib.git(&["update-ref", "-d", "refs/heads/refs/heads/main"]);
+            store.git(&["update-ref", "-d", "refs/heads/refs/heads/main"]);
+            store.git(&["update-ref", "-d", "refs/heads/refs/heads/dev"]);
+            let (_, applied) = world.sync(&spoke);
+            assert_eq!(applied.skipped, vec![]);
+        } else {
+            assert_eq!(applied.skipped, vec![]);
+        }
+        assert_eq!(lib.tip("main"), new);
+        assert_eq!(store.heads(), lib.heads());
+        world.is_quiet(&spoke);
+    });
+}
+
 #[test]
 fn shared_paths_travel_both_ways() {
     each_transport(|mut world, lib, transport| {

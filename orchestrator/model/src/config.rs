@@ -13,6 +13,7 @@ pub mod ecosystem;
 mod excerpt;
 pub mod explain;
 pub mod files;
+mod hosts;
 pub mod integrity;
 pub mod names;
 mod nearest;

@@ -4,6 +4,8 @@
 //! stands beside it. So a name is resolved once, **every** address it stands for is looked at, and the
 //! connection goes to the address that was looked at.
 
+pub mod literal;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -217,3 +217,33 @@ fn local_paths_can_be_kept_to_the_folder() {
     let found = problems(&Disk, &body);
     assert!(found.iter().any(|p| p.path == "connected_files[0].paths[0]"), "{found:#?}");
 }
+
+#[test]
+fn no_repository_is_where_credentials_are() {
+    for url in [
+        "http://169.254.169.254/a.git",
+        "https://git@0xa9fea9fe:8443/a.git",
+        "http://2852039166:/a.git",
+        "ssh://git@[fe80::1]:22/a.git",
+        "ssh://git@[::ffff:169.254.1.1]/a.git",
+        "git@169.254.1.1:a.git",
+        "https://metadata.google.internal/a.git",
+    ] {
+        let own = repositories(&[&format!("name: a, url: \"{url}\"")]);
+        let words = ["local link", "egress: { allow:"];
+        refused(&Disk, &own, "egress_denied", "connected_repositories[0].url", &words);
+        let mirror = format!(
+            "name: a, url: ../a, integration_type: git_mirror, mirrors: [{{ name: m, url: \"{url}\", mode: push }}]"
+        );
+        let path = "connected_repositories[0].mirrors[0].url";
+        refused(&Disk, &repositories(&[&mirror]), "egress_denied", path, &words);
+    }
+    let found = problems(&Disk, "  hub: { url: \"http://169.254.1.1/a.git\" }\n");
+    assert!(found.iter().any(|p| (p.code, p.path.as_str()) == ("egress_denied", "hub.url")), "{found:#?}");
+    let allow = "  egress: { allow: [169.254.0.0/16] }\n";
+    accepted(&Disk, &format!("{allow}{}", repositories(&["name: a, url: \"http://169.254.1.1/a.git\""])));
+    // Servers of one's own are common.
+    for url in ["http://127.0.0.1:3000/a.git", "git@10.0.0.1:a.git", "ssh://git@[::1]/a.git", "http://localhost/a"] {
+        accepted(&Disk, &repositories(&[&format!("name: a, url: \"{url}\"")]));
+    }
+}

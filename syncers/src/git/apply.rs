@@ -7,6 +7,7 @@ use cathedral_model::plan::{Applied, Skipped};
 use cathedral_model::ports::Content;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deploy;
 use super::facts::{Context, Facts, path_key, pin_key};
 use super::failure::GitError;
 use super::hub::Edit;
@@ -142,7 +143,13 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
         let mut due = due(context, payload, found, &target, declined);
         let mut standing = BTreeSet::new();
         for (head, work) in checked_out(&remote) {
+            let unsettled = deploy::settle(context.git, &context.store, &remote, &head, &work)?;
             let Some(write) = due.iter().find(|w| w.name == head) else { continue };
+            if let Some(why) = unsettled {
+                declined.insert((target.clone(), head.clone()), why);
+                due.retain(|w| w.name != head);
+                continue;
+            }
             if let Some(files) = unsaved_files(context.git, &remote, &work, &[])? {
                 if let Some(new) = &write.new
                     && holds_already(context.git, &remote, &work, new)?
@@ -161,9 +168,14 @@ fn push_all(context: &Context<'_>, payload: &Payload, found: &Facts, declined: &
         let update = |w: &&Write| Update { name: w.name.clone(), old: w.old.clone(), new: w.new.clone() };
         let (stand, follow): (Vec<Update>, Vec<Update>) =
             due.iter().map(update).partition(|u| standing.contains(&u.name));
+        let there: Vec<&Values> = match &target {
+            Target::Mirror(name) => found.mirrors.get(name).map(|m| vec![&m.refs, &m.held]).unwrap_or_default(),
+            _ => vec![&found.spoke_refs, &found.spoke_held],
+        };
         let mut refused = BTreeMap::new();
         for (worktree, updates) in [(Worktree::Stands, stand), (Worktree::Follows, follow)] {
-            refused.extend(match (Push { store: &context.store, remote: &remote, worktree }).run(&updates) {
+            let push = Push { store: &context.store, remote: &remote, worktree, there: &there };
+            refused.extend(match push.run(&updates) {
                 Ok(refused) => refused,
                 Err(GitError::Stopped) => return Err(GitError::Stopped),
                 // The answer may have been lost after everything was done; the reading back decides.

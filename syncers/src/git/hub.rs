@@ -5,6 +5,7 @@ use cathedral_model::ecosystem::Hub;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::deploy;
 use super::failure::GitError;
 use super::fetch::{Fetch, kept_at};
 use super::listing::list_one;
@@ -151,13 +152,14 @@ impl<'a> HubRepo<'a> {
                 Ok(edited)
             };
             let new: Vec<&str> = todo.iter().filter(|e| e.old.is_none()).map(|e| e.path.as_str()).collect();
-            if let Some(work) = checked_out(&self.remote).get(&self.branch())
-                && let Some(files) = unsaved_files(self.git, &self.remote, work, &new)?
-            {
-                return skip_all(
-                    edited,
-                    &format!("the hub's working tree has changes that are not committed: {files}"),
-                );
+            if let Some(work) = checked_out(&self.remote).get(&self.branch()) {
+                if let Some(why) = deploy::settle(self.git, &store, &self.remote, &self.branch(), work)? {
+                    return skip_all(edited, &why);
+                }
+                if let Some(files) = unsaved_files(self.git, &self.remote, work, &new)? {
+                    let why = format!("the hub's working tree has changes that are not committed: {files}");
+                    return skip_all(edited, &why);
+                }
             }
             if !refusal.is_empty() {
                 return skip_all(edited, &refusal);
@@ -165,7 +167,8 @@ impl<'a> HubRepo<'a> {
             let commit = self.commit(&store, &tip, date, &todo, message)?;
             let name = self.branch();
             let update = push::Update { name: name.clone(), old: Some(tip.clone()), new: Some(commit.clone()) };
-            let outcome = Push { store: &store, remote: &self.remote, worktree: Worktree::Follows }.run(&[update])?;
+            let (worktree, there) = (Worktree::Follows, &[][..]);
+            let outcome = Push { store: &store, remote: &self.remote, worktree, there }.run(&[update])?;
             let now = self.tip()?;
             if now == commit {
                 store.update(&[store::RefChange::set(kept_at(self.hub.name.as_str(), &name), &commit)])?;

@@ -269,7 +269,12 @@ fn put_back(context: &Context<'_>, now: &Values, wanted: &Values) -> Result<Valu
     }
     let (parts, others): (Vec<Update>, Vec<Update>) =
         updates.iter().cloned().partition(|u| takes_part(&context.detail.refs, &u.name));
-    let push = Push { store: &context.store, remote: &context.remote, worktree: Worktree::Follows };
+    for (branch, work) in super::worktree::checked_out(&context.remote) {
+        if let Some(why) = super::deploy::settle(context.git, &context.store, &context.remote, &branch, &work)? {
+            tracing::warn!(spoke.name = %context.spoke.name, "{}: {why}", work.display());
+        }
+    }
+    let push = Push { store: &context.store, remote: &context.remote, worktree: Worktree::Follows, there: &[now] };
     let mut words = push.run(&parts)?;
     words.extend(push.run(&others)?);
     let after = super::listing::list(context.git, &context.remote)?;

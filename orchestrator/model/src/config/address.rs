@@ -7,6 +7,7 @@ use super::names::{check_local_path, plain_argument, text_type};
 use super::nearest::nearest;
 use super::problem::{Wrong, printable};
 use super::scalar::{Scalar, scalars};
+use crate::egress::host_and_port;
 
 text_type! {
     /// The address of a repository: a path, `file://`, `https://`, `http://`, `ssh://` or `git@host:path`.
@@ -72,6 +73,27 @@ impl GitUrl {
             Transport::Local => Some(self.0.strip_prefix("file://").unwrap_or(&self.0)),
             _ => None,
         }
+    }
+
+    /// The host and the port, if it is on another machine.
+    #[must_use]
+    pub fn host(&self) -> Option<(&str, u16)> {
+        let (authority, port) = match (self.transport(), self.0.split_once("://")) {
+            (Transport::Local, _) => return None,
+            (_, None) => (self.0.split(':').next()?, 22),
+            (transport, Some((_, rest))) => {
+                let port = match transport {
+                    Transport::Https => 443,
+                    Transport::Http => 80,
+                    _ => 22,
+                };
+                (rest.split(['/', '?', '#']).next()?, port)
+            }
+        };
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        // A colon with no port, or one that is none, hides nobody.
+        let (host, own) = host_and_port(host).unwrap_or((host.rsplit_once(':').map_or(host, |(host, _)| host), None));
+        Some((host, own.unwrap_or(port)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::database::DatabasePolicy;
 use super::ecosystem::{Config, Ecosystem};
+use super::hosts::check_hosts;
 use super::names::Name;
 use super::nearest::nearest;
 use super::notify::check_notifications;
@@ -29,6 +30,7 @@ pub fn check(config: &Config, cx: &mut Cx<'_>) {
     backup(ecosystem, cx);
     chain(&ecosystem.conflicts.chain, &["conflicts".into(), "chain".into()], cx);
     check_places(ecosystem, cx);
+    check_hosts(ecosystem, cx);
     check_notifications(ecosystem, cx);
 }
 
