@@ -419,20 +419,20 @@ impl Findings {
         };
         let problem = |((object, at), fault): (&(String, usize), &String)| {
             let mut affects: Vec<String> = affects.get(object).map(|a| a.iter().cloned().collect()).unwrap_or_default();
+            let affects_more = affects.len().saturating_sub(AFFECTS_MAX) as u64;
             if affects.len() > AFFECTS_MAX {
                 // However long the list, each snapshot in it is named.
                 let mut named = BTreeSet::new();
                 let of = |text: &str| text.split(',').next().unwrap_or_default().to_owned();
                 affects.sort_by_cached_key(|text| !named.insert(of(text)));
-                let more = affects.len() - AFFECTS_MAX;
                 affects.truncate(AFFECTS_MAX);
-                affects.push(format!("and {more} more"));
             }
             Problem {
                 destination: names[*at].clone(),
                 object: object.clone(),
                 fault: fault.clone(),
                 affects,
+                affects_more,
                 restorable: kept.contains(object) || intact(object),
             }
         };
@@ -444,6 +444,7 @@ impl Findings {
                 object: object.clone(),
                 fault: "does not follow from what is stored".into(),
                 affects: affects.iter().cloned().collect(),
+                affects_more: 0,
                 restorable: false,
             });
         }

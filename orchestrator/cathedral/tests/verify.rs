@@ -528,3 +528,29 @@ fn a_snapshot_that_nothing_mends_is_forgotten_and_can_be_taken_back() {
     assert_eq!(away.code, 6, "{away:?}");
     assert_eq!(snapshots(), all);
 }
+
+#[test]
+fn what_a_pack_affects_is_cut_and_counted_and_every_element_is_real() {
+    let place = scratch();
+    let world = World::build(place.path());
+    for n in 0..1_100 {
+        write(&world.app_files().join(format!("many/{n:04}.txt")), &format!("{n}\n"));
+    }
+    world.cathedral(&["sync"]).expect(0);
+    for pack in below(&world.vault().join("packs")) {
+        fs::remove_file(pack).unwrap();
+    }
+    let told = outputs::json(&world, "verify", &["verify", "--level", "full"], 20);
+    let affects = |p: &Value| p["affects"].as_array().unwrap().clone();
+    let cut: Vec<&Value> = problems(&told).iter().filter(|p| affects(p).len() == 1_000).collect();
+    assert!(!cut.is_empty(), "{:?}", problems(&told).iter().map(|p| affects(p).len()).collect::<Vec<_>>());
+    for problem in problems(&told) {
+        let more = problem["affects_more"].as_u64().unwrap();
+        assert_eq!(more > 0, cut.contains(&problem), "{more}");
+        assert!(affects(problem).iter().all(|a| a.as_str().unwrap().starts_with("snapshot ")), "{problem:#}");
+        assert!(more == 0 || (100..5_000).contains(&more), "{more}");
+    }
+    let text = world.cathedral(&["verify", "--level", "full"]).expect(20);
+    let wanted = format!("and {} more", 992 + cut[0]["affects_more"].as_u64().unwrap());
+    assert!(text.out.contains(&wanted), "{wanted}: {}", text.out);
+}

@@ -151,8 +151,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     let checked =
         object(json!({ "packs": number(), "chunks": number(), "bytes": number() }), &["packs", "chunks", "bytes"]);
     let problem = object(
-        json!({ "destination": text(), "object": text(), "fault": text(), "affects": array(text()) }),
-        &["destination", "object", "fault", "affects"],
+        json!({ "destination": text(), "object": text(), "fault": text(), "affects": array(text()), "affects_more": number() }),
+        &["destination", "object", "fault", "affects", "affects_more"],
     );
     let fault = || {
         object(json!({ "destination": text(), "object": text(), "fault": text() }), &["destination", "object", "fault"])

@@ -28,6 +28,8 @@ struct Finding {
     object: String,
     fault: String,
     affects: Vec<String>,
+    /// So many more are affected than are named.
+    affects_more: u64,
     restorable: bool,
 }
 
@@ -38,6 +40,7 @@ impl From<Problem> for Finding {
             object: problem.object,
             fault: problem.fault,
             affects: problem.affects,
+            affects_more: problem.affects_more,
             restorable: problem.restorable,
         }
     }
@@ -186,8 +189,9 @@ fn tell(report: &Report, level: CheckLevel, warnings: &[String], output: &Output
         for affected in problem.affects.iter().take(8) {
             output.say(format!("    affects {}", safe(affected)));
         }
-        if problem.affects.len() > 8 {
-            output.say(format!("    and {} more", problem.affects.len() - 8));
+        let more = problem.affects.len().saturating_sub(8) as u64 + problem.affects_more;
+        if more > 0 {
+            output.say(format!("    and {more} more"));
         }
     }
     if !report.problems.is_empty() {

@@ -110,7 +110,7 @@ async fn look(
 }
 
 fn finding(object: &str, fault: String, affects: Vec<String>) -> Finding {
-    Finding { destination: LOG.into(), object: object.into(), fault, affects, restorable: false }
+    Finding { destination: LOG.into(), object: object.into(), fault, affects, affects_more: 0, restorable: false }
 }
 
 /// Computes the whole tree anew, as `log audit` does.
@@ -195,6 +195,7 @@ fn snapshot(
                 object: format!("snapshots/{id}.age"),
                 fault: format!("it is not the manifest that leaf {index} of the log names"),
                 affects: vec![name.clone()],
+                affects_more: 0,
                 restorable: false,
             });
         }
@@ -231,6 +232,7 @@ async fn vanished(reader: &LogReader, vault: &LocalVault, list: &[SnapshotInfo],
                 object: format!("snapshots/{id}.age"),
                 fault: format!("leaf {index} of the log names it, and no destination gives it"),
                 affects: vec![format!("snapshot {id}")],
+                affects_more: 0,
                 restorable: false,
             });
         }

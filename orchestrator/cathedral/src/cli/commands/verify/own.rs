@@ -31,6 +31,7 @@ pub fn keys(site: &Site) -> Vec<Finding> {
     let finding = |key: crate::hub::KeyFault| Finding {
         destination: KEYS.into(),
         affects: vec![needs(&key.file).into()],
+        affects_more: 0,
         object: format!("keys/{}", key.file),
         fault: key.fault,
         restorable: false,
@@ -78,6 +79,7 @@ pub fn git(
             object: format!("git/{name}.git"),
             fault,
             affects: vec![format!("spoke {name}: it cannot be synced without")],
+            affects_more: 0,
             restorable: true,
         });
     }
