@@ -99,7 +99,7 @@ pub async fn prove(what: ProofCommand, global: &Global, output: &Output) -> Ende
         ProofCommand::Snapshot { snapshot, out } => {
             let vault = read_vault(&super::site(global)?)?;
             let list = vault_list(&vault).await?;
-            let id = find_snapshot(&vault, &list, &snapshot, output).await?.meta.id.to_string();
+            let id = find_snapshot(&vault, &list, &snapshot, global, output).await?.meta.id.to_string();
             let found = reader.find(&id).map_err(PortError::from)?;
             let index = found.first().map(|(index, _)| *index);
             (

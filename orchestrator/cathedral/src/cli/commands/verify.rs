@@ -69,7 +69,7 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
     let (vault, list) = snapshot::load(global).await?;
     let mut only = vec![];
     for name in names {
-        only.push(find_snapshot(&vault, &list, name, output).await?.meta.id.clone());
+        only.push(find_snapshot(&vault, &list, name, global, output).await?.meta.id.clone());
     }
     // Nothing to check is another matter than nothing left of what there was.
     if list.is_empty() && vault.look().await?.vanished.is_empty() && !matches!(site.log(), Ok(Some(l)) if l.size() > 0)
