@@ -325,6 +325,9 @@ fn at_level_full_the_log_is_computed_anew_and_its_leaves_are_compared_with_the_s
     assert!(found["affects"][0].as_str().unwrap().starts_with("leaf "), "{found}");
     let told = outputs::json(&world, "status", &["status", "--exit-code"], 20);
     assert!(told["data"]["sentence"].as_str().unwrap().contains("statements/000"), "{told:#}");
+    let text = world.cathedral(&["status"]).expect(0);
+    let line = text.out.lines().find(|l| l.contains("last check")).unwrap();
+    assert!(line.contains("1 problem in what the hub keeps for itself"), "{text:?}");
     fs::write(&statements, &bytes).unwrap();
     world.cathedral(&["log", "audit"]).expect(0);
     world.cathedral(&["status", "--exit-code"]).expect(11);
