@@ -30,6 +30,7 @@ use super::lock::lock;
 use super::notifier::Notices;
 use super::resolve::resolve;
 use super::site::{Site, prepare_state, shown};
+use super::syncers::{git_options, git_syncer};
 use crate::cli::Failure;
 use crate::remote::Remote;
 
@@ -173,11 +174,6 @@ fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>
     }
 }
 
-/// The syncer of git spokes by its own name: it can do more than the port asks for.
-pub fn git_syncer(site: &Site, ecosystem: &Ecosystem, content: &Arc<dyn Content>) -> GitSyncer {
-    GitSyncer::new(site.state.clone(), ecosystem.hub.clone(), Arc::clone(content), git_options(&site.state))
-}
-
 /// One state database behind all its ports.
 #[derive(Clone)]
 pub struct Stores {
@@ -247,11 +243,11 @@ impl Site {
 
     /// Opens the log for reading; none where there is none yet.
     pub fn log(&self) -> Result<Option<LogReader>, Failure> {
-        let (log, keys) = (self.state.join("log"), self.state.join("keys"));
+        let log = self.state.join("log");
         if !log.join("checkpoint").exists() {
             return Ok(None);
         }
-        let key = cathedral_integrity::key::verifier_key(&keys).map_err(PortError::from)?;
+        let key = super::own::verifier_key(self)?;
         Ok(Some(LogReader::open(&log, &key).map_err(PortError::from)?))
     }
 
@@ -264,6 +260,7 @@ impl Site {
     pub fn log_fault_now(&self, runs: &[RunRow]) -> Option<String> {
         let known = runs.iter().filter_map(|r| u64::try_from(r.summary.leaf?.0).ok()).max();
         match (self.log(), known) {
+            (Err(_), _) if super::own::is_key_faulty(self) => None,
             (Err(failure), _) => Some(failure.what),
             (Ok(None), Some(leaf)) => Some(format!("it is gone, and leaf {leaf} was acknowledged")),
             (Ok(Some(log)), Some(leaf)) if log.size() <= leaf => {
@@ -309,17 +306,6 @@ pub async fn offline_engine(vault: LocalVault, scratch: &Path, progress: Arc<dyn
     };
     let ecosystem = Ecosystem { name: "offline".into(), hub, spokes: vec![] };
     Ok(Engine::new(ports, Arc::new(ecosystem), NodeId::new("offline"), Options::default()))
-}
-
-/// How git is run: the machine's own programs, the agent of whoever started the hub.
-pub(super) fn git_options(state: &Path) -> cathedral_syncers::git::Options {
-    let mut options = cathedral_syncers::git::Options::new(state);
-    if let Some(path) = std::env::var_os("PATH") {
-        options.path = path;
-    }
-    options.ssh_agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
-    options.keeper = cathedral_syncers::git::this_program();
-    options
 }
 
 /// Stands where a log would be when the hub is lost: nothing is appended, and nothing asks for it.

@@ -197,8 +197,11 @@ fn tell(report: &Report, level: CheckLevel, warnings: &[String], output: &Output
     if !report.problems.is_empty() {
         output.say(many(report.problems.len() as u64, "problem", "problems"));
     }
-    if report.problems.iter().any(|p| p.destination == own::KEYS) {
+    let of_keys = || report.problems.iter().filter(|p| p.destination == own::KEYS);
+    if of_keys().any(|p| !p.restorable) {
         output.warn(format!("  try: {KEYS_BACK}"));
+    } else if of_keys().next().is_some() {
+        output.warn(format!("  try: {HEAL}    writes the key anew from the secret one"));
     }
     if report.problems.iter().any(|p| p.destination == own::GIT) {
         output.warn(format!("  try: {HEAL}    makes the store anew; the damaged one is kept"));
@@ -252,6 +255,7 @@ fn named(affected: &str) -> Option<SnapshotId> {
 fn cure(problem: &Finding) -> &'static str {
     match problem.destination.as_str() {
         contents::STORE if problem.affects.is_empty() => "nothing needs it any more; it may be deleted",
+        own::KEYS if problem.restorable => "it follows from the secret key",
         own::GIT => "it can be made anew from what is left of it, the repository and the snapshots",
         contents::STORE | contents::STATE | log::LOG | own::KEYS => "there is no other copy here",
         _ if problem.restorable => "an intact copy is elsewhere",
