@@ -7,6 +7,7 @@ mod env;
 mod lock;
 mod log_check;
 mod notifier;
+mod numbers;
 mod open;
 mod own;
 mod resolve;

@@ -9,7 +9,7 @@ use cathedral_engine::{Engine, Options, Ports};
 use cathedral_integrity::{FileLog, LogError, LogReader};
 use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
-use cathedral_model::ids::{ConflictId, DestinationName, Fence, NodeId, RunId, SpokeName};
+use cathedral_model::ids::{DestinationName, NodeId, RunId, SpokeName};
 use cathedral_model::ports::chores::NoChores;
 use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{
@@ -329,16 +329,12 @@ impl Ledger for NoLog {
     }
 }
 
-/// A new state database may stand beside what a lost one has left: spokes that know its fences, a log
-/// and kept folders that know its runs. Its numbers begin above those.
+/// Begins the numbers of a new state database above those that a lost one has handed out.
 async fn begin_numbers(site: &Site, now: Timestamp) -> Result<(), Failure> {
-    let had_state = site.log()?.is_some_and(|log| log.size() > 0);
-    // A hub that counted from its first millisecond on can hardly have handed out one a millisecond since.
-    let (millis, minutes) = (now.0 / 1_000, now.0 / 60_000_000);
-    let least = if had_state { minutes } else { 0 };
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
     if let Some(store) = open {
-        store.begin_numbers(Fence(millis), RunId(least), ConflictId(least)).await?;
+        let least = super::numbers::least(site, now);
+        store.begin_numbers(least.fence, least.run, least.conflict).await?;
     }
     Ok(())
 }
