@@ -305,6 +305,7 @@ impl Inner {
                 object: object.to_owned(),
                 fault: fault.to_owned(),
                 affects: vec![],
+                affects_more: 0,
                 restorable,
             });
         }

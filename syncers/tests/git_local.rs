@@ -6,7 +6,8 @@ mod git_support;
 
 use cathedral_model::ecosystem::{DataSync, GitMerge, Side};
 use cathedral_model::plan::{Answer, Choice};
-use git_support::{Repo, World, git_of, mirror, submodule};
+use git_support::{Repo, World, git_of, mirror, run, submodule};
+use std::process::Command;
 
 /// A world with a submodule spoke whose pin stands at the tip.
 fn pinned() -> (World, Repo, cathedral_model::ecosystem::Spoke) {
@@ -342,6 +343,22 @@ fn deletions_travel_only_when_asked_and_never_over_new_work() {
     assert_eq!((plan.actions.len(), plan.conflicts.len(), plan.guards.len()), (0, 0, 0));
     assert_eq!(store.tip("dev"), dev);
     world.is_quiet(&spoke);
+    // It is told each time, with what ends it.
+    let told = world.observe(&spoke).warnings.join("\n");
+    let command = format!("git -C {} update-ref -d refs/heads/dev", store.0.display());
+    assert!(told.contains(&command) && told.contains("refs: { prune: true }"), "{told}");
+    store.git(&["branch", "odd/$(x)'y", "main"]);
+    world.sync(&spoke);
+    store.git(&["update-ref", "-d", "refs/heads/odd/$(x)'y"]);
+    let told = world.observe(&spoke).warnings.join("\n");
+    let command = format!("git -C {} update-ref -d 'refs/heads/odd/$(x)'\\''y'", lib.0.display());
+    assert!(told.contains(&command), "{told}");
+    let words = told[told.find("git -C").unwrap()..].lines().next_back().unwrap();
+    let typed = &words[words.find("git -C").unwrap()..words.find("    deletes").unwrap()];
+    run(Command::new("sh").args(["-ec", typed]));
+    assert_eq!(lib.get("refs/heads/odd/$(x)'y"), None, "{typed}");
+    assert!(!world.observe(&spoke).warnings.join("\n").contains("odd/"), "what was ended is not told any more");
+    world.sync(&spoke);
     // The other side goes on: now it is a question.
     store.put("dev", "more", "m\n");
     let (plan, _) = world.sync(&spoke);

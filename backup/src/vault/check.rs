@@ -419,21 +419,21 @@ impl Findings {
         };
         let problem = |((object, at), fault): (&(String, usize), &String)| {
             let mut affects: Vec<String> = affects.get(object).map(|a| a.iter().cloned().collect()).unwrap_or_default();
+            let affects_more = affects.len().saturating_sub(AFFECTS_MAX) as u64;
             if affects.len() > AFFECTS_MAX {
                 // However long the list, each snapshot in it is named: the first line of each comes first.
                 let mut named = BTreeSet::new();
                 let is_first = |text: &String| named.insert(text.split(',').next().map(str::to_owned));
                 let (first, rest): (Vec<_>, Vec<_>) = affects.into_iter().partition(is_first);
                 affects = [first, rest].concat();
-                let more = affects.len() - AFFECTS_MAX;
                 affects.truncate(AFFECTS_MAX);
-                affects.push(format!("and {more} more"));
             }
             Problem {
                 destination: names[*at].clone(),
                 object: object.clone(),
                 fault: fault.clone(),
                 affects,
+                affects_more,
                 restorable: kept.contains(object) || intact(object),
             }
         };
@@ -445,6 +445,7 @@ impl Findings {
                 object: object.clone(),
                 fault: "does not follow from what is stored".into(),
                 affects: affects.iter().cloned().collect(),
+                affects_more: 0,
                 restorable: false,
             });
         }

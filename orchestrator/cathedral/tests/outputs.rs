@@ -76,6 +76,7 @@ fn every_published_output_has_the_form_of_its_schema() {
     json(&world, "token", &["token", "new", "--scope", "viewer"], 0);
     json(&world, "hook-sent", &["hook", "sent"], 0);
     json(&world, "hook-endpoints", &["hook", "list"], 0);
+    json(&world, "doctor", &["doctor"], 0);
     // Each published schema was met above; "up" is met in serve.rs, "hook-delivery" in notifications.rs.
     let names = Ran::of(command(&world.hub(), &["schema"]).output().unwrap()).expect(0).out;
     let met = BTreeSet::from([
@@ -90,6 +91,7 @@ fn every_published_output_has_the_form_of_its_schema() {
         "restore",
         "verify",
         "log-head",
+        "doctor",
         "schedules",
         "token",
         "hook-sent",

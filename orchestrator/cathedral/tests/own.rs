@@ -121,8 +121,8 @@ fn a_sync_that_meets_a_damaged_store_says_what_makes_it_anew() {
     let world = busy(&place);
     hurt(&store(&world, "mind"));
     support::world::commit(&world.mind(), "main", "more", &[("more.txt", "more\n")]);
-    let ran = world.cathedral(&["sync"]);
-    assert_ne!(ran.code, 0, "{ran:?}");
+    world.cathedral(&["plan"]).expect(20);
+    let ran = world.cathedral(&["sync"]).expect(20);
     assert!(format!("{}{}", ran.out, ran.err).contains("cathedral doctor --fix"), "{ran:?}");
 }
 
@@ -278,8 +278,10 @@ fn an_agreed_state_that_cannot_be_read_is_told_and_set_aside_and_nothing_is_dele
     fs::write(agreed(&world, "mind"), &cut[..cut.len() / 2]).unwrap();
     fs::remove_file(agreed(&world, "codex")).unwrap();
 
-    let ran = world.cathedral(&["sync"]);
-    assert!(matches!(ran.code, 12 | 20), "{ran:?}");
+    // One cause has one code, whether it is met by a plan or by a sync that does all the rest.
+    fs::write(world.app_files().join("new.txt"), "new\n").unwrap();
+    world.cathedral(&["plan"]).expect(20);
+    let ran = world.cathedral(&["sync"]).expect(20);
     assert!(ran.err.contains("try: cathedral doctor --fix"), "{ran:?}");
     let told = world.cathedral(&["doctor"]).expect(20);
     for spoke in ["ledger", "mind", "codex"] {
@@ -314,4 +316,126 @@ fn an_agreed_state_that_cannot_be_read_is_told_and_set_aside_and_nothing_is_dele
     world.cathedral(&["sync"]).expect(0);
     assert_eq!(rows(world.hub_db()), rows(world.app_db()));
     outputs::json(&world, "verify", &["verify", "--level", "full"], 0);
+}
+
+#[test]
+fn a_fence_that_is_damaged_is_told_and_written_anew_and_never_goes_backwards() {
+    let place = scratch();
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    let fence = world.state().join("fence/codex");
+    for damage in ["", "garbage\n", "\u{fffd}"] {
+        let number = || fs::read_to_string(&fence).unwrap().trim().parse::<i64>().unwrap();
+        let before = number();
+        fs::write(&fence, damage).unwrap();
+        write(&world.app_files().join("later.txt"), &format!("later {before}\n"));
+        let ran = world.cathedral(&["sync"]).expect(20);
+        assert!(ran.err.contains("fence/codex") && ran.err.contains("try: cathedral doctor --fix"), "{ran:?}");
+        let told = world.cathedral(&["doctor"]).expect(20);
+        assert!(told.out.contains(".cathedral/fence/codex") && told.out.contains("cathedral doctor --fix"), "{told:?}");
+        assert_eq!(fs::read_to_string(&fence).unwrap(), damage, "a look changes nothing");
+        world.cathedral(&["doctor", "--fix"]).expect(0);
+        assert!(number() > before, "{before} became {}", number());
+        world.cathedral(&["doctor"]).expect(0);
+        world.cathedral(&["sync"]).expect(0);
+        assert!(world.hub_files().join("later.txt").exists());
+    }
+}
+
+#[test]
+fn a_mark_that_is_damaged_is_told_and_set_aside_and_nothing_is_deleted() {
+    let place = scratch();
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    let mark = world.state().join("marks/codex.spoke");
+    fs::write(&mark, "garbage\n").unwrap();
+    fs::remove_file(world.app_files().join("leaves/01.md")).unwrap();
+    let ran = world.cathedral(&["sync"]).expect(7);
+    assert!(ran.err.contains("marks/codex.spoke") && ran.err.contains("try: cathedral doctor --fix"), "{ran:?}");
+    let told = world.cathedral(&["doctor"]).expect(20);
+    assert!(told.out.contains(".cathedral/marks/codex.spoke"), "{told:?}");
+    let fixed = world.cathedral(&["doctor", "--fix"]).expect(0);
+    assert!(fixed.out.contains(".cathedral/kept/mark-codex.spoke-0"), "{fixed:?}");
+    assert_eq!(fs::read(world.state().join("kept/mark-codex.spoke-0")).unwrap(), b"garbage\n");
+    world.cathedral(&["doctor"]).expect(0);
+    world.cathedral(&["sync"]).expect(0);
+    assert!(world.app_files().join("leaves/01.md").exists(), "what was deleted meanwhile comes back");
+    fs::remove_file(world.app_files().join("leaves/01.md")).unwrap();
+    world.cathedral(&["sync"]).expect(0);
+    assert!(!world.hub_files().join("leaves/01.md").exists(), "the new mark is trusted again");
+}
+
+#[test]
+fn a_verifier_key_that_is_damaged_or_gone_is_told_and_written_anew() {
+    let place = scratch();
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    let key = world.state().join("keys/log.vkey");
+    let before = fs::read(&key).unwrap();
+    let foreign = World::build(&place.path().join("foreign"));
+    foreign.cathedral(&["sync"]).expect(0);
+    let other = fs::read(foreign.state().join("keys/log.vkey")).unwrap();
+    for damage in [None, Some(b"garbage\n".to_vec()), Some(other)] {
+        match &damage {
+            None => fs::remove_file(&key).unwrap(),
+            Some(bytes) => fs::write(&key, bytes).unwrap(),
+        }
+        for command in ["doctor", "verify"] {
+            let told = world.cathedral(&[command]).expect(20);
+            let text = format!("{}{}", told.out, told.err);
+            assert!(text.contains("keys/log.vkey") && text.contains("cathedral doctor --fix"), "{told:?}");
+        }
+        let status = world.cathedral(&["status"]).expect(0);
+        assert!(status.out.contains("cathedral doctor --fix"), "{status:?}");
+        for args in [&["log", "head"][..], &["log", "audit"]] {
+            let ran = outputs::refused(&world, args, 5);
+            assert!(ran.err.contains("log.vkey") || ran.err.contains("log.key"), "{ran:?}");
+            assert!(ran.err.contains("try: cathedral doctor --fix"), "{ran:?}");
+        }
+        world.cathedral(&["doctor", "--fix"]).expect(0);
+        assert_eq!(fs::read(&key).unwrap(), before);
+        world.cathedral(&["verify"]).expect(0);
+    }
+    // Nothing is derived from a secret key that has not signed this log.
+    fs::write(&key, "garbage\n").unwrap();
+    fs::copy(foreign.state().join("keys/log.key"), world.state().join("keys/log.key")).unwrap();
+    assert_ne!(world.cathedral(&["doctor", "--fix"]).code, 0);
+    assert_eq!(fs::read(&key).unwrap(), b"garbage\n");
+}
+
+#[test]
+fn a_doctor_whose_state_is_damaged_looks_at_all_that_needs_none() {
+    let place = scratch();
+    let world = busy(&place);
+    let good = fs::read(world.state().join("hub.db")).unwrap();
+    let mut inside = good.clone();
+    let half = inside.len() / 2;
+    inside[4096..half].iter_mut().for_each(|b| *b ^= 0xff);
+    fs::write(world.state().join("fence/codex"), "garbage\n").unwrap();
+    fs::remove_file(world.state().join("keys/log.vkey")).unwrap();
+    hurt(&store(&world, "mind"));
+    let away = place.path().join("away");
+    fs::rename(world.app_db(), &away).unwrap();
+    for damaged in [vec![0x55; 9000], inside] {
+        fs::write(world.state().join("hub.db"), damaged).unwrap();
+        let told = outputs::json(&world, "doctor", &["doctor"], 20);
+        let checks = told["data"]["checks"].as_array().unwrap();
+        let bad: Vec<String> = checks.iter().filter(|c| c["ok"] == false).map(Value::to_string).collect();
+        for wanted in ["hub.db", "store of mind", "fence/codex", "log.vkey", "ledger:"] {
+            assert!(bad.iter().any(|line| line.contains(wanted)), "{wanted}: {told:#}");
+        }
+        assert!(bad.iter().any(|line| line.contains("hub.db") && line.contains("cathedral sync")), "{told:#}");
+        for wanted in ["git version", "destination here", "soul:"] {
+            let is_good = |c: &&Value| c["ok"] == true && c["what"].as_str().unwrap().contains(wanted);
+            assert!(checks.iter().any(|c| is_good(&c)), "{wanted}: {told:#}");
+        }
+    }
+    // As it says: away with it, and the next sync makes it anew.
+    fs::rename(&away, world.app_db()).unwrap();
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        let _ = fs::remove_file(world.state().join(name));
+    }
+    world.cathedral(&["doctor", "--fix"]);
+    assert!(matches!(world.cathedral(&["sync"]).code, 0 | 11));
+    assert!(matches!(world.cathedral(&["doctor"]).code, 0));
 }

@@ -325,6 +325,9 @@ fn at_level_full_the_log_is_computed_anew_and_its_leaves_are_compared_with_the_s
     assert!(found["affects"][0].as_str().unwrap().starts_with("leaf "), "{found}");
     let told = outputs::json(&world, "status", &["status", "--exit-code"], 20);
     assert!(told["data"]["sentence"].as_str().unwrap().contains("statements/000"), "{told:#}");
+    let text = world.cathedral(&["status"]).expect(0);
+    let line = text.out.lines().find(|l| l.contains("last check")).unwrap();
+    assert!(line.contains("1 problem in what the hub keeps for itself"), "{text:?}");
     fs::write(&statements, &bytes).unwrap();
     world.cathedral(&["log", "audit"]).expect(0);
     world.cathedral(&["status", "--exit-code"]).expect(11);
@@ -508,6 +511,12 @@ fn a_snapshot_that_nothing_mends_is_forgotten_and_can_be_taken_back() {
     }
     let status = world.cathedral(&["status"]);
     assert!(!format!("{status:?}").contains("lost"), "{status:?}");
+    // Asked for by its id, it is not merely unknown.
+    for args in [&["snapshot", "show", ids[0]][..], &["verify", &ids[0][..20]], &["restore", ids[0], "--to", "x"]] {
+        let ran = refused(&world, args, 4);
+        assert!(ran.err.contains("was forgotten") && ran.err.contains("ago"), "{args:?}: {ran:?}");
+        assert!(ran.err.contains(&format!("cathedral snapshot forget --undo {}", ids[0])), "{args:?}: {ran:?}");
+    }
     let log = world.cathedral(&["log", "show"]).expect(0);
     assert!(log.out.contains("snapshot.forget") || log.out.contains(ids[0]), "{log:?}");
     world.cathedral(&["sync"]);
@@ -527,4 +536,30 @@ fn a_snapshot_that_nothing_mends_is_forgotten_and_can_be_taken_back() {
     let away = world.cathedral(&args(&["snapshot", "forget"]));
     assert_eq!(away.code, 6, "{away:?}");
     assert_eq!(snapshots(), all);
+}
+
+#[test]
+fn what_a_pack_affects_is_cut_and_counted_and_every_element_is_real() {
+    let place = scratch();
+    let world = World::build(place.path());
+    for n in 0..1_100 {
+        write(&world.app_files().join(format!("many/{n:04}.txt")), &format!("{n}\n"));
+    }
+    world.cathedral(&["sync"]).expect(0);
+    for pack in below(&world.vault().join("packs")) {
+        fs::remove_file(pack).unwrap();
+    }
+    let told = outputs::json(&world, "verify", &["verify", "--level", "full"], 20);
+    let affects = |p: &Value| p["affects"].as_array().unwrap().clone();
+    let cut: Vec<&Value> = problems(&told).iter().filter(|p| affects(p).len() == 1_000).collect();
+    assert!(!cut.is_empty(), "{:?}", problems(&told).iter().map(|p| affects(p).len()).collect::<Vec<_>>());
+    for problem in problems(&told) {
+        let more = problem["affects_more"].as_u64().unwrap();
+        assert_eq!(more > 0, cut.contains(&problem), "{more}");
+        assert!(affects(problem).iter().all(|a| a.as_str().unwrap().starts_with("snapshot ")), "{problem:#}");
+        assert!(more == 0 || (100..5_000).contains(&more), "{more}");
+    }
+    let text = world.cathedral(&["verify", "--level", "full"]).expect(20);
+    let wanted = format!("and {} more", 992 + cut[0]["affects_more"].as_u64().unwrap());
+    assert!(text.out.contains(&wanted), "{wanted}: {}", text.out);
 }

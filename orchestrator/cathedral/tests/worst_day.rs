@@ -85,6 +85,13 @@ fn a_restore_to_a_folder_needs_no_intact_state() {
 fn a_lost_state_database_is_begun_anew_and_nothing_is_deleted() {
     let place = scratch();
     let world = ready(&place);
+    write(&world.app_files().join("before.txt"), "written before the state was lost\n");
+    world.cathedral(&["sync"]).expect(0);
+    let newest = || {
+        let runs = world.cathedral(&["runs", "--json"]).expect(0).json();
+        runs["data"]["runs"][0]["run"].as_i64().unwrap()
+    };
+    let before = newest();
     for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
         let _ = fs::remove_file(world.state().join(name));
     }
@@ -92,10 +99,23 @@ fn a_lost_state_database_is_begun_anew_and_nothing_is_deleted() {
     world.cathedral(&["sync"]).expect(0);
     assert!(world.hub_files().join("after.txt").exists());
     world.cathedral(&["log", "audit"]).expect(0);
-    // The new numbers are above the old ones: no leaf and no kept folder is met twice.
-    let runs = world.cathedral(&["runs", "--json"]).expect(0).json();
-    assert!(runs["data"]["runs"][0]["run"].as_i64().unwrap() > 1_000_000);
+    // The numbers go on where the old ones ended: no leaf and no kept folder is met twice.
+    assert_eq!(newest(), before + 1);
     world.cathedral(&["sync"]).expect(0);
+    // What is kept names runs as well, and a log that cannot be read may have named any.
+    for (is_read, least) in [(true, 5_000), (false, 1_000_000)] {
+        for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+            let _ = fs::remove_file(world.state().join(name));
+        }
+        fs::create_dir_all(world.state().join("kept/5000")).unwrap();
+        if !is_read {
+            fs::remove_file(world.state().join("keys/log.vkey")).unwrap();
+        }
+        write(&world.app_files().join("after.txt"), &format!("written later: {is_read}\n"));
+        let ran = world.cathedral(&["sync"]);
+        assert!(matches!(ran.code, 0 | 11), "{ran:?}");
+        assert!(newest() > least, "{}", newest());
+    }
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn secret_path(keys: &Path) -> PathBuf {
 }
 
 fn verifier_path(keys: &Path) -> PathBuf {
-    keys.join("log.vkey")
+    keys.join(VERIFIER)
 }
 
 /// Reads the verifier key of the log whose keys are in this folder.
@@ -193,7 +193,8 @@ pub fn faults(keys: &Path, log: &Path, origin: Option<&str>) -> Vec<(&'static st
         return vec![];
     }
     let mut found = vec![];
-    match LogKey::read_any(keys) {
+    let secret = LogKey::read_any(keys);
+    match &secret {
         Ok(None) => found.push(("log.key", "it is missing, and the log was signed with it".to_owned())),
         Ok(Some(key)) => {
             if let Some(origin) = origin.filter(|origin| *origin != key.name) {
@@ -202,15 +203,48 @@ pub fn faults(keys: &Path, log: &Path, origin: Option<&str>) -> Vec<(&'static st
         }
         Err(error) => found.push(("log.key", error.to_string())),
     }
-    match verifier_key(keys) {
-        Err(error) => found.push(("log.vkey", error.to_string())),
-        Ok(key) => match crate::memory::read(keys, &key) {
-            Err(error) => found.push(("log-head", error.to_string())),
-            Ok(_) if checkpoint && !crate::memory::exists(keys) => {
-                found.push(("log-head", "it is missing: a log that was put back would not be noticed".to_owned()));
-            }
-            Ok(_) => {}
-        },
+    let own = secret.ok().flatten().map(|key| key.verifier());
+    let public = verifier_key(keys);
+    match (&public, &own) {
+        (Err(error), _) => found.push((VERIFIER, error.to_string())),
+        (Ok(key), Some(own)) if key != own && signed_by(keys, log, own) => {
+            found.push((VERIFIER, "it is not the public half of log.key, which has signed the log".to_owned()));
+        }
+        _ => {}
+    }
+    // What signed is known from either half.
+    let is_sound = !found.iter().any(|(file, _)| *file == VERIFIER);
+    match public.ok().filter(|_| is_sound).or(own).map(|key| crate::memory::read(keys, &key)) {
+        Some(Err(error)) if is_sound => found.push(("log-head", error.to_string())),
+        Some(Ok(_)) if checkpoint && !crate::memory::exists(keys) => {
+            found.push(("log-head", "it is missing: a log that was put back would not be noticed".to_owned()));
+        }
+        _ => {}
     }
     found
+}
+
+/// The file of the public half.
+pub const VERIFIER: &str = "log.vkey";
+
+/// Whether the log and the memory of it carry this key's signature.
+fn signed_by(keys: &Path, log: &Path, key: &VerifierKey) -> bool {
+    let head = disk::read(&log.join("checkpoint"), crate::note::MAX_NOTE_BYTES as u64).ok().flatten();
+    let is_signed = head.is_none_or(|note| crate::Checkpoint::open(&note, key).is_ok());
+    is_signed && crate::memory::read(keys, key).is_ok()
+}
+
+/// Writes the public half of the log's key anew from the secret one. Says whether it did: not when the secret half
+/// is missing or damaged, is of another log than `origin`, or has not signed what is there.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn mend_verifier_key(keys: &Path, log: &Path, origin: &str) -> Result<bool, LogError> {
+    let Ok(Some(secret)) = LogKey::read(keys, origin) else { return Ok(false) };
+    let key = secret.verifier();
+    if !signed_by(keys, log, &key) {
+        return Ok(false);
+    }
+    disk::replace(&verifier_path(keys), format!("{key}\n").as_bytes(), 0o644)?;
+    Ok(true)
 }

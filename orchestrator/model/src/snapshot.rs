@@ -205,6 +205,9 @@ pub struct Problem {
     pub fault: String,
     /// Snapshots, spokes and paths that need the object.
     pub affects: Vec<String>,
+    /// So many more need it than are named.
+    #[serde(default)]
+    pub affects_more: u64,
     /// Whether another destination still holds an intact copy.
     pub restorable: bool,
 }

@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::handle::{self, Root};
 use super::names::MARKER;
+use super::sound::{HEAL, is_marker};
 
 /// A longer marker is not ours.
 const MARKER_BYTES: u64 = 4096;
@@ -57,8 +58,12 @@ impl Notes {
         self.state.join("restored").join(format!("{}.{run}.{place}", self.spoke))
     }
 
-    fn mark(&self, side: Side) -> PathBuf {
+    pub fn mark(&self, side: Side) -> PathBuf {
         self.state.join("marks").join(format!("{}.{}", self.spoke, side.as_str()))
+    }
+
+    pub fn fence(&self) -> PathBuf {
+        self.state.join("fence").join(self.spoke.as_str())
     }
 
     /// Says whether a sync has ever written to this pair.
@@ -78,7 +83,18 @@ impl Notes {
             let why = format!("{why} {}, which is perhaps not the tree that was synced", root.path().display());
             Ok(Some(Guard { name: name.to_owned(), why }))
         };
-        match read_marker(root).map_err(|e| PortError::io(format!("{}/{MARKER}", root.path().display()), &e))? {
+        let found = read_marker(root).map_err(|e| PortError::io(format!("{}/{MARKER}", root.path().display()), &e))?;
+        if found.as_ref() != Some(&noted) && !is_marker(&noted) {
+            let note = self.mark(side);
+            let why = format!(
+                "the hub's note of the marker in {}, {}, is damaged; `{HEAL}` sets it aside, and the next sync compares \
+                 both sides afresh and deletes nothing",
+                root.path().display(),
+                note.display()
+            );
+            return Ok(Some(Guard { name: "marker_damaged".to_owned(), why }));
+        }
+        match found {
             None => guard("marker_missing", "there is no marker in"),
             Some(found) if found != noted => guard("marker_foreign", "there is a foreign marker in"),
             Some(_) => Ok(None),
@@ -102,25 +118,29 @@ impl Notes {
 
     /// Takes the right to write to this pair, until the returned value is dropped.
     pub fn lock(&self, fence: Fence) -> Result<Lock, PortError> {
-        let path = self.state.join("lock").join(self.spoke.as_str());
-        let io = |e: io::Error| PortError::io(path.display(), &e);
-        fs::create_dir_all(path.parent().expect("it was joined above")).map_err(io)?;
-        let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let message = format!("another hub is writing to {} now", self.spoke);
-                return Err(PortError::transient(Cause::Busy, message));
-            }
-            Err(e) => return Err(io(e.into())),
-        }
-        let lock = Lock { fence, at: self.state.join("fence").join(self.spoke.as_str()), _file: file };
+        let lock = Lock { fence, at: self.fence(), _file: self.alone()? };
         if lock.newest()? < fence.0 {
             write_durably(&lock.at, fence.0.to_string().as_bytes())
                 .map_err(|e| PortError::io(lock.at.display(), &e))?;
         }
         lock.check()?;
         Ok(lock)
+    }
+
+    /// Keeps every other hub away from the pair, as long as the file is open.
+    pub fn alone(&self) -> Result<fs::File, PortError> {
+        let path = self.state.join("lock").join(self.spoke.as_str());
+        let io = |e: io::Error| PortError::io(path.display(), &e);
+        fs::create_dir_all(path.parent().expect("it was joined above")).map_err(io)?;
+        let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let message = format!("another hub is writing to {} now", self.spoke);
+                Err(PortError::transient(Cause::Busy, message))
+            }
+            Err(e) => Err(io(e.into())),
+        }
     }
 }
 
@@ -134,14 +154,7 @@ pub struct Lock {
 
 impl Lock {
     fn newest(&self) -> Result<i64, PortError> {
-        match fs::read_to_string(&self.at) {
-            Ok(text) => text
-                .trim()
-                .parse()
-                .map_err(|_| PortError::Corrupt(format!("{} does not hold a fence", self.at.display()))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(i64::MIN),
-            Err(e) => Err(PortError::io(self.at.display(), &e)),
-        }
+        read_fence(&self.at).map(|found| found.unwrap_or(i64::MIN))
     }
 
     /// Refuses when a newer holder has been seen.
@@ -151,6 +164,22 @@ impl Lock {
             return Err(PortError::Fenced(format!("fence {} is older than {newest}", self.fence)));
         }
         Ok(())
+    }
+}
+
+/// Reads the newest fence that was seen; none where there was none yet.
+pub fn read_fence(path: &Path) -> Result<Option<i64>, PortError> {
+    let damaged = || {
+        let shown = path.display();
+        PortError::Corrupt(format!("{shown} is damaged: it does not hold a fence; `{HEAL}` writes it anew"))
+    };
+    match fs::read(path) {
+        Ok(bytes) => {
+            let text = std::str::from_utf8(&bytes).map_err(|_| damaged())?;
+            text.trim().parse().map(Some).map_err(|_| damaged())
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(PortError::io(path.display(), &e)),
     }
 }
 

@@ -79,7 +79,8 @@ pub fn decide(item: Item<'_>, rules: Rules, relation: &dyn Fn(&str, &str) -> Rel
     }
 }
 
-fn may_write(side: Side, direction: DataSync) -> bool {
+/// Whether a side takes changes in this direction.
+pub fn may_write(side: Side, direction: DataSync) -> bool {
     match direction {
         DataSync::Bidirectional => true,
         DataSync::HubDistribution => side == Side::Spoke,

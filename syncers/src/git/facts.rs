@@ -7,6 +7,7 @@ use cathedral_model::observation::SideState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::decide::may_write;
 use super::failure::GitError;
 use super::fetch::{self, Fetch, kept_at};
 use super::held;
@@ -270,19 +271,43 @@ impl Context<'_> {
         self.tell_what_was_left(facts)
     }
 
-    /// Deletions that do not travel are told each time, for they are easily forgotten.
+    /// Deletions that do not travel are told each time, for they are easily forgotten, with what ends them.
     fn tell_what_was_left(&self, facts: &mut Facts) -> Result<(), GitError> {
         let prefix = format!("refs/cathedral/base/{}/", self.spoke.name);
-        for (name, _) in self.store.refs(&prefix)? {
+        for (name, base) in self.store.refs(&prefix)? {
             let name = format!("refs/{}", &name[prefix.len()..]);
-            let (gone, stands) = match (facts.hub.contains_key(&name), facts.spoke.contains_key(&name)) {
-                (false, true) => ("hub", "spoke"),
-                (true, false) => ("spoke", "hub"),
+            let (gone, stands) = match (facts.hub.get(&name), facts.spoke.get(&name)) {
+                (None, Some(value)) if *value == base => (Side::Hub, Side::Spoke),
+                (Some(value), None) if *value == base => (Side::Spoke, Side::Hub),
+                // What went on elsewhere is a conflict, which is told as one.
                 _ => continue,
             };
-            facts.warnings.push(format!("{name} was deleted at the {gone} and still stands at the {stands}"));
+            let may_travel = may_write(stands, self.spoke.data_sync);
+            if may_travel && self.detail.refs.prune {
+                continue;
+            }
+            let (gone, stood) = (gone.as_str(), stands.as_str());
+            let mut line = format!("{name} was deleted at the {gone} and still stands at the {stood}, by design: ");
+            line.push_str(&self.deletion(stands, &name));
+            line.push_str("    deletes it there too");
+            if may_travel {
+                line.push_str(", and refs: { prune: true } for this repository lets every deletion travel");
+            }
+            facts.warnings.push(line);
         }
         Ok(())
+    }
+
+    /// The command that deletes a ref at a side.
+    fn deletion(&self, side: Side, name: &str) -> String {
+        let name = quoted(name);
+        match (side, &self.remote) {
+            (Side::Hub, _) => format!("git -C {} update-ref -d {name}", quoted(&self.store.path().to_string_lossy())),
+            (Side::Spoke, Remote::Local(path)) => {
+                format!("git -C {} update-ref -d {name}", quoted(&path.to_string_lossy()))
+            }
+            (Side::Spoke, remote) => format!("git push {} --delete {name}", quoted(&remote.to_string())),
+        }
     }
 
     fn read_mirror(&self, mirror: &Mirror, facts: &mut Facts, listing: Listing) -> Result<Listing, GitError> {
@@ -454,4 +479,10 @@ impl Context<'_> {
     pub fn remember(&self, side: &str, name: &str, oid: &str) -> RefChange {
         RefChange::set(kept_at(side, name), oid)
     }
+}
+
+/// A word for a shell: names of refs may hold what a shell would act on.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/_.:@+-".contains(c);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

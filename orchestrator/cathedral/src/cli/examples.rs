@@ -216,7 +216,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "doctor",
         &[
             ("cathedral doctor", "tries everything; each line says how to fix it"),
-            ("cathedral doctor --fix", "makes damaged copies of repositories anew, sets damaged agreed states aside"),
+            ("cathedral doctor --fix", "mends damaged stores, fences and keys; sets agreed states and marks aside"),
         ],
     ),
     (

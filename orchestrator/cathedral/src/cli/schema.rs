@@ -151,8 +151,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     let checked =
         object(json!({ "packs": number(), "chunks": number(), "bytes": number() }), &["packs", "chunks", "bytes"]);
     let problem = object(
-        json!({ "destination": text(), "object": text(), "fault": text(), "affects": array(text()) }),
-        &["destination", "object", "fault", "affects"],
+        json!({ "destination": text(), "object": text(), "fault": text(), "affects": array(text()), "affects_more": number() }),
+        &["destination", "object", "fault", "affects", "affects_more"],
     );
     let fault = || {
         object(json!({ "destination": text(), "object": text(), "fault": text() }), &["destination", "object", "fault"])
@@ -179,6 +179,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             &["number", "topic", "endpoint", "state", "attempts", "filed_at", "due_at", "last"],
         )
     };
+    let check = object(json!({ "ok": { "type": "boolean" }, "what": text(), "fix": text() }), &["ok", "what", "fix"]);
     let results = words(&["succeeded", "conflicts", "partial", "failed", "nothing_to_do", "cancelled"]);
     vec![
         (
@@ -300,6 +301,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("hook-endpoints", document("hook-endpoints", object(json!({ "endpoints": array(endpoint) }), &["endpoints"]))),
         ("hook-sent", document("hook-sent", object(json!({ "deliveries": array(delivery()) }), &["deliveries"]))),
         ("hook-delivery", document("hook-delivery", delivery())),
+        ("doctor", document("doctor", object(json!({ "checks": array(check) }), &["checks"]))),
         (
             "error",
             json!({

@@ -9,7 +9,7 @@ use cathedral_engine::{Engine, Options, Ports};
 use cathedral_integrity::{FileLog, LogError, LogReader};
 use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
-use cathedral_model::ids::{ConflictId, DestinationName, Fence, NodeId, RunId, SpokeName};
+use cathedral_model::ids::{DestinationName, NodeId, RunId, SpokeName};
 use cathedral_model::ports::chores::NoChores;
 use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{
@@ -31,6 +31,7 @@ use super::lock::lock;
 use super::notifier::Notices;
 use super::resolve::resolve;
 use super::site::{Site, prepare_state, shown};
+use super::syncers::{git_options, git_syncer};
 use crate::cli::Failure;
 use crate::remote::Remote;
 
@@ -187,11 +188,6 @@ fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>
     }
 }
 
-/// The syncer of git spokes by its own name: it can do more than the port asks for.
-pub fn git_syncer(site: &Site, ecosystem: &Ecosystem, content: &Arc<dyn Content>) -> GitSyncer {
-    GitSyncer::new(site.state.clone(), ecosystem.hub.clone(), Arc::clone(content), git_options(&site.state))
-}
-
 /// One state database behind all its ports.
 #[derive(Clone)]
 pub struct Stores {
@@ -261,11 +257,11 @@ impl Site {
 
     /// Opens the log for reading; none where there is none yet.
     pub fn log(&self) -> Result<Option<LogReader>, Failure> {
-        let (log, keys) = (self.state.join("log"), self.state.join("keys"));
+        let log = self.state.join("log");
         if !log.join("checkpoint").exists() {
             return Ok(None);
         }
-        let key = cathedral_integrity::key::verifier_key(&keys).map_err(PortError::from)?;
+        let key = super::own::verifier_key(self)?;
         Ok(Some(LogReader::open(&log, &key).map_err(PortError::from)?))
     }
 
@@ -278,6 +274,7 @@ impl Site {
     pub fn log_fault_now(&self, runs: &[RunRow]) -> Option<String> {
         let known = runs.iter().filter_map(|r| u64::try_from(r.summary.leaf?.0).ok()).max();
         match (self.log(), known) {
+            (Err(_), _) if super::own::is_key_faulty(self) => None,
             (Err(failure), _) => Some(failure.what),
             (Ok(None), Some(leaf)) => Some(format!("it is gone, and leaf {leaf} was acknowledged")),
             (Ok(Some(log)), Some(leaf)) if log.size() <= leaf => {
@@ -325,17 +322,6 @@ pub async fn offline_engine(vault: LocalVault, scratch: &Path, progress: Arc<dyn
     Ok(Engine::new(ports, Arc::new(ecosystem), NodeId::new("offline"), Options::default()))
 }
 
-/// How git is run: the machine's own programs, the agent of whoever started the hub.
-pub(super) fn git_options(state: &Path) -> cathedral_syncers::git::Options {
-    let mut options = cathedral_syncers::git::Options::new(state);
-    if let Some(path) = std::env::var_os("PATH") {
-        options.path = path;
-    }
-    options.ssh_agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
-    options.keeper = cathedral_syncers::git::this_program();
-    options
-}
-
 /// Stands where a log would be when the hub is lost: nothing is appended, and nothing asks for it.
 struct NoLog;
 
@@ -357,16 +343,12 @@ impl Ledger for NoLog {
     }
 }
 
-/// A new state database may stand beside what a lost one has left: spokes that know its fences, a log
-/// and kept folders that know its runs. Its numbers begin above those.
+/// Begins the numbers of a new state database above those that a lost one has handed out.
 async fn begin_numbers(site: &Site, now: Timestamp) -> Result<(), Failure> {
-    let had_state = site.log()?.is_some_and(|log| log.size() > 0);
-    // A hub that counted from its first millisecond on can hardly have handed out one a millisecond since.
-    let (millis, minutes) = (now.0 / 1_000, now.0 / 60_000_000);
-    let least = if had_state { minutes } else { 0 };
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
     if let Some(store) = open {
-        store.begin_numbers(Fence(millis), RunId(least), ConflictId(least)).await?;
+        let least = super::numbers::least(site, now);
+        store.begin_numbers(least.fence, least.run, least.conflict).await?;
     }
     Ok(())
 }

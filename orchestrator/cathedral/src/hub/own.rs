@@ -9,16 +9,19 @@ use std::io::Write as _;
 use std::path::Path;
 
 use cathedral_engine::query::OwnFault;
+use cathedral_integrity::key;
 use cathedral_model::ecosystem::{Ecosystem, Spoke, SpokeKind};
 use cathedral_model::ports::PortError;
 use cathedral_model::time::Timestamp;
 use cathedral_syncers::git::Depth;
 use serde::{Deserialize, Serialize};
 
-use super::open::{git_options, missing_keys};
+use super::open::missing_keys;
 use super::resolve::master;
 use super::resolve::resolve;
+use super::syncers::git_options;
 use super::{HubEnv, Site};
+use crate::cli::Failure;
 
 /// The command that makes a store anew.
 pub const HEAL: &str = "cathedral doctor --fix";
@@ -31,25 +34,74 @@ const LOOKS: usize = 3;
 pub struct KeyFault {
     pub file: String,
     pub fault: String,
+    /// Whether it follows from what is left, so that [`HEAL`] writes it anew.
+    pub is_mendable: bool,
+}
+
+impl KeyFault {
+    /// What helps.
+    pub fn cure(&self) -> &'static str {
+        if self.is_mendable { HEAL } else { KEYS_BACK }
+    }
 }
 
 /// Looks at the keys of a hub that has been at work; with none of it there is nothing to miss.
 pub fn key_faults(site: &Site) -> Vec<KeyFault> {
     let keys = site.state.join("keys");
-    let fault = |file: &str, fault: String| KeyFault { file: file.to_owned(), fault };
+    let fault = |file: &str, fault: String| KeyFault { file: file.to_owned(), fault, is_mendable: false };
     let mut found: Vec<KeyFault> =
         missing_keys(site).into_iter().map(|name| fault(name, "it is missing".into())).collect();
     let id = fs::read_to_string(keys.join("hub-id")).ok();
-    let is_id = |id: &String| id.trim().len() == 12 && id.trim().bytes().all(|b| b.is_ascii_hexdigit());
-    if !found.iter().any(|key| key.file == "hub-id") && keys.join("hub-id").exists() && !id.as_ref().is_some_and(is_id)
+    if !found.iter().any(|key| key.file == "hub-id")
+        && keys.join("hub-id").exists()
+        && !id.as_ref().is_some_and(|id| is_id(id))
     {
         found.push(fault("hub-id", "it is damaged: it holds no id of a hub".into()));
     }
-    let name = resolve(site).ok().map(|(ecosystem, _)| ecosystem.name);
-    let origin = id.filter(is_id).zip(name).map(|(id, name)| format!("{}.cathedral/{name}", id.trim()));
-    let of_log = cathedral_integrity::key::faults(&keys, &site.state.join("log"), origin.as_deref());
+    let of_log = key::faults(&keys, &site.state.join("log"), origin(site).as_deref());
     found.extend(of_log.into_iter().map(|(file, why)| fault(file, why)));
+    let needs = ["hub-id", "log.key"];
+    let is_derived = !found.iter().any(|fault| needs.contains(&fault.file.as_str()));
+    for fault in found.iter_mut().filter(|fault| fault.file == key::VERIFIER) {
+        fault.is_mendable = is_derived;
+    }
     found
+}
+
+/// The key that the log is read with.
+pub fn verifier_key(site: &Site) -> Result<key::VerifierKey, Failure> {
+    if let Some(fault) = key_faults(site).into_iter().find(|fault| fault.file == key::VERIFIER) {
+        return Err(Failure::new(5, "C1502", format!("the log cannot be read: {}", fault.fault))
+            .why("the log is checked with this key, and nothing of it is believed without")
+            .next(match fault.is_mendable {
+                true => format!("{HEAL}    writes it anew from the secret key"),
+                false => format!("{KEYS_BACK}, then repeat the command"),
+            }));
+    }
+    Ok(key::verifier_key(&site.state.join("keys")).map_err(PortError::from)?)
+}
+
+/// Whether the log cannot be read because of its verifier key, which is told by itself.
+pub fn is_key_faulty(site: &Site) -> bool {
+    key_faults(site).iter().any(|fault| fault.file == key::VERIFIER)
+}
+
+fn is_id(id: &str) -> bool {
+    id.trim().len() == 12 && id.trim().bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// What the log calls itself; none where the hub's id cannot be read.
+fn origin(site: &Site) -> Option<String> {
+    let id = fs::read_to_string(site.state.join("keys/hub-id")).ok().filter(|id| is_id(id))?;
+    let (ecosystem, _) = resolve(site).ok()?;
+    Some(format!("{}.cathedral/{}", id.trim(), ecosystem.name))
+}
+
+/// Writes the log's verifier key anew from the secret one; says whether it could.
+pub fn mend_verifier_key(site: &Site) -> Result<bool, Failure> {
+    let Some(origin) = origin(site) else { return Ok(false) };
+    let (keys, log) = (site.state.join("keys"), site.state.join("log"));
+    Ok(key::mend_verifier_key(&keys, &log, &origin).map_err(PortError::from)?)
 }
 
 /// The stores of a hub, as the spokes they are of: the hub's own repository first, since others are made with it.
@@ -136,8 +188,8 @@ impl Site {
         let keys = key_faults(self).into_iter().map(|key| OwnFault {
             code: 5,
             what: format!("the key file .cathedral/keys/{} is missing or damaged", key.file),
+            command: format!("{}; cathedral verify    looks again", key.cure()),
             why: key.fault,
-            command: format!("{KEYS_BACK}; cathedral verify    looks again"),
         });
         let mut found: Vec<OwnFault> = keys.collect();
         let Ok((ecosystem, _)) = resolve(self) else { return found };

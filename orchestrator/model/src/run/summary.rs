@@ -50,6 +50,9 @@ impl SyncRun {
         if bad_count > 0 {
             let first = self.spokes.values().filter_map(|s| s.failed.as_ref().map(|(_, fault)| fault));
             let first = first.filter(|fault| fault.cause != Cause::Refused).map(fault_code).next();
+            // Damage is told as such, however much else was done: repeating the run mends nothing.
+            let damaged =
+                self.spokes.values().any(|s| s.failed.as_ref().is_some_and(|(_, f)| f.kind == FaultKind::Corrupt));
             let refused = spokes.iter().filter(bad).all(|s| s.result == "refused");
             // The master repository is looked at in every run: of what was asked for by name it is no part.
             let asked = |s: &&SpokeSummary| self.request.spokes.is_empty() || self.request.spokes.contains(&s.name);
@@ -57,6 +60,9 @@ impl SyncRun {
                 matches!(s.result.as_str(), "synced" | "conflicts" | "partial" | "unchanged" | "snapshotted")
             };
             let synced = spokes.iter().filter(asked).any(done);
+            if damaged {
+                return (if synced { RunResult::Partial } else { RunResult::Failed }, 20);
+            }
             if synced && !refused {
                 return (RunResult::Partial, 12);
             }

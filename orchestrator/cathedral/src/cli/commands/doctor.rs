@@ -1,9 +1,13 @@
 //! `doctor`: each line says what was tried and how to fix what failed.
 
 mod agreed;
+mod keys;
+mod notes;
 mod stores;
+mod without;
 
-use cathedral_model::ecosystem::SpokeKind;
+use cathedral_backup::LocalVault;
+use cathedral_model::ecosystem::{Ecosystem, SpokeKind};
 use cathedral_model::observation::Observation;
 use cathedral_model::ports::Vault as _;
 
@@ -11,7 +15,7 @@ use super::super::args::Global;
 use super::super::output::{Tint, many, safe};
 use super::super::when;
 use super::{Ended, Failure, Output};
-use crate::hub::{Hub, HubEnv};
+use crate::hub::{Hub, HubEnv, Site};
 
 struct Line {
     ok: bool,
@@ -31,34 +35,103 @@ impl Line {
     }
 }
 
+/// What is looked at. Without a state that can be read, all that needs none of it.
+struct Bench<'a> {
+    site: &'a Site,
+    ecosystem: &'a Ecosystem,
+    vault: Option<&'a LocalVault>,
+    /// None: the state database is damaged.
+    hub: Option<&'a Hub>,
+}
+
 pub async fn run(fix: bool, global: &Global, output: &Output) -> Ended {
     let mut lines = vec![git()];
-    let (hub, bar) = super::hub(global, output).await?;
-    lines.push(Line::good(format!("configuration {}", crate::hub::shown(&hub.site.file)), String::new()));
-    lines.push(Line::good("state store, log, keys and vault open".into(), String::new()));
-    destinations(&hub, &mut lines).await;
-    stores::look(&hub, fix, &mut lines).await?;
-    agreed::look(&hub, fix, &mut lines).await?;
-    // A vault that cannot be listed is told by the commands that need it.
-    if let Some(ahead) = super::snapshot::ahead(&hub.vault.list().await.unwrap_or_default()) {
+    let site = super::site(global)?;
+    let (ecosystem, _) = crate::hub::resolve(&site)?;
+    let keys = keys::look(&site, fix)?;
+    let (hub, bar) = match super::hub(global, output).await {
+        Ok((hub, bar)) => (Ok(hub), Some(bar)),
+        // Whatever else is damaged is no reason to look no further.
+        Err(failure) if failure.code == 20 => (Err(failure), None),
+        Err(failure) => return Err(failure),
+    };
+    lines.push(Line::good(format!("configuration {}", crate::hub::shown(&site.file)), String::new()));
+    let opened = if keys.is_empty() { "state store, log, keys and vault open" } else { "state store and vault open" };
+    lines.extend(keys);
+    let state = match &hub {
+        Ok(hub) => without::state(hub.store()).await,
+        Err(_) => without::stored(&site).await,
+    };
+    match (&hub, &state) {
+        (Ok(_), None) => lines.push(Line::good(opened.into(), String::new())),
+        (Err(failure), None) => lines.push(without::told(failure)),
+        (_, Some(damage)) => lines.push(without::lost(damage)),
+    }
+    let mut vault = None;
+    if let Err(opened) = &hub {
+        // Told by its own line, unless that is what has stopped the hub.
+        if let Some(fault) = site.log_fault(&[]).filter(|fault| !opened.what.contains(fault.as_str())) {
+            lines.push(Line::bad(20, format!("the log: {fault}"), "cathedral log audit    names every file of it"));
+        }
+        match crate::hub::read_vault(&site) {
+            Ok(opened) => vault = Some(opened),
+            Err(failure) => lines.push(without::told(&failure)),
+        }
+    }
+    let hub = hub.as_ref().ok();
+    let bench = Bench {
+        site: &site,
+        ecosystem: &ecosystem,
+        vault: hub.map(|hub| &*hub.vault).or(vault.as_ref()),
+        hub: hub.filter(|_| state.is_none()),
+    };
+    look(&bench, fix, &mut lines).await?;
+    if let Some(bar) = bar {
+        bar.finish();
+    }
+    tell(&lines, output)
+}
+
+/// Looks at everything but the keys and the state.
+async fn look(bench: &Bench<'_>, fix: bool, lines: &mut Vec<Line>) -> Result<(), Failure> {
+    let list = match bench.vault {
+        Some(vault) => {
+            destinations(vault, lines).await;
+            // A vault that cannot be listed is told by the commands that need it.
+            vault.list().await.unwrap_or_default()
+        }
+        None => vec![],
+    };
+    stores::look(bench, fix, &list, lines).await?;
+    notes::look(bench, fix, lines).await?;
+    if let Some(hub) = bench.hub {
+        agreed::look(hub, fix, lines).await?;
+    }
+    if let Some(ahead) = super::snapshot::ahead(&list) {
         lines.push(Line::good(ahead, "look at this machine's clock: date -u".into()));
     }
-    for spoke in &hub.ecosystem().spokes {
-        let syncer = hub.engine.ports().syncer(spoke.kind());
-        let seen = syncer.observe(spoke).await;
+    let syncers = crate::hub::local_syncers(bench.site, bench.ecosystem)?;
+    for spoke in &bench.ecosystem.spokes {
+        let seen = syncers.of(spoke.kind()).observe(spoke).await;
         lines.push(match seen {
             Ok(observation) => {
-                let agreed = hub.store().memory(&spoke.name).await?.base.is_some();
+                let agreed = match bench.hub {
+                    Some(hub) => Some(hub.store().memory(&spoke.name).await?.base.is_some()),
+                    None => None,
+                };
                 sides(spoke.name.as_str(), &observation, agreed)
             }
             Err(error) => Line::bad(6, format!("{}: {error}", spoke.name), advice(spoke.kind())),
         });
     }
-    bar.finish();
+    Ok(())
+}
+
+fn tell(lines: &[Line], output: &Output) -> Ended {
     let bad = lines.iter().filter(|l| !l.ok).count();
     let json: Vec<_> = lines.iter().map(|l| serde_json::json!({ "ok": l.ok, "what": l.what, "fix": l.fix })).collect();
     output.data("doctor", &serde_json::json!({ "checks": json }), &[]);
-    for line in &lines {
+    for line in lines {
         let mark = if line.ok {
             output.paint(Tint::Good, output.symbol("✔", "ok"))
         } else {
@@ -70,34 +143,47 @@ pub async fn run(fix: bool, global: &Global, output: &Output) -> Ended {
         }
     }
     if bad > 0 {
-        let code = lines.iter().map(|l| l.code).max().unwrap_or(6);
-        let id = if code == 20 { "C2001" } else { "C1601" };
-        return Err(Failure::new(code, id, format!("{bad} of {} checks failed", lines.len()))
+        let code = lines.iter().filter(|l| !l.ok).map(|l| l.code).max().unwrap_or(6);
+        let id = match code {
+            20 => "C2001",
+            75 => "C7501",
+            5 => "C1502",
+            _ => "C1601",
+        };
+        let failure = Failure::new(code, id, format!("{bad} of {} checks failed", lines.len()))
             .why("each line marked above says what was tried and how it ended")
-            .next("do what stands under each of them, then run cathedral doctor again"));
+            .next("do what stands under each of them, then run cathedral doctor again");
+        // The document above already tells it to scripts.
+        output.failure_text(&failure);
+        return Ok(code);
     }
     Ok(0)
 }
 
-/// Both sides of one spoke. A side that was agreed on before and is missing now is no side.
-fn sides(name: &str, seen: &Observation, agreed: bool) -> Line {
+/// Both sides of one spoke. A side that was agreed on before and is missing now is no side; none: nobody knows.
+fn sides(name: &str, seen: &Observation, agreed: Option<bool>) -> Line {
     let what = format!("{name}: hub {}, spoke {}", seen.hub.position, seen.spoke.position);
     let is_missing = |position: &str| matches!(position, "missing" | "not there");
     match (is_missing(&seen.hub.position), is_missing(&seen.spoke.position)) {
         (true, true) => Line::bad(6, what, "neither side is there: check the paths, and that disks are mounted"),
         (false, false) => Line::good(what, seen.warnings.join("; ")),
-        _ if agreed => Line::bad(
+        _ if agreed == Some(true) => Line::bad(
             6,
             what,
             "a side that was synced before is gone: mount or put it back, or bring it back with cathedral restore",
+        ),
+        _ if agreed.is_none() => Line::bad(
+            6,
+            what,
+            "whether it was ever synced stands in the state database: if it was, mount the side or put it back",
         ),
         _ => Line::good(what, "the first sync makes the side that is missing from the other".into()),
     }
 }
 
 /// Each destination by its listings, and by what the last check found there.
-async fn destinations(hub: &Hub, lines: &mut Vec<Line>) {
-    let look = match hub.vault.look().await {
+async fn destinations(vault: &LocalVault, lines: &mut Vec<Line>) {
+    let look = match vault.look().await {
         Ok(look) => look,
         Err(error) => return lines.push(Line::bad(6, format!("destinations: {error}"), "check paths and mounts")),
     };

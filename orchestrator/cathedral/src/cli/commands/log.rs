@@ -12,7 +12,7 @@ use super::super::output::{Tint, many, safe, with_times};
 use super::super::table::Table;
 use super::super::when;
 use super::{Ended, Failure, Output, find_snapshot};
-use crate::hub::read_vault;
+use crate::hub::{read_vault, verifier_key};
 
 fn reader(global: &Global) -> Result<cathedral_integrity::LogReader, Failure> {
     super::site(global)?.log()?.ok_or_else(|| {
@@ -29,8 +29,7 @@ pub fn run(what: LogCommand, global: &Global, output: &Output) -> Ended {
 }
 
 fn vkey(global: &Global) -> Result<VerifierKey, Failure> {
-    let site = super::site(global)?;
-    Ok(cathedral_integrity::key::verifier_key(&site.state.join("keys")).map_err(PortError::from)?)
+    verifier_key(&super::site(global)?)
 }
 
 fn head(global: &Global, output: &Output) -> Ended {
@@ -74,6 +73,7 @@ fn show(since: Option<u64>, limit: u64, global: &Global, output: &Output) -> End
 
 fn audit(global: &Global, output: &Output) -> Ended {
     let site = super::site(global)?;
+    verifier_key(&site)?;
     let audit = crate::hub::audit(&site.state).map_err(PortError::from)?;
     let differences: Vec<String> = audit.differences.iter().map(|d| format!("{}: {}", d.file, d.why)).collect();
     crate::hub::note_log_check(&site.state, true, &differences);
@@ -99,7 +99,7 @@ pub async fn prove(what: ProofCommand, global: &Global, output: &Output) -> Ende
         ProofCommand::Snapshot { snapshot, out } => {
             let vault = read_vault(&super::site(global)?)?;
             let list = vault_list(&vault).await?;
-            let id = find_snapshot(&vault, &list, &snapshot, output).await?.meta.id.to_string();
+            let id = find_snapshot(&vault, &list, &snapshot, global, output).await?.meta.id.to_string();
             let found = reader.find(&id).map_err(PortError::from)?;
             let index = found.first().map(|(index, _)| *index);
             (

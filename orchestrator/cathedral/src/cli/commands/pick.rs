@@ -5,9 +5,12 @@ use cathedral_engine::latest;
 use cathedral_model::ids::SnapshotId;
 use cathedral_model::ports::Vault as _;
 use cathedral_model::snapshot::SnapshotInfo;
+use cathedral_model::time::Timestamp;
 
+use super::super::args::Global;
 use super::super::output::safe;
 use super::super::when;
+use super::snapshot::forget::FORGET;
 use super::{Failure, Output, short};
 use crate::hub::HubEnv;
 
@@ -22,10 +25,14 @@ pub async fn find_snapshot<'a>(
     vault: &LocalVault,
     list: &'a [SnapshotInfo],
     text: &str,
+    global: &Global,
     output: &Output,
 ) -> Result<&'a SnapshotInfo, Failure> {
     if text != "latest" {
-        return named(list, text);
+        return named(list, text).map_err(|unknown| match unknown.code {
+            4 => forgotten(vault, text, global).unwrap_or(unknown),
+            _ => unknown,
+        });
     }
     let found = latest(list);
     newest_is_readable(vault, found).await?;
@@ -96,6 +103,37 @@ fn named<'a>(list: &'a [SnapshotInfo], text: &str) -> Result<&'a SnapshotInfo, F
         }
         several => Err(ambiguous(text, several)),
     }
+}
+
+/// So much of an id must be typed for a forgotten snapshot to be meant.
+const TYPED: usize = 4;
+
+/// What to say of an id that is in the trash: that, since when, and how it is taken back.
+fn forgotten(vault: &LocalVault, text: &str, global: &Global) -> Option<Failure> {
+    let upper = text.to_ascii_uppercase();
+    let trash = tokio::task::block_in_place(|| vault.forgotten()).ok()?;
+    let found: Vec<&SnapshotId> =
+        trash.iter().filter(|id| text.len() >= TYPED && id.as_str().starts_with(&upper)).take(SHOWN).collect();
+    let told = |id: &&SnapshotId| match forgotten_at(id, global) {
+        Some(at) => format!("{} was forgotten {} ({})", short(id), when::ago(at, HubEnv::clock()), when::local(at)),
+        None => format!("{} was forgotten", short(id)),
+    };
+    let words = found.iter().map(told).collect::<Vec<_>>().join(", ");
+    let ids = found.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" ");
+    let them = if found.len() == 1 { "it" } else { "them" };
+    (!found.is_empty()).then(|| {
+        Failure::new(4, "C1404", format!("snapshot {words}"))
+            .why("what was forgotten is in the trash of its destinations, and is used by no command")
+            .next(format!("cathedral snapshot forget --undo {ids}    takes {them} back"))
+    })
+}
+
+/// When the log says that a snapshot was forgotten last.
+fn forgotten_at(id: &SnapshotId, global: &Global) -> Option<Timestamp> {
+    let log = super::site(global).ok()?.log().ok()??;
+    let leaves = log.find(&format!("snapshot {id}")).ok()?;
+    let (_, leaf) = leaves.iter().rev().find(|(_, leaf)| leaf.value["predicate"]["act"] == FORGET)?;
+    Timestamp::parse_rfc3339(&leaf.time).ok()
 }
 
 fn ambiguous(text: &str, several: &[&SnapshotInfo]) -> Failure {

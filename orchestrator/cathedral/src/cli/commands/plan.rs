@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use cathedral_model::ecosystem::{ConflictPolicy, Side};
 use cathedral_model::ids::{Digest, SpokeName};
 use cathedral_model::inbox::ConflictState;
-use cathedral_model::ports::{Cause, Env};
+use cathedral_model::ports::{Cause, Env, PortError};
 use cathedral_model::run::exit_code;
 
 use super::super::args::Global;
@@ -72,7 +72,9 @@ pub async fn show(
         tell(preview, output);
     }
     let looked_at: Vec<SpokeName> = previews.iter().map(|p| p.spoke.name.clone()).collect();
-    if let Some((spoke, error)) = previews.into_iter().find_map(|p| Some((p.spoke.name, p.failed?))) {
+    // Damage is told first, as a sync does.
+    let failed = previews.into_iter().filter_map(|p| Some((p.spoke.name, p.failed?)));
+    if let Some((spoke, error)) = failed.min_by_key(|(_, error)| !matches!(error, PortError::Corrupt(_))) {
         let what = format!("{spoke} could not be looked at: {}", safe(&error.to_string()));
         let mut failure = match error.cause() {
             // A declared spoke whose place is not there cannot be reached, as in a sync.

@@ -64,7 +64,7 @@ pub async fn run(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
         .next("or stop the hub, then repeat the command"));
     }
     let list = hub.vault.list().await?;
-    let info = find_snapshot(&hub.vault, &list, &args.snapshot, output).await?;
+    let info = find_snapshot(&hub.vault, &list, &args.snapshot, global, output).await?;
     let parts = choose(info, &args.what, args.in_place)?;
     if !args.in_place && args.to.is_none() {
         describe(info, &parts, None, Some(hub.ecosystem()), output);
@@ -405,7 +405,7 @@ async fn offline(args: RestoreArgs, global: &Global, output: &Output) -> Ended {
 /// A restore to a folder that uses no state: neither the hub's database nor its log.
 async fn from_vault(vault: LocalVault, args: &RestoreArgs, to: &Path, global: &Global, output: &Output) -> Ended {
     let list = vault.list().await?;
-    let info = find_snapshot(&vault, &list, &args.snapshot, output).await?.clone();
+    let info = find_snapshot(&vault, &list, &args.snapshot, global, output).await?.clone();
     let parts = choose(&info, &args.what, false)?;
     let to = absolute(global, to)?;
     let mut request = request(&info, &parts, Some(&to), None, false)?;

@@ -143,7 +143,7 @@ async fn list(global: &Global, output: &Output) -> Ended {
 
 async fn show(text: &str, global: &Global, output: &Output) -> Ended {
     let (vault, list) = load(global).await?;
-    let info = find_snapshot(&vault, &list, text, output).await?;
+    let info = find_snapshot(&vault, &list, text, global, output).await?;
     output.data("snapshot", &serde_json::json!({ "snapshot": json(info) }), &[]);
     if output.is_machine() {
         return Ok(0);
@@ -238,7 +238,7 @@ pub fn part_of<'a>(info: &'a SnapshotInfo, text: &'a str) -> Result<(&'a PartKey
 
 async fn ls(text: &str, path: Option<&str>, global: &Global, output: &Output) -> Ended {
     let (vault, list) = load(global).await?;
-    let info = find_snapshot(&vault, &list, text, output).await?;
+    let info = find_snapshot(&vault, &list, text, global, output).await?;
     let Some(path) = path else {
         let parts: Vec<_> = info.parts.iter().map(|p| p.key.to_string()).collect();
         output.data("snapshot-ls", &serde_json::json!({ "parts": parts }), &[]);
@@ -298,7 +298,7 @@ fn not_there(error: PortError, text: &str, key: &PartKey) -> Failure {
 
 async fn cat(text: &str, path: &str, global: &Global, output: &Output) -> Ended {
     let (vault, list) = load(global).await?;
-    let info = find_snapshot(&vault, &list, text, output).await?;
+    let info = find_snapshot(&vault, &list, text, global, output).await?;
     let (key, below) = part_of(info, path)?;
     if below.is_empty() {
         return Err(Failure::new(2, "C1201", format!("what of {} to print is not said", key))

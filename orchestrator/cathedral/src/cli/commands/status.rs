@@ -120,7 +120,7 @@ fn tell(output: &Output, verdict: &Verdict, facts: &Facts, views: &[&SpokeView],
     let ran = facts.runs.first().map_or("never".to_owned(), |row| when::ago(row.changed_at, now));
     let between = if output.room().is_some_and(|room| room < 60) { "\n  last run       " } else { "      last run  " };
     output.say(format!("  last snapshot  {taken}{between}{ran}"));
-    output.say(format!("  last check     {}", last_check(verdict, now)));
+    output.say(format!("  last check     {}", last_check(verdict, facts, now)));
     for place in verdict.destinations.iter().filter(|d| d.health != Health::Ok) {
         let mark = output.paint(Tint::Bad, output.symbol("✖", "xx"));
         output.say(format!("  {mark} {}: {}", place.name, safe(&place.state)));
@@ -145,7 +145,10 @@ fn tell(output: &Output, verdict: &Verdict, facts: &Facts, views: &[&SpokeView],
 }
 
 /// When everything was checked last at the destination that was checked least recently.
-fn last_check(verdict: &Verdict, now: Timestamp) -> String {
+///
+/// What is known to be wrong beside the destinations counts too: one verdict.
+fn last_check(verdict: &Verdict, facts: &Facts, now: Timestamp) -> String {
+    let own = facts.own_faults.len() as u64 + u64::from(facts.log_fault.is_some());
     let checks: Vec<_> = verdict.destinations.iter().map(|d| d.last_check).collect();
     let Some(oldest) = checks.iter().min_by_key(|check| check.map(|c| c.at)).copied().flatten() else {
         return "never; cathedral verify --level full    reads everything back".to_owned();
@@ -156,7 +159,11 @@ fn last_check(verdict: &Verdict, now: Timestamp) -> String {
         CheckLevel::Full => "full",
     };
     let problems: u64 = checks.iter().flatten().map(|check| check.problems).sum();
-    format!("{}, level {level}, {}", when::ago(oldest.at, now), many(problems, "problem", "problems"))
+    let places = format!("{}, level {level}, {}", when::ago(oldest.at, now), many(problems, "problem", "problems"));
+    if own == 0 {
+        return places;
+    }
+    format!("{places} at the destinations; {} in what the hub keeps for itself", many(own, "problem", "problems"))
 }
 
 fn spokes(output: &Output, views: &[&SpokeView], all: bool) {

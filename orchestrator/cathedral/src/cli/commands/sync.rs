@@ -193,6 +193,9 @@ pub fn report(hub: &Hub, run: RunId, summary: &RunSummary, met: &Met, output: &O
         RunResult::Partial if summary.code == 7 => {
             (output.symbol("▲", "!!"), Tint::Warn, "done, except for what a safeguard refused")
         }
+        RunResult::Partial if summary.code == 20 => {
+            (output.symbol("✖", "xx"), Tint::Bad, "done, except for what is damaged")
+        }
         RunResult::Partial => (output.symbol("▲", "!!"), Tint::Warn, "partly done; the rest can be repeated"),
         RunResult::Failed => (output.symbol("✖", "xx"), Tint::Bad, "failed"),
         RunResult::Cancelled => (output.symbol("✖", "xx"), Tint::Bad, "cancelled"),
@@ -277,7 +280,8 @@ async fn tell_trouble(hub: &Hub, run: RunId, summary: &RunSummary, output: &Outp
     if let Some(error) = &summary.error {
         output.warn(format!("error: {}   [{id}]", safe(error)));
     }
-    let next = match summary.spokes.iter().any(|s| s.result == "failed" && s.note.contains(HEAL)) {
+    let is_mendable = |result: &str| matches!(result, "failed" | "refused");
+    let next = match summary.spokes.iter().any(|s| is_mendable(&s.result) && s.note.contains(HEAL)) {
         true => format!("{HEAL}    then cathedral sync"),
         false => next,
     };

@@ -28,6 +28,8 @@ struct Finding {
     object: String,
     fault: String,
     affects: Vec<String>,
+    /// So many more are affected than are named.
+    affects_more: u64,
     restorable: bool,
 }
 
@@ -38,6 +40,7 @@ impl From<Problem> for Finding {
             object: problem.object,
             fault: problem.fault,
             affects: problem.affects,
+            affects_more: problem.affects_more,
             restorable: problem.restorable,
         }
     }
@@ -66,7 +69,7 @@ pub async fn run(names: &[String], level: Level, global: &Global, output: &Outpu
     let (vault, list) = snapshot::load(global).await?;
     let mut only = vec![];
     for name in names {
-        only.push(find_snapshot(&vault, &list, name, output).await?.meta.id.clone());
+        only.push(find_snapshot(&vault, &list, name, global, output).await?.meta.id.clone());
     }
     // Nothing to check is another matter than nothing left of what there was.
     if list.is_empty() && vault.look().await?.vanished.is_empty() && !matches!(site.log(), Ok(Some(l)) if l.size() > 0)
@@ -186,15 +189,19 @@ fn tell(report: &Report, level: CheckLevel, warnings: &[String], output: &Output
         for affected in problem.affects.iter().take(8) {
             output.say(format!("    affects {}", safe(affected)));
         }
-        if problem.affects.len() > 8 {
-            output.say(format!("    and {} more", problem.affects.len() - 8));
+        let more = problem.affects.len().saturating_sub(8) as u64 + problem.affects_more;
+        if more > 0 {
+            output.say(format!("    and {more} more"));
         }
     }
     if !report.problems.is_empty() {
         output.say(many(report.problems.len() as u64, "problem", "problems"));
     }
-    if report.problems.iter().any(|p| p.destination == own::KEYS) {
+    let of_keys = || report.problems.iter().filter(|p| p.destination == own::KEYS);
+    if of_keys().any(|p| !p.restorable) {
         output.warn(format!("  try: {KEYS_BACK}"));
+    } else if of_keys().next().is_some() {
+        output.warn(format!("  try: {HEAL}    writes the key anew from the secret one"));
     }
     if report.problems.iter().any(|p| p.destination == own::GIT) {
         output.warn(format!("  try: {HEAL}    makes the store anew; the damaged one is kept"));
@@ -248,6 +255,7 @@ fn named(affected: &str) -> Option<SnapshotId> {
 fn cure(problem: &Finding) -> &'static str {
     match problem.destination.as_str() {
         contents::STORE if problem.affects.is_empty() => "nothing needs it any more; it may be deleted",
+        own::KEYS if problem.restorable => "it follows from the secret key",
         own::GIT => "it can be made anew from what is left of it, the repository and the snapshots",
         contents::STORE | contents::STATE | log::LOG | own::KEYS => "there is no other copy here",
         _ if problem.restorable => "an intact copy is elsewhere",

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use cathedral_engine::agreed_fault;
 use cathedral_model::ecosystem::SpokeKind;
-use cathedral_model::ids::Digest;
 use cathedral_model::ports::Env as _;
 
 use super::super::Failure;
@@ -42,7 +41,9 @@ pub async fn look(hub: &Hub, fix: bool, lines: &mut Vec<Line>) -> Result<(), Fai
                 .next("stop the hub (cathedral up), then repeat the command"));
         }
         // Set aside first: what is missing is found again, what is forgotten is not.
-        let kept = set_aside(&hub.site.state, &base)?;
+        let id = base.to_string();
+        let content = hub.site.state.join("content").join(&id[..2]).join(&id);
+        let kept = set_aside(&hub.site.state, &content, &format!("content-{id}"))?;
         hub.store().forget_base(name, &base, HubEnv.now()).await?;
         let mut note = "the next sync compares both sides afresh, and deletes nothing".to_owned();
         if let Some(kept) = kept {
@@ -57,23 +58,21 @@ pub async fn look(hub: &Hub, fix: bool, lines: &mut Vec<Line>) -> Result<(), Fai
     Ok(())
 }
 
-/// Moves a content below `kept`; none when it is not there.
-fn set_aside(state: &Path, id: &Digest) -> Result<Option<PathBuf>, Failure> {
-    let (name, kept) = (id.to_string(), state.join("kept"));
-    let folder = state.join("content").join(&name[..2]);
-    let from = folder.join(&name);
-    let free = |n: &u32| !kept.join(format!("content-{name}-{n}")).exists();
+/// Moves a file of the hub's own below `kept`, under a name that begins with this one; none when it is not there.
+pub fn set_aside(state: &Path, from: &Path, name: &str) -> Result<Option<PathBuf>, Failure> {
+    let kept = state.join("kept");
+    let free = |n: &u32| !kept.join(format!("{name}-{n}")).exists();
     let Some(n) = (0..).find(free) else { return Ok(None) };
-    let to = kept.join(format!("content-{name}-{n}"));
+    let to = kept.join(format!("{name}-{n}"));
     let move_it = || {
         fs::create_dir_all(&kept)?;
-        fs::rename(&from, &to)?;
+        fs::rename(from, &to)?;
         fs::File::open(&kept)?.sync_all()?;
-        fs::File::open(&folder)?.sync_all()
+        fs::File::open(from.parent().unwrap_or(state))?.sync_all()
     };
     match move_it() {
         Ok(()) => Ok(Some(to)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Failure::io(&shown(&from), &e)),
+        Err(e) => Err(Failure::io(&shown(from), &e)),
     }
 }

@@ -6,7 +6,7 @@ use cathedral_model::snapshot::{PartKey, SnapshotInfo};
 use cathedral_syncers::git::{Depth, Healed};
 
 use super::super::Failure;
-use super::Line;
+use super::{Bench, Line};
 use crate::cli::many;
 use crate::hub::{HEAL, Hub, git_syncer, note_store_check, store_check, store_faults, stores};
 
@@ -14,29 +14,30 @@ use crate::hub::{HEAL, Hub, git_syncer, note_store_check, store_check, store_fau
 const SHOWN: usize = 5;
 
 /// Looks at every store; with `fix`, at every byte of each.
-pub async fn look(hub: &Hub, fix: bool, lines: &mut Vec<Line>) -> Result<(), Failure> {
+pub async fn look(bench: &Bench<'_>, fix: bool, list: &[SnapshotInfo], lines: &mut Vec<Line>) -> Result<(), Failure> {
     let depth = if fix { Depth::Full } else { Depth::Connected };
-    let (mut whole, list) = (0, hub.vault.list().await);
-    for spoke in stores(hub.ecosystem()) {
-        let faults = store_faults(&hub.site.state, &spoke, depth)?;
-        note_store_check(&hub.site.state, spoke.name.as_str(), depth, &faults);
+    let (mut whole, state) = (0, &bench.site.state);
+    for spoke in stores(bench.ecosystem) {
+        let faults = store_faults(state, &spoke, depth)?;
+        note_store_check(state, spoke.name.as_str(), depth, &faults);
         let fix_it = format!("{HEAL}    makes it anew from what is left of it, the repository and the snapshots");
         let Some(first) = faults.first() else {
             // A closer look than this one may have found more.
-            if let Some(found) = store_check(&hub.site.state, spoke.name.as_str()) {
+            if let Some(found) = store_check(state, spoke.name.as_str()) {
                 let what = format!("the hub's own store of {} is damaged: {found}", spoke.name);
                 lines.push(Line::bad(20, what, &fix_it));
                 continue;
             }
-            whole += u64::from(hub.site.state.join("git").join(format!("{}.git", spoke.name)).is_dir());
+            whole += u64::from(state.join("git").join(format!("{}.git", spoke.name)).is_dir());
             continue;
         };
-        if !fix {
+        // Without what both sides agreed on, no store is made anew.
+        let Some(hub) = bench.hub.filter(|_| fix) else {
             let more = if faults.len() > 1 { format!(" and {} more", faults.len() - 1) } else { String::new() };
             let what = format!("the hub's own store of {} is damaged: {first}{more}", spoke.name);
             lines.push(Line::bad(20, what, &fix_it));
             continue;
-        }
+        };
         if hub.is_attached() {
             return Err(Failure::new(
                 75,
@@ -46,10 +47,9 @@ pub async fn look(hub: &Hub, fix: bool, lines: &mut Vec<Line>) -> Result<(), Fai
             .why("a store is made anew while nobody works in it; nothing was changed")
             .next("stop the hub (cathedral up), then repeat the command"));
         }
-        let snapshots = list.as_ref().map_or(&[][..], Vec::as_slice);
-        lines.push(match heal(hub, &spoke, snapshots).await {
+        lines.push(match heal(hub, &spoke, list).await {
             Ok(healed) => {
-                note_store_check(&hub.site.state, spoke.name.as_str(), Depth::Full, &[]);
+                note_store_check(state, spoke.name.as_str(), Depth::Full, &[]);
                 told(&spoke, &healed)
             }
             Err(failure) => Line::bad(

@@ -21,7 +21,7 @@ pub async fn run(args: ForgetArgs, global: &Global, output: &Output) -> Ended {
     let (hub, bar) = super::super::hub(global, output).await?;
     let ids = match args.undo {
         true => in_trash(&hub, &args.snapshots)?,
-        false => known(&hub, &args.snapshots, output).await?,
+        false => known(&hub, &args.snapshots, global, output).await?,
     };
     if !args.undo {
         guard(&hub, &ids, args.yes.as_deref()).await?;
@@ -74,12 +74,12 @@ async fn seal(hub: &Hub, act: &str, ids: &[SnapshotId]) -> Result<(), Failure> {
 
 /// The snapshots that are named: listed ones as everywhere, and by their whole ids those of which only the
 /// name is left.
-async fn known(hub: &Hub, names: &[String], output: &Output) -> Result<Vec<SnapshotId>, Failure> {
+async fn known(hub: &Hub, names: &[String], global: &Global, output: &Output) -> Result<Vec<SnapshotId>, Failure> {
     let list = hub.vault.list().await?;
     let mut ids = BTreeSet::new();
     for name in names {
         let whole = SnapshotId::parse(&name.to_ascii_uppercase()).ok();
-        match find_snapshot(&hub.vault, &list, name, output).await {
+        match find_snapshot(&hub.vault, &list, name, global, output).await {
             Ok(info) => ids.insert(info.meta.id.clone()),
             Err(unknown) => match whole {
                 Some(id) if tokio::task::block_in_place(|| hub.vault.is_known(&id))? => ids.insert(id),

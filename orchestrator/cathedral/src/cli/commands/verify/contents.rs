@@ -55,6 +55,7 @@ pub async fn check(
                 object: "hub.db".into(),
                 fault: failure.what,
                 affects: vec!["what the hub remembers of every spoke, and the conflicts that wait".into()],
+                affects_more: 0,
                 restorable: false,
             });
             Needs::new()
@@ -64,7 +65,14 @@ pub async fn check(
     let affected = |id: &Digest| needs.get(id).into_iter().flatten().cloned().collect();
     let mut finding = |id: &Digest, fault: String| {
         let object = object(id);
-        findings.push(Finding { destination: STORE.into(), object, fault, affects: affected(id), restorable: false });
+        findings.push(Finding {
+            destination: STORE.into(),
+            object,
+            fault,
+            affects: affected(id),
+            affects_more: 0,
+            restorable: false,
+        });
     };
     let mut seen = |done| {
         let item = "content store";

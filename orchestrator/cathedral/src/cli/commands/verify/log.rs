@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::super::snapshot::forget::{FORGET, TAKE_BACK};
 use super::Finding;
 use crate::cli::output::many;
-use crate::hub::{Site, note_log_check};
+use crate::hub::{Site, is_key_faulty, note_log_check};
 
 /// What findings here name in place of a destination; no destination can be called so.
 pub const LOG: &str = "transparency log";
@@ -37,6 +37,10 @@ pub async fn check(
     list: &[SnapshotInfo],
     warnings: &mut Vec<String>,
 ) -> (Looked, Vec<Finding>) {
+    // Read by another key, a log says nothing of itself; the key is told as what it is.
+    if is_key_faulty(site) {
+        return (Looked::default(), vec![]);
+    }
     let (looked, findings) = look(site, level, vault, list, warnings).await;
     let of_log = findings.iter().filter(|f| f.destination == LOG);
     let told: Vec<String> = of_log.map(|f| format!("{}: {}", f.object, f.fault)).collect();
@@ -110,7 +114,7 @@ async fn look(
 }
 
 fn finding(object: &str, fault: String, affects: Vec<String>) -> Finding {
-    Finding { destination: LOG.into(), object: object.into(), fault, affects, restorable: false }
+    Finding { destination: LOG.into(), object: object.into(), fault, affects, affects_more: 0, restorable: false }
 }
 
 /// Computes the whole tree anew, as `log audit` does.
@@ -195,6 +199,7 @@ fn snapshot(
                 object: format!("snapshots/{id}.age"),
                 fault: format!("it is not the manifest that leaf {index} of the log names"),
                 affects: vec![name.clone()],
+                affects_more: 0,
                 restorable: false,
             });
         }
@@ -231,6 +236,7 @@ async fn vanished(reader: &LogReader, vault: &LocalVault, list: &[SnapshotInfo],
                 object: format!("snapshots/{id}.age"),
                 fault: format!("leaf {index} of the log names it, and no destination gives it"),
                 affects: vec![format!("snapshot {id}")],
+                affects_more: 0,
                 restorable: false,
             });
         }

@@ -25,15 +25,17 @@ pub struct Looked {
 pub fn keys(site: &Site) -> Vec<Finding> {
     let needs = |file: &str| match file {
         "log-head" => "what notices a log that was put back",
-        "log.key" | "log.vkey" | "hub-id" => "every command that appends to the log: sync, snapshot create",
+        "log.vkey" => "every command that reads the log: log, proof, verify",
+        "log.key" | "hub-id" => "every command that appends to the log: sync, snapshot create",
         _ => "the vault: snapshots can be neither read nor taken",
     };
     let finding = |key: crate::hub::KeyFault| Finding {
         destination: KEYS.into(),
         affects: vec![needs(&key.file).into()],
+        affects_more: 0,
         object: format!("keys/{}", key.file),
         fault: key.fault,
-        restorable: false,
+        restorable: key.is_mendable,
     };
     key_faults(site).into_iter().map(finding).collect()
 }
@@ -78,6 +80,7 @@ pub fn git(
             object: format!("git/{name}.git"),
             fault,
             affects: vec![format!("spoke {name}: it cannot be synced without")],
+            affects_more: 0,
             restorable: true,
         });
     }

@@ -55,6 +55,7 @@ pub async fn check(vault: &LocalVault, info: &SnapshotInfo, known: &[Finding]) -
                 object: format!("root {}", part.root),
                 fault: format!("git finds no sound repository in it: {why}"),
                 affects: vec![name],
+                affects_more: 0,
                 restorable: false,
             });
         }
