@@ -130,7 +130,7 @@ pub(super) fn plan_of(
         let none = BTreeMap::new();
         out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none), &context.directives)?;
         planner.objects(hub, far, schema.as_ref());
-        let (settles, guards) = planner.decide(&context.directives, hub, far)?;
+        let (settles, guards) = planner.decide(&context.directives, &context.waiting, hub, far)?;
         out.settles = settles;
         out.guards = guards;
         planner.sequences(hub, far);
