@@ -93,3 +93,32 @@ fn of_a_text_it_is_shown_what_each_side_has_changed() {
     let mixed = world.cathedral(&["conflicts", "show", &id("c.bin")]).expect(0).out;
     assert!(!mixed.contains("---") && mixed.contains("text"), "{mixed}");
 }
+
+/// What is said of a database that is gone brings it back.
+#[test]
+fn of_a_side_that_is_gone_it_is_said_what_brings_it_back() {
+    let (_place, world) = built();
+    sql(&world.hub_db(), "create table k (id integer primary key, v text); insert into k values (1, 'kept');");
+    world.cathedral(&["sync"]).expect(0);
+    sql(&world.hub_db(), "insert into k values (2, 'kept');");
+    world.cathedral(&["sync"]).expect(0);
+    let rows = eyes::rows(&world.app_db());
+    fs::remove_file(world.app_db()).unwrap();
+    for _ in 0..2 {
+        let refused = world.cathedral(&["sync"]).expect(7);
+        let line =
+            refused.err.lines().find(|line| line.contains("--in-place")).unwrap_or_else(|| panic!("{refused:?}"));
+        let words: Vec<&str> = line.split_whitespace().skip_while(|word| *word != "cathedral").skip(1).collect();
+        let command = [&words[..4], &["--yes", "small"][..]].concat();
+        assert_eq!((command[0], command[3]), ("restore", "--in-place"), "{refused:?}");
+        world.cathedral(&command).expect(0);
+        let back = eyes::rows(&world.app_db());
+        assert!(back.iter().all(|row| rows.contains(row)) && !back.is_empty(), "{back:?}");
+        world.cathedral(&["sync"]).expect(0);
+        assert_eq!((eyes::rows(&world.app_db()), eyes::rows(&world.hub_db())), (rows.clone(), rows.clone()));
+        fs::remove_file(world.app_db()).unwrap();
+    }
+    // Somebody who wants it made anew says so.
+    world.cathedral(&["sync", "--yes", "small"]).expect(0);
+    assert_eq!(eyes::rows(&world.app_db()), rows);
+}
