@@ -124,10 +124,10 @@ pub(super) fn plan_of(
         let digest = |o: Option<&Open>| o.map_or_else(|| Ok(missing()), |o| o.reading.digest(&o.catalog));
         out.expected = Digests { hub: digest(hub)?.digest, spoke: digest(far)?.digest };
         if policy.direction == Direction::Neither {
-        } else if let Some((source, side)) = alone {
-            if guards.is_empty() || planner.may_write(side) {
-                planner.create_file(source, side)?;
-            }
+        } else if let Some((source, side)) = alone
+            && (guards.is_empty() || planner.may_write(side))
+        {
+            planner.create_file(source, side)?;
         }
     } else if let (Some(hub), Some(far)) = (hub, far) {
         let none = BTreeMap::new();
