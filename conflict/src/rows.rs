@@ -143,9 +143,19 @@ pub struct RowPlan {
     pub conflicts: Vec<RowConflict>,
     /// Rows that wait for a conflict or a paused table, with the reason.
     pub held: Vec<(RowId, String)>,
+    /// Of a row that waits for a conflict the row of that conflict.
+    pub waits_for: BTreeMap<RowId, RowId>,
     /// Answered rows that this plan carries out, or that agree by now.
     pub settled: BTreeSet<RowId>,
     pub guards: Vec<Guard>,
+}
+
+impl RowPlan {
+    /// Says whether a row of a table waits, or the table as a whole.
+    #[must_use]
+    pub fn is_waiting(&self, table: &str) -> bool {
+        self.conflicts.iter().any(|c| c.table == table) || self.held.iter().any(|((name, _), _)| name == table)
+    }
 }
 
 /// Says why a merged row that no side held is refused by the table's own checks.
@@ -160,10 +170,20 @@ pub fn plan(
     check: &Check<'_>,
     beside: &dyn Beside,
 ) -> RowPlan {
-    let mut work = hold::Work::new(tables, policy, answers, beside);
-    for (index, table) in tables.iter().enumerate() {
-        merge::table(&mut work, index, table, check);
+    let mut along = BTreeMap::new();
+    loop {
+        let mut work = hold::Work::new(tables, policy, answers, &along, beside);
+        for (index, table) in tables.iter().enumerate() {
+            merge::table(&mut work, index, table, check);
+        }
+        work.settle_constraints();
+        // Tables that are one thing each, and of which the rows refer to one another, are decided together.
+        let wanted = std::mem::take(&mut work.wanted);
+        if wanted.keys().all(|table| along.contains_key(table)) {
+            return work.finish();
+        }
+        for (table, side) in wanted {
+            along.entry(table).or_insert(side);
+        }
     }
-    work.settle_constraints();
-    work.finish()
 }

@@ -28,6 +28,7 @@ mod plan;
 mod scan;
 mod settle;
 mod stamp;
+mod waiting;
 mod write;
 
 use std::path::{Path, PathBuf};

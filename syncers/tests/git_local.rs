@@ -501,6 +501,7 @@ fn a_policy_of_the_command_line_answers_what_git_cannot_merge() {
         run: cathedral_model::ids::RunId(9),
         base: world.base,
         directives: vec![],
+        waiting: vec![],
         policy: Some(cathedral_model::ecosystem::ConflictPolicy::Hub),
         held: Default::default(),
     };

@@ -212,7 +212,14 @@ fn a_branch_that_moves_after_the_snapshot_waits() {
     lib.put("busy", "b.txt", "2\n");
     let held = BTreeMap::from([(Side::Hub, state.digest)]);
     world.run += 1;
-    let context = PlanContext { run: RunId(world.run), base: world.base, directives: vec![], policy: None, held };
+    let context = PlanContext {
+        run: RunId(world.run),
+        base: world.base,
+        directives: vec![],
+        waiting: vec![],
+        policy: None,
+        held,
+    };
     let plan = now(syncer.plan(&spoke, &context)).unwrap();
     assert_eq!(part_digest(SpokeKind::Git, Side::Hub, &plan.expected), state.digest);
     let targets: Vec<&str> = plan.actions.iter().map(|a| a.target.as_str()).collect();

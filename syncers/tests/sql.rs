@@ -11,6 +11,8 @@ mod dangling;
 mod disputes;
 #[path = "sql/failures.rs"]
 mod failures;
+#[path = "sql/groups.rs"]
+mod groups;
 #[path = "sql/history.rs"]
 mod history;
 #[path = "sql/marker.rs"]

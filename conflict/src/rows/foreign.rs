@@ -155,8 +155,9 @@ impl<'a> Work<'a> {
             // On a parent that both sides changed alike, or deleted, there is nothing to decide.
             let parents: Vec<At<'a>> = parents.iter().copied().filter(|p| self.is_open(*p)).collect();
             let is_new = reference(change.base.as_ref()).as_ref() != Some(&value);
-            if is_new && !self.is_held(at) && parents.iter().any(|p| *p != at && self.is_held(*p)) {
-                moved |= self.hold(at, "it refers to a row that waits");
+            let waits = parents.iter().copied().find(|p| *p != at && self.is_held(*p));
+            if let Some(parent) = waits.filter(|_| is_new && !self.is_held(at)) {
+                moved |= self.hold_with(at, "it refers to a row that waits", parent);
                 continue;
             }
             let before = stands && !known.now.contains(&value);

@@ -2,7 +2,7 @@
 //!
 //! A row goes from merged to one side's state to held, never back, so the search ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::foreign::{Beside, Referrers};
 use super::{Answer, Answers, Change, Direction, Key, Policy, RowConflict, RowId, RowPlan, TableDiff, Write, guard};
@@ -49,19 +49,50 @@ pub(super) struct Work<'a> {
     answers: &'a Answers,
     pub(super) by_name: BTreeMap<String, usize>,
     states: Vec<BTreeMap<&'a Key, State>>,
-    table_conflicts: BTreeMap<usize, &'static str>,
+    table_conflicts: BTreeMap<usize, String>,
     pub(super) beside: &'a dyn Beside,
     pub(super) referrers: Referrers,
+    /// Rows that wait only because another one does, and that one.
+    ties: BTreeMap<At<'a>, At<'a>>,
+    /// Tables in dispute as one thing that another table's answer decides, too.
+    along: &'a BTreeMap<usize, Side>,
+    /// Those that an answer cannot do without.
+    pub(super) wanted: BTreeMap<usize, Side>,
+    /// Tables that are one thing and were answered.
+    wholes: BTreeSet<usize>,
 }
+
+/// Why a row is taken from the side that a person has named.
+pub(super) const ANSWERED: &str = "answered";
 
 pub(super) const SIDES: [Side; 2] = [Side::Hub, Side::Spoke];
 
 impl<'a> Work<'a> {
-    pub fn new(tables: &'a [TableDiff], policy: Policy, answers: &'a Answers, beside: &'a dyn Beside) -> Self {
+    pub fn new(
+        tables: &'a [TableDiff],
+        policy: Policy,
+        answers: &'a Answers,
+        along: &'a BTreeMap<usize, Side>,
+        beside: &'a dyn Beside,
+    ) -> Self {
         let by_name = tables.iter().enumerate().map(|(i, t)| (t.shape.name.to_ascii_lowercase(), i)).collect();
         let states = tables.iter().map(|_| BTreeMap::new()).collect();
         let (table_conflicts, referrers) = (BTreeMap::new(), Referrers::default());
-        Self { tables, policy, answers, by_name, states, table_conflicts, beside, referrers }
+        let (ties, wanted, wholes) = Default::default();
+        Self {
+            tables,
+            policy,
+            answers,
+            by_name,
+            states,
+            table_conflicts,
+            beside,
+            referrers,
+            ties,
+            along,
+            wanted,
+            wholes,
+        }
     }
 
     pub fn answer(&self, table: &str, key: &[u8]) -> Option<&'a Answer> {
@@ -72,8 +103,18 @@ impl<'a> Work<'a> {
         self.states[table].insert(key, state);
     }
 
-    pub fn table_conflict(&mut self, table: usize, because: &'static str) {
-        self.table_conflicts.insert(table, because);
+    pub fn table_conflict(&mut self, table: usize, because: &str) {
+        self.table_conflicts.insert(table, because.to_owned());
+    }
+
+    /// Returns the side that a person has named for a table that is one thing.
+    pub fn answer_whole(&mut self, table: usize) -> Option<Side> {
+        let side = match self.answer(&self.tables[table].shape.name, &[]) {
+            Some(Answer::Take(side @ (Side::Hub | Side::Spoke))) => *side,
+            _ => *self.along.get(&table)?,
+        };
+        self.wholes.insert(table);
+        Some(side)
     }
 
     /// Holds and decides rows until both sides keep their unique and foreign keys.
@@ -84,10 +125,30 @@ impl<'a> Work<'a> {
                 moved |= self.uniques(side);
                 moved |= self.foreign(side);
             }
-            if !moved {
+            if !moved && !self.hold_wholes() {
                 return;
             }
         }
+    }
+
+    /// Of a table that is one thing all rows wait when one does.
+    fn hold_wholes(&mut self) -> bool {
+        let tables = self.tables;
+        let mut moved = false;
+        for table in std::mem::take(&mut self.wholes) {
+            let waits = tables[table].changes.keys().map(|key| (table, key)).find(|at| self.is_held(*at));
+            let Some((_, first)) = waits else {
+                self.wholes.insert(table);
+                continue;
+            };
+            if let Outcome::Held(why) = &self.states[table][first].outcome {
+                self.table_conflicts.insert(table, why.clone());
+            }
+            for key in tables[table].changes.keys() {
+                moved |= self.hold((table, key), "the table is merged as one thing, and a row of it waits");
+            }
+        }
+        moved
     }
 
     pub(super) fn change(&self, (table, key): At<'_>) -> &'a Change {
@@ -165,13 +226,15 @@ impl<'a> Work<'a> {
         if free.is_empty() {
             return false;
         }
-        if free.len() < group.len() {
-            return free.iter().fold(false, |moved, at| self.hold(*at, "it is tied to a row that waits") | moved);
+        if let Some(waits) = group.iter().copied().find(|at| self.is_held(*at)) {
+            for at in free {
+                self.hold_with(at, "it is tied to a row that waits", waits);
+            }
+            return true;
         }
-        let answered = group.iter().find_map(|(t, key)| match self.answer(&self.tables[*t].shape.name, key) {
-            Some(Answer::Take(side)) => Some(*side),
-            _ => None,
-        });
+        // What an answer has moved takes along what cannot stand beside it.
+        let taken = |at: &At<'a>| self.taken(*at);
+        let answered = group.iter().find_map(taken).or_else(|| group.iter().find_map(|at| self.taken_along(*at)));
         // Where changes travel one way only, the side that they come from is the only one to take.
         let may_take = |side: &Side| match self.policy.direction {
             Direction::Both => true,
@@ -183,7 +246,7 @@ impl<'a> Work<'a> {
             let undecided: Vec<_> =
                 free.iter().copied().filter(|at| !matches!(self.outcome(*at), Outcome::Take(_))).collect();
             for (table, key) in &undecided {
-                let because = if answered.is_some() { "answered" } else { "the preferred side" };
+                let because = if answered.is_some() { ANSWERED } else { "the preferred side" };
                 self.states[*table].insert(key, State { outcome: Outcome::Take(side), draft: None, because });
             }
             if !undecided.is_empty() {
@@ -211,6 +274,76 @@ impl<'a> Work<'a> {
         true
     }
 
+    /// Holds a row that waits only because another one does.
+    pub(super) fn hold_with(&mut self, at: At<'a>, why: &str, other: At<'a>) -> bool {
+        if self.is_held(at) {
+            return false;
+        }
+        let root = self.root(other);
+        if let Some(side) = self.taken_along(at)
+            && self.table_conflicts.contains_key(&root.0)
+        {
+            self.wanted.insert(root.0, side);
+        }
+        self.ties.insert(at, other);
+        self.hold(at, why)
+    }
+
+    /// Returns the row that a row waits for in the end.
+    fn root(&self, mut at: At<'a>) -> At<'a> {
+        // A row is tied once, when it is held, and to one that was held before: the way has an end.
+        while let Some(next) = self.ties.get(&at) {
+            at = *next;
+        }
+        at
+    }
+
+    /// Returns the side that an answer, about this row or another, has taken it from.
+    fn taken_along(&self, (table, key): At<'_>) -> Option<Side> {
+        match &self.states[table][key] {
+            State { outcome: Outcome::Take(side), because: ANSWERED, .. } => Some(*side),
+            _ => None,
+        }
+    }
+
+    /// Returns the side that a person has named for a row.
+    fn taken(&self, (table, key): At<'_>) -> Option<Side> {
+        match self.answer(&self.tables[table].shape.name, key) {
+            Some(Answer::Take(side)) => Some(*side),
+            _ => None,
+        }
+    }
+
+    /// Names with each conflict the rows that wait for it alone, and of each row that waits the conflict.
+    fn tie(&self, plan: &mut RowPlan) {
+        let id = |(table, key): At<'_>| (self.tables[table].shape.name.clone(), key.clone());
+        let mut conflicts: BTreeMap<RowId, Vec<usize>> = BTreeMap::new();
+        for (index, conflict) in plan.conflicts.iter().enumerate() {
+            let own = (conflict.table.clone(), conflict.key.clone());
+            for row in conflict.group.iter().cloned().chain([own]) {
+                conflicts.entry(row).or_default().push(index);
+            }
+        }
+        for (row, _) in &plan.held {
+            if let Some(first) = conflicts.get(row).and_then(|all| all.first()) {
+                let conflict = &plan.conflicts[*first];
+                plan.waits_for.insert(row.clone(), (conflict.table.clone(), conflict.key.clone()));
+            }
+        }
+        for at in self.ties.keys() {
+            let root = self.root(*at);
+            let whole = (self.tables[root.0].shape.name.clone(), vec![]);
+            let found = conflicts.get(&id(root)).or_else(|| conflicts.get(&whole));
+            for index in found.into_iter().flatten() {
+                let conflict = &mut plan.conflicts[*index];
+                plan.waits_for.entry(id(*at)).or_insert((conflict.table.clone(), conflict.key.clone()));
+                if !conflict.key.is_empty() {
+                    conflict.group.push(id(*at));
+                }
+            }
+        }
+    }
+
     /// Turns the states into writes, conflicts and what waits.
     pub fn finish(self) -> RowPlan {
         let mut plan = RowPlan::default();
@@ -220,7 +353,7 @@ impl<'a> Work<'a> {
                 key: vec![],
                 kind: "table",
                 columns: vec![],
-                because: (*because).to_owned(),
+                because: because.clone(),
                 base: None,
                 hub: None,
                 spoke: None,
@@ -232,11 +365,13 @@ impl<'a> Work<'a> {
                 self.finish_row((index, key), table, change, &mut plan);
             }
         }
+        self.tie(&mut plan);
         for id in self.answers.keys() {
             let change = self.by_name.get(&id.0.to_ascii_lowercase()).map(|i| &self.states[*i]);
             let waits = match change.and_then(|states| states.get(&id.1)) {
                 Some(state) => matches!(state.outcome, Outcome::Held(_)),
-                None => id.1.is_empty() && plan.conflicts.iter().any(|c| c.table == id.0 && c.key.is_empty()),
+                // A table that is one thing is decided when none of its rows waits.
+                None => id.1.is_empty() && plan.is_waiting(&id.0),
             };
             if !waits {
                 plan.settled.insert(id.clone());

@@ -1,6 +1,6 @@
 //! One row at a time: the table of cases before constraints are looked at.
 
-use super::hold::{Draft, Outcome, State, Work};
+use super::hold::{ANSWERED, Draft, Outcome, State, Work};
 use super::{Answer, Change, Check, Direction, Key, Mode, Pick, Prefer, TableDiff, counts};
 use crate::conflict::Side;
 use crate::value::Row;
@@ -38,14 +38,13 @@ fn whole<'a>(work: &mut Work<'a>, index: usize, table: &'a TableDiff) -> bool {
     if table.first && (table.rows[1] == 0 || table.rows[2] == 0) {
         return false;
     }
-    let prefer = match work.answer(&table.shape.name, &[]) {
-        Some(Answer::Take(side @ (Side::Hub | Side::Spoke))) => Some(*side),
-        _ => work.preferred(),
-    };
+    let answered = work.answer_whole(index);
+    let taken = if answered.is_some() { ANSWERED } else { "the preferred side's table" };
+    let prefer = answered.or(work.preferred());
     let because = "both sides changed this table, and it is merged as one thing";
     for key in table.changes.keys() {
         let state = match prefer {
-            Some(side) => State { outcome: Outcome::Take(side), draft: None, because: "the preferred side's table" },
+            Some(side) => State { outcome: Outcome::Take(side), draft: None, because: taken },
             None => State::held(because.to_owned()),
         };
         work.set(index, key, state);

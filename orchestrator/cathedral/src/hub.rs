@@ -6,6 +6,7 @@ mod chores;
 mod env;
 mod lock;
 mod log_check;
+mod look;
 mod notifier;
 mod numbers;
 mod open;

@@ -1,9 +1,9 @@
 //! People's answers to conflicts: recorded first, carried out by a run.
 
-use cathedral_model::ecosystem::{DataSync, SpokeKind};
+use cathedral_model::ecosystem::{DataSync, Spoke, SpokeKind};
 use cathedral_model::ids::{ConflictId, RunId};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Choice, Directive, PlanContext, SideValue};
+use cathedral_model::plan::{Answer, Choice, Directive, PlanContext, SideValue, SpokePlan};
 use cathedral_model::ports::Cause;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
@@ -32,7 +32,7 @@ impl Engine {
         actor: &str,
     ) -> Result<(ConflictRecord, Request), EngineError> {
         let together = match seen {
-            Some(record) => self.try_answer(record, answer).await?,
+            Some(record) => self.try_out(record, answer).await?,
             None => vec![],
         };
         let now = self.ports.env.now();
@@ -66,7 +66,7 @@ impl Engine {
 
     /// Plans with the answer, without doing or recording anything, and refuses what does not come out as settled.
     /// Returns the other conflicts that it decides, too.
-    async fn try_answer(&self, record: &ConflictRecord, answer: &Answer) -> Result<Vec<ConflictRecord>, EngineError> {
+    pub async fn try_out(&self, record: &ConflictRecord, answer: &Answer) -> Result<Vec<ConflictRecord>, EngineError> {
         let is_undo = *answer == Answer::Undo;
         let fits = match record.state {
             ConflictState::Open | ConflictState::Answered => !is_undo,
@@ -101,7 +101,8 @@ impl Engine {
             });
         }
         let base = self.ports.store.memory(&spoke.name).await?.base;
-        let context = PlanContext { run: RunId(0), base, directives, policy: None, held: Default::default() };
+        let waiting = self.waiting(&spoke.name).await?;
+        let context = PlanContext { run: RunId(0), base, directives, waiting, policy: None, held: Default::default() };
         let plan = match self.ports.syncer(spoke.kind()).plan(spoke, &context).await {
             Ok(plan) => plan,
             Err(error) if matches!(error.fault().cause, Cause::Invalid | Cause::Refused) => {
@@ -112,42 +113,67 @@ impl Engine {
         };
         let is_put_back = !is_undo || together.iter().all(|other| plan.settles.contains(&other.id));
         if plan.settles.contains(&record.id) && is_put_back || !plan.guards.is_empty() {
+            if !is_undo && plan.guards.is_empty() {
+                together.extend(self.decided_along(record, spoke, &context, &plan, &together).await?);
+            }
             together.retain(|other| is_undo || plan.conflicts.iter().all(|draft| draft.item != other.draft.item));
             return Ok(together);
         }
         if is_undo {
-            let moved_on = || "a side is no longer what the answer left: undoing it would lose that".to_owned();
+            let moved_on = || {
+                "a side is no longer what the answer left, or had a row before that referred to nothing: undoing it \
+                 would lose or break rows"
+                    .to_owned()
+            };
             return Err(unfit(folder_of(record).unwrap_or_else(moved_on)));
         }
         match plan.conflicts.into_iter().find(|draft| draft.item == record.draft.item) {
-            Some(now)
-                if (&now.base, &now.hub, &now.spoke)
-                    == (&record.draft.base, &record.draft.hub, &record.draft.spoke) =>
-            {
-                Err(unfit(now.because))
-            }
+            Some(now) if now.is_of_same_sides(&record.draft) => Err(unfit(now.because)),
             // The run tells that a side has moved on, or that both agree by now.
             _ => Ok(vec![]),
         }
     }
 
+    /// The open conflicts that an answer decides beside those about its own rows: without it they go on.
+    async fn decided_along(
+        &self,
+        record: &ConflictRecord,
+        spoke: &Spoke,
+        with: &PlanContext,
+        plan: &SpokePlan,
+        known: &[ConflictRecord],
+    ) -> Result<Vec<ConflictRecord>, EngineError> {
+        let is_in =
+            |plan: &SpokePlan, other: &ConflictRecord| plan.conflicts.iter().any(|d| d.item == other.draft.item);
+        let mut found = self.ports.store.conflicts(Some(&spoke.name), &[ConflictState::Open]).await?;
+        found.retain(|other| other.id != record.id && !is_in(plan, other) && known.iter().all(|k| k.id != other.id));
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let directives = with.directives.iter().filter(|d| d.conflict != record.id).cloned().collect();
+        let without = PlanContext { directives, ..with.clone() };
+        match self.ports.syncer(spoke.kind()).plan(spoke, &without).await {
+            Ok(plan) => found.retain(|other| is_in(&plan, other)),
+            Err(_) => found.clear(),
+        }
+        Ok(found)
+    }
+
     /// The other conflicts about the rows of this one: those that wait, or, to take an answer back, those that it
     /// decided.
     async fn together(&self, record: &ConflictRecord, is_undo: bool) -> Result<Vec<ConflictRecord>, EngineError> {
-        if record.draft.group.is_empty() {
-            return Ok(vec![]);
-        }
         let states: &[ConflictState] =
             if is_undo { &[ConflictState::Settled] } else { &[ConflictState::Open, ConflictState::Answered] };
         let with = |answer: &Option<Answer>| if let Some(Answer::With(id)) = answer { Some(*id) } else { None };
         let root = with(&record.answer).unwrap_or(record.id);
         let mut found = self.ports.store.conflicts(Some(&record.spoke), states).await?;
         found.retain(|other| {
+            let is_of_group = || record.draft.group.iter().any(|row| row.item == other.draft.item);
             let is_tied = match with(&other.answer) {
                 Some(id) => id == root,
-                None => other.state == ConflictState::Open || (is_undo && other.id == root),
+                None => is_undo && other.id == root || other.state == ConflictState::Open && is_of_group(),
             };
-            is_tied && other.id != record.id && record.draft.group.iter().any(|row| row.item == other.draft.item)
+            is_tied && other.id != record.id
         });
         Ok(found)
     }
@@ -171,6 +197,14 @@ fn not_of_a_ref(record: &ConflictRecord, answer: &Answer) -> Option<String> {
 /// one: it may have moved all of them.
 fn group_of(record: &ConflictRecord) -> Option<String> {
     let kind = record.draft.conflict_kind.as_str();
+    if record.kind == SpokeKind::Database && kind == "table" {
+        return Some(
+            "the answer was about a whole table, and the conflict does not hold its rows; the snapshot of the run \
+             that carried the answer out holds them as they were: `cathedral runs` names it, then `cathedral restore \
+             SNAPSHOT SPOKE --to DIR`"
+                .to_owned(),
+        );
+    }
     let is_tied = matches!(kind, "unique" | "foreign_key" | "check") && record.draft.group.is_empty();
     let is_group = record.kind == SpokeKind::Database && is_tied;
     is_group.then(|| {

@@ -6,7 +6,7 @@ use cathedral_model::ecosystem::{ConflictPolicy, DataSync, Spoke};
 use cathedral_model::ids::{Digest, RunId, SpokeName};
 use cathedral_model::inbox::ConflictState;
 use cathedral_model::observation::Observation;
-use cathedral_model::plan::{Directive, PlanContext, SpokePlan};
+use cathedral_model::plan::{Answer, ConflictDraft, Directive, PlanContext, SpokePlan};
 use cathedral_model::ports::{Cause, Content, PortError};
 
 use crate::work::{Engine, EngineError};
@@ -48,6 +48,7 @@ impl Engine {
                             run: RunId(0),
                             base: memory.base,
                             directives,
+                            waiting: self.waiting(&spoke.name).await?,
                             policy,
                             held: Default::default(),
                         };
@@ -72,6 +73,12 @@ impl Engine {
             "what both sides last agreed on cannot be read: {fault}; `cathedral doctor --fix` sets it aside, and the \
              next sync compares both sides afresh and deletes nothing"
         )))
+    }
+
+    /// What the inbox has open of a spoke, but for answers that are taken back: those are in dispute no more.
+    pub(crate) async fn waiting(&self, spoke: &SpokeName) -> Result<Vec<ConflictDraft>, PortError> {
+        let found = self.ports.store.conflicts(Some(spoke), &[ConflictState::Open, ConflictState::Answered]).await?;
+        Ok(found.into_iter().filter(|r| r.answer != Some(Answer::Undo)).map(|r| r.draft).collect())
     }
 
     /// The answers of people that wait to be carried out.

@@ -63,6 +63,28 @@ pub struct ConflictDraft {
     pub group: Vec<Grouped>,
 }
 
+impl ConflictDraft {
+    /// Says whether each side holds what it holds in another report of the item, however briefly it is told.
+    #[must_use]
+    pub fn is_of_same_sides(&self, other: &Self) -> bool {
+        // One content holds a row as it stood on each side; what is told of it in brief depends on the dispute.
+        let kept = |draft: &Self| [&draft.hub, &draft.spoke, &draft.base].into_iter().flatten().find_map(|s| s.content);
+        if self.table.is_some()
+            && let (Some(one), Some(two)) = (kept(self), kept(other))
+        {
+            return one == two;
+        }
+        (&self.base, &self.hub, &self.spoke) == (&other.base, &other.hub, &other.spoke)
+    }
+
+    /// Says whether an answer that was given to another report of the item moves the same, from the same.
+    #[must_use]
+    pub fn is_same_question(&self, other: &Self) -> bool {
+        let rows = |draft: &Self| draft.group.iter().map(|row| (row.item.clone(), row.content)).collect::<Vec<_>>();
+        self.is_of_same_sides(other) && rows(self) == rows(other)
+    }
+}
+
 /// An item that is decided together with a disputed one: what one answer moves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grouped {
@@ -137,6 +159,9 @@ pub struct PlanContext {
     /// Content id of the last agreed state; none on the first sync.
     pub base: Option<Digest>,
     pub directives: Vec<Directive>,
+    /// What the inbox has open of this spoke. An item that still differs stays among the plan's conflicts,
+    /// also where it only waits for another one.
+    pub waiting: Vec<ConflictDraft>,
     /// `--on-conflict hub|spoke`, above the declared policy.
     pub policy: Option<crate::ecosystem::ConflictPolicy>,
     /// What the sealed snapshot holds each part at, for a spoke that keeps changing. A syncer that

@@ -130,20 +130,24 @@ async fn follow(
     if record.draft == *draft {
         return Ok(());
     }
-    let sides = |d: &ConflictDraft| (d.base.clone(), d.hub.clone(), d.spoke.clone());
-    let moved = sides(draft) != sides(&record.draft);
-    let unanswered = moved && record.state == ConflictState::Answered;
+    let moved = !draft.is_of_same_sides(&record.draft);
+    let is_other = !draft.is_same_question(&record.draft);
+    let unanswered = is_other && record.state == ConflictState::Answered;
     record.draft = draft.clone();
     record.changed_at = now;
     if moved {
         record.versions = record.versions.saturating_add(1);
+    }
+    if is_other {
         record.state = ConflictState::Open;
         record.answer = None;
         record.actor = None;
     }
     update(conn, record).await?;
     if unanswered {
-        let data = serde_json::json!({ "conflict": record.id, "why": "a side moved after the answer" });
+        let rows = "the rows that are decided together with it are others than when it was answered";
+        let why = if moved { "a side moved after the answer" } else { rows };
+        let data = serde_json::json!({ "conflict": record.id, "why": why });
         tell(conn, "conflict.reopened", Some(run), &record.spoke, data, now).await?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use cathedral_model::conflict::rows::{
 use cathedral_model::conflict::value::Row;
 use cathedral_model::ecosystem::Side;
 use cathedral_model::ids::ConflictId;
-use cathedral_model::plan::{Answer, Directive, Guard};
+use cathedral_model::plan::{Answer, ConflictDraft, Directive, Guard};
 use cathedral_model::ports::{Cause, PortError};
 
 use super::answers;
@@ -35,6 +35,7 @@ impl Planner<'_> {
     pub(super) fn decide(
         &mut self,
         directives: &[Directive],
+        waiting: &[ConflictDraft],
         hub: &Open,
         far: &Open,
     ) -> Result<(Vec<ConflictId>, Vec<Guard>), PortError> {
@@ -115,8 +116,11 @@ impl Planner<'_> {
                 }
             }
         }
+        self.go_on(&mut plan, waiting, &put_back);
         let waits = |id: &RowId| {
-            plan.conflicts.iter().any(|c| (&c.table, &c.key) == (&id.0, &id.1)) || plan.held.iter().any(|h| h.0 == *id)
+            id.1.is_empty() && plan.is_waiting(&id.0)
+                || plan.conflicts.iter().any(|c| (&c.table, &c.key) == (&id.0, &id.1))
+                || plan.held.iter().any(|h| h.0 == *id)
         };
         settles.extend(with.iter().filter(|(id, _)| !waits(id)).map(|(_, conflict)| *conflict));
         let guards = plan.guards.iter().map(|g| Guard { name: g.name.into(), why: g.why.clone() }).collect();
@@ -129,7 +133,7 @@ impl Planner<'_> {
         Ok((settles, guards))
     }
 
-    fn diff(&self, table: &str) -> Option<&TableDiff> {
+    pub(super) fn diff(&self, table: &str) -> Option<&TableDiff> {
         self.diffs.iter().find(|d| d.shape.name.eq_ignore_ascii_case(table))
     }
 
@@ -141,6 +145,11 @@ impl Planner<'_> {
             Some((id, answers::group_was(row, &diff.shape, self.content).ok()?))
         });
         was.collect()
+    }
+
+    /// Says whether a row is in dispute as it was when an answer was given.
+    fn is_as_it_was(&self, (table, key): &RowId, was: &Change) -> bool {
+        self.diff(table).and_then(|diff| diff.changes.get(key)) == Some(was)
     }
 
     /// Returns which row that is decided together with the answered one is not as the person was shown it.
@@ -169,9 +178,11 @@ impl Planner<'_> {
         if others.len() < draft.group.len() {
             return Some("what it was about beside this row is not known any more".to_owned());
         }
+        // What the answer left waiting still waits.
+        let others: BTreeMap<&RowId, &Change> = others.iter().filter(|(id, was)| !self.is_as_it_was(id, was)).collect();
         let now = |id: &RowId| self.diff(&id.0).and_then(|d| d.changes.get(&id.1));
         let agreed = |id: &RowId| now(id).is_some_and(|now| now.hub == now.base && now.spoke == now.base);
-        if !agreed(id) || !others.keys().all(agreed) {
+        if !agreed(id) || !others.keys().all(|id| agreed(id)) {
             return why();
         }
         let kinds = ["update/update", "insert/insert", "update/delete", "delete/update", "unique", "foreign_key"];
@@ -187,7 +198,7 @@ impl Planner<'_> {
         let mut answers = Answers::new();
         answers::add(&mut answers, &again, id, shape, self.content).ok()?;
         let mut alone: BTreeMap<&str, TableDiff> = BTreeMap::new();
-        let all: BTreeMap<&RowId, &Change> = others.iter().chain([(id, &past)]).collect();
+        let all: BTreeMap<&RowId, &Change> = others.into_iter().chain([(id, &past)]).collect();
         for (id, was) in &all {
             let shape = &self.diff(&id.0)?.shape;
             let diff = alone.entry(id.0.as_str()).or_insert_with(|| only(shape));

@@ -80,12 +80,16 @@ pub(super) fn plan_of(
     hub: Option<&Open>,
     far: Option<&Open>,
 ) -> Result<SpokePlan, PortError> {
-    let (base, schema) = match &context.base {
+    let agreed = match &context.base {
         Some(id) => BaseReader::open(content, id).and_then(BaseReader::all).map(|(base, s)| (Some(base), s))?,
         None => (None, None),
     };
     let policy = policy(spoke, detail, context);
-    let steps = vec![Step::Past { base: context.base }];
+    let has_rows = agreed.0.as_ref().is_some_and(|b| !b.is_empty());
+    let lost = if has_rows { lost_sides(detail, hub, far) } else { vec![] };
+    // Going on, where somebody confirms it, compares both sides as if for the first time, which deletes nothing.
+    let (base, schema) = if lost.is_empty() { agreed } else { (None, None) };
+    let steps = vec![Step::Past { base: context.base.filter(|_| lost.is_empty()) }];
     let mut planner = Planner {
         detail,
         content,
@@ -106,8 +110,6 @@ pub(super) fn plan_of(
         payload: Digest::of(b""),
         restricted: false,
     };
-    let agreed = base.as_ref().is_some_and(|b| !b.is_empty());
-    let lost = lost_sides(detail, hub, far);
     let alone = match (hub, far) {
         (None, None) => {
             let (h, s) = (detail.hub.display(), detail.spoke.display());
@@ -117,23 +119,27 @@ pub(super) fn plan_of(
         (None, Some(one)) => Some((one, Side::Hub)),
         (Some(_), Some(_)) => None,
     };
-    if policy.direction == Direction::Neither || (agreed && !lost.is_empty()) || alone.is_some() {
+    let guards: Vec<Guard> = lost.into_iter().map(|why| Guard { name: "root_missing".into(), why }).collect();
+    if policy.direction == Direction::Neither || alone.is_some() {
         let digest = |o: Option<&Open>| o.map_or_else(|| Ok(missing()), |o| o.reading.digest(&o.catalog));
         out.expected = Digests { hub: digest(hub)?.digest, spoke: digest(far)?.digest };
         if policy.direction == Direction::Neither {
-        } else if agreed && !lost.is_empty() {
-            out.guards = lost.into_iter().map(|why| Guard { name: "root_missing".into(), why }).collect();
-        } else if let Some((source, side)) = alone {
+        } else if let Some((source, side)) = alone
+            && (guards.is_empty() || planner.may_write(side))
+        {
             planner.create_file(source, side)?;
         }
     } else if let (Some(hub), Some(far)) = (hub, far) {
         let none = BTreeMap::new();
         out.expected = planner.compare(hub, far, base.as_ref().unwrap_or(&none), &context.directives)?;
         planner.objects(hub, far, schema.as_ref());
-        let (settles, guards) = planner.decide(&context.directives, hub, far)?;
+        let (settles, exceeded) = planner.decide(&context.directives, &context.waiting, hub, far)?;
         out.settles = settles;
-        out.guards = guards;
+        out.guards = exceeded;
         planner.sequences(hub, far);
+    }
+    if policy.direction != Direction::Neither {
+        out.guards.splice(0..0, guards);
     }
     out.payload = store(content, &planner.steps)?;
     out.actions = planner.actions;
@@ -166,10 +172,14 @@ fn policy(spoke: &Spoke, detail: &DatabaseSpoke, context: &PlanContext) -> Polic
 /// Sides that hold nothing although rows were agreed on.
 fn lost_sides(detail: &DatabaseSpoke, hub: Option<&Open>, spoke: Option<&Open>) -> Vec<String> {
     let why = |path: &std::path::Path, side: Option<&Open>| match side {
-        None => Some(format!("database {} is missing, and it was there at the last sync", path.display())),
-        Some(o) if o.catalog.tables.is_empty() => {
-            Some(format!("database {} is empty, and it was not at the last sync", path.display()))
-        }
+        None => Some(format!(
+            "database {} is missing, and it was there at the last sync; going on makes it anew from the other side",
+            path.display()
+        )),
+        Some(o) if o.catalog.tables.is_empty() => Some(format!(
+            "database {} is empty, and it was not at the last sync; going on fills it again from the other side",
+            path.display()
+        )),
         Some(_) => None,
     };
     why(&detail.hub, hub).into_iter().chain(why(&detail.spoke, spoke)).collect()

@@ -89,6 +89,7 @@ impl Pair {
             run: RunId(self.run),
             base: self.base,
             directives: self.directives.clone(),
+            waiting: vec![],
             policy: None,
             held: Default::default(),
         }

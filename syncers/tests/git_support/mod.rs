@@ -283,8 +283,14 @@ impl World {
 
     pub fn plan(&mut self, spoke: &Spoke, directives: Vec<Directive>) -> SpokePlan {
         self.run += 1;
-        let context =
-            PlanContext { run: RunId(self.run), base: self.base, directives, policy: None, held: Default::default() };
+        let context = PlanContext {
+            run: RunId(self.run),
+            base: self.base,
+            directives,
+            waiting: vec![],
+            policy: None,
+            held: Default::default(),
+        };
         now(self.syncer().plan(spoke, &context)).unwrap()
     }
 

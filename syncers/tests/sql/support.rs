@@ -121,7 +121,14 @@ impl Pair {
     }
 
     pub fn context(&self, directives: Vec<Directive>) -> PlanContext {
-        PlanContext { run: RunId(self.run), base: self.base, directives, policy: None, held: Default::default() }
+        PlanContext {
+            run: RunId(self.run),
+            base: self.base,
+            directives,
+            waiting: vec![],
+            policy: None,
+            held: Default::default(),
+        }
     }
 
     pub fn observe(&self) -> Observation {

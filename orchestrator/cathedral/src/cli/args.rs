@@ -297,6 +297,9 @@ pub enum ConflictsCommand {
         /// The number that `cathedral conflicts` shows
         #[arg(value_parser = super::when::number)]
         id: i64,
+        /// Show the text of each side whole, not what it has changed
+        #[arg(long)]
+        full: bool,
     },
     /// Decide one
     Resolve {

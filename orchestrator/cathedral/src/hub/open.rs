@@ -153,15 +153,15 @@ impl Hub {
 const LOOKED_BACK: u32 = 1_000;
 
 /// What the adapters of an engine are made of.
-struct Parts<'a> {
-    stores: &'a Stores,
-    vault: &'a Arc<LocalVault>,
-    ledger: &'a Arc<dyn Ledger>,
-    content: &'a Arc<dyn Content>,
-    progress: Arc<dyn Progress>,
+pub(super) struct Parts<'a> {
+    pub stores: &'a Stores,
+    pub vault: &'a Arc<LocalVault>,
+    pub ledger: &'a Arc<dyn Ledger>,
+    pub content: &'a Arc<dyn Content>,
+    pub progress: Arc<dyn Progress>,
 }
 
-fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>) -> Ports {
+pub(super) fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: Arc<dyn Env>) -> Ports {
     let content = parts.content;
     Ports {
         store: Arc::clone(&parts.stores.store),
@@ -322,8 +322,8 @@ pub async fn offline_engine(vault: LocalVault, scratch: &Path, progress: Arc<dyn
     Ok(Engine::new(ports, Arc::new(ecosystem), NodeId::new("offline"), Options::default()))
 }
 
-/// Stands where a log would be when the hub is lost: nothing is appended, and nothing asks for it.
-struct NoLog;
+/// Stands where a log would be when the hub is lost, or only looked at: nothing is appended, and nothing asks for it.
+pub(super) struct NoLog;
 
 #[async_trait::async_trait]
 impl Ledger for NoLog {

@@ -22,6 +22,7 @@ impl SyncPerformer {
             run: claim.run,
             base: ports.store.memory(name).await?.base,
             directives: self.engine.directives(name).await?,
+            waiting: self.engine.waiting(name).await?,
             policy: state.request.policy,
             held: state.remembered(name),
         };

@@ -60,6 +60,7 @@ impl SyncPerformer {
             run: state.run,
             base: Some(applied.base),
             directives: vec![],
+            waiting: self.engine.waiting(name).await?,
             policy: state.request.policy,
             held: Default::default(),
         };

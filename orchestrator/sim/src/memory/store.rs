@@ -116,12 +116,12 @@ impl Inner {
                 told.push(("conflict.settled", record.id));
             } else if let Some(draft) = drafts.iter().find(|d| d.item == record.draft.item) {
                 if *draft != record.draft {
-                    let moved = (&draft.base, &draft.hub, &draft.spoke)
-                        != (&record.draft.base, &record.draft.hub, &record.draft.spoke);
+                    let moved = !draft.is_of_same_sides(&record.draft);
+                    let is_other = !draft.is_same_question(&record.draft);
                     record.draft = draft.clone();
                     record.changed_at = now;
-                    if moved {
-                        record.versions += 1;
+                    record.versions += u32::from(moved);
+                    if is_other {
                         record.state = ConflictState::Open;
                         record.answer = None;
                         record.actor = None;

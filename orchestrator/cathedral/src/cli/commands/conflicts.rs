@@ -1,14 +1,16 @@
 //! `conflicts list|show|resolve|undo`: the inbox.
 
+mod choices;
+mod sides;
+
 use std::collections::BTreeMap;
 
 use cathedral_model::ecosystem::SpokeKind;
 use cathedral_model::ids::{ConflictId, Digest};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Choice, FieldDispute, SideValue};
+use cathedral_model::plan::{Answer, Choice, FieldDispute};
 use cathedral_model::ports::Content;
 use cathedral_model::run::RunSummary;
-use cathedral_syncers::content::LocalContent;
 use cathedral_syncers::git::disputed_files;
 
 use super::super::args::{ConflictList, ConflictsCommand, Global, Take};
@@ -16,10 +18,10 @@ use super::super::output::{Tint, many, safe};
 use super::super::table::Table;
 use super::super::when;
 use super::{Ended, Failure, Output};
-use crate::hub::{HubEnv, Site};
+use crate::hub::HubEnv;
 
-/// A side is shown up to this many bytes; `--json` names its content id.
-const SHOWN: usize = 4_000;
+/// So many rows that are decided together with a conflict are shown.
+const GROUP: usize = 20;
 
 /// `conflicts` with the options of its list is the list.
 pub async fn run(own: ConflictList, what: Option<ConflictsCommand>, global: &Global, output: &Output) -> Ended {
@@ -33,7 +35,7 @@ pub async fn run(own: ConflictList, what: Option<ConflictsCommand>, global: &Glo
             .why("they choose what the list shows")
             .next("cathedral conflicts --all")
             .next("cathedral conflicts show ID")),
-        ConflictsCommand::Show { id } => show(ConflictId(id), global, output).await,
+        ConflictsCommand::Show { id, full } => show(ConflictId(id), full, global, output).await,
         ConflictsCommand::Resolve { id, take, field, file, no_sync } => {
             let answer = Asked { take, field, file: file.map(|file| super::at(global, &file)) };
             resolve(ConflictId(id), answer, no_sync, global, output).await
@@ -48,7 +50,13 @@ pub async fn run(own: ConflictList, what: Option<ConflictsCommand>, global: &Glo
                     format!("conflict {id} is {}, not settled", record.state.as_str()),
                 )
                 .why("there is no answer that was carried out and could be taken back; nothing was changed")
-                .next(format!("cathedral conflicts show {id}")));
+                .next(match record.state {
+                    ConflictState::Open => format!("cathedral conflicts resolve {id} --take hub|spoke    answers it"),
+                    ConflictState::Answered => {
+                        format!("cathedral conflicts resolve {id} --take hub|spoke    answers otherwise instead")
+                    }
+                    _ => format!("cathedral conflicts show {id}"),
+                }));
             }
             let ended = carry_out(&hub, ConflictId(id), Answer::Undo, no_sync, output).await;
             bar.finish();
@@ -135,10 +143,11 @@ fn known(record: Option<ConflictRecord>, id: i64) -> Result<ConflictRecord, Fail
     record.ok_or_else(|| Failure::new(4, "C1404", format!("there is no conflict {id}")).next("cathedral conflicts"))
 }
 
-async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
+async fn show(id: ConflictId, full: bool, global: &Global, output: &Output) -> Ended {
     let site = super::site(global)?;
-    let record = match site.store().await? {
-        Some(store) => store.conflict(id).await?,
+    let stores = site.readable_stores().await?;
+    let record = match &stores {
+        Some(stores) => stores.store.conflict(id).await?,
         None => None,
     };
     let record = known(record, id.0)?;
@@ -156,21 +165,18 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
     output.sentence(&format!("  {}", safe(&draft.because)));
     output.say(format!("  {}", stands(&record)));
     if draft.fields.is_empty() || record.kind == SpokeKind::Git {
-        let sides =
-            [("base", &draft.base), ("hub", &draft.hub), ("spoke", &draft.spoke), ("suggested", &draft.suggested)];
-        for (name, side) in sides {
-            if let Some(side) = side {
-                tell_side(&site, name, side, output);
-            } else if name != "suggested" {
-                output.say(format!("  {}: nothing there", output.paint(Tint::Bold, name)));
-            }
-        }
+        sides::tell(&site, &record, full, output);
     } else {
         tell_fields("FIELD", &draft.fields, output);
     }
-    for row in &draft.group {
+    let shown = if full { draft.group.len() } else { GROUP };
+    for row in draft.group.iter().take(shown) {
         output.say(format!("decided together with {}", output.paint(Tint::Bold, &safe(&row.place))));
         tell_fields("FIELD", &row.fields, output);
+    }
+    if let more @ 1.. = draft.group.len().saturating_sub(shown) {
+        let rows = many(more as u64, "more row", "more rows");
+        output.say(format!("and with {rows}; cathedral conflicts show {id} --full    shows them"));
     }
     if record.kind == SpokeKind::Git {
         let (files, more) = disputed_files(draft);
@@ -196,13 +202,10 @@ async fn show(id: ConflictId, global: &Global, output: &Output) -> Ended {
             None => "next: make both sides agree with the database's own means, then cathedral sync",
         };
         output.note(output.paint(Tint::Dim, hint));
-    } else if record.state == ConflictState::Open {
-        let suggested = if draft.suggested.is_some() { "|suggested" } else { "" };
-        output.note(
-            output.paint(Tint::Dim, &format!("next: cathedral conflicts resolve {id} --take hub|spoke{suggested}")),
-        );
-    } else if record.state == ConflictState::Settled {
-        output.note(output.paint(Tint::Dim, &format!("next: cathedral conflicts undo {id}    puts both sides back")));
+    } else if let (ConflictState::Open, Some(stores)) = (record.state, &stores) {
+        choices::tell(&site, stores, &record, output).await;
+    } else if let (ConflictState::Settled, Some(stores)) = (record.state, &stores) {
+        choices::tell_undo(&site, stores, &record, output).await;
     } else if record.state == ConflictState::Answered {
         let next = format!("next: cathedral sync {}    carries the answer out", record.spoke);
         output.note(output.paint(Tint::Dim, &next));
@@ -239,21 +242,6 @@ fn tell_fields(name: &'static str, fields: &[FieldDispute], output: &Output) {
     table.print(output);
 }
 
-fn tell_side(site: &Site, name: &str, side: &SideValue, output: &Output) {
-    output.say(format!("  {}: {}", output.paint(Tint::Bold, name), safe(&side.shown)));
-    let Some(content) = side.content else { return };
-    let bytes = LocalContent::open(site.state.join("content")).and_then(|store| store.get(&content));
-    let Ok(bytes) = bytes else { return };
-    let Ok(text) = std::str::from_utf8(&bytes) else { return };
-    let cut: String = text.chars().take(SHOWN).collect();
-    for line in cut.lines() {
-        output.say(format!("    {} {}", output.symbol("│", "|"), safe(line)));
-    }
-    if cut.len() < text.len() {
-        output.say("    (cut; --json names the whole content)");
-    }
-}
-
 async fn resolve(id: ConflictId, asked: Asked, no_sync: bool, global: &Global, output: &Output) -> Ended {
     if asked.take.is_none() && asked.field.is_empty() && asked.file.is_none() {
         return Err(Failure::new(2, "C1201", format!("how to decide conflict {id} is not said"))
@@ -264,10 +252,32 @@ async fn resolve(id: ConflictId, asked: Asked, no_sync: bool, global: &Global, o
     }
     let (hub, bar) = super::hub(global, output).await?;
     let record = known(hub.store().conflict(id).await?, id.0)?;
+    no_longer_waits(&record)?;
     let answer = answer(&record, asked, hub.content.as_ref())?;
     let ended = carry_out(&hub, id, answer, no_sync, output).await;
     bar.finish();
     ended
+}
+
+/// Refuses an answer to a conflict that is decided, and says what can be done instead.
+fn no_longer_waits(record: &ConflictRecord) -> Result<(), Failure> {
+    let id = record.id;
+    let refused =
+        |what: &str| Failure::new(7, "C1701", format!("conflict {id} is {what}: it no longer waits for an answer"));
+    let take_back =
+        |id: ConflictId| format!("cathedral conflicts undo {id}    takes the answer back, then answer again");
+    match (record.state, &record.answer) {
+        (ConflictState::Open | ConflictState::Answered, _) => Ok(()),
+        (ConflictState::Settled, Some(Answer::With(other))) => Err(refused("settled")
+            .why(format!("the answer to conflict {other} decided it, too; nothing was changed"))
+            .next(take_back(*other))),
+        (ConflictState::Settled, _) => {
+            Err(refused("settled").why("its answer is in place on both sides; nothing was changed").next(take_back(id)))
+        }
+        (ConflictState::AgreedOutside, _) => Err(refused("agreed_outside")
+            .why("both sides became the same without an answer, so there is nothing to decide; nothing was changed")
+            .next("change it on either side, then cathedral sync    brings it to the other")),
+    }
 }
 
 fn answer(record: &ConflictRecord, asked: Asked, content: &dyn Content) -> Result<Answer, Failure> {

@@ -290,7 +290,7 @@ async fn unfinished(hub: &Hub, request: &RestoreRequest) -> Result<Option<RunId>
 }
 
 /// A side that was not there yet when the snapshot was taken has nothing to give back.
-fn is_there(part: &PartInfo) -> bool {
+pub fn is_there(part: &PartInfo) -> bool {
     !matches!(part.position.as_str(), "missing" | "not there")
 }
 

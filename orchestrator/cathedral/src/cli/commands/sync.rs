@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use cathedral_engine::{Stand, Standing};
-use cathedral_model::ecosystem::{ConflictPolicy, GitIntegration, Spoke, SpokeDetail};
+use cathedral_model::ecosystem::{ConflictPolicy, GitIntegration, Side, Spoke, SpokeDetail};
 use cathedral_model::ids::{Digest, RunId, SpokeName};
-use cathedral_model::run::{Phase, Priority, Request, RunResult, RunSummary, SyncRequest, Work};
+use cathedral_model::ports::Vault as _;
+use cathedral_model::run::{Phase, Priority, Request, RunResult, RunSummary, SpokeSummary, SyncRequest, Work};
+use cathedral_model::snapshot::{PartKey, SnapshotInfo};
 
 use super::super::args::{Global, OnConflict, PhaseName, SyncArgs};
 use super::super::output::{Tint, many, safe};
 use super::super::table::Table;
 use super::faults::Met;
+use super::restore::is_there;
 use super::{Ended, Failure, Output, plan, short};
 use crate::hub::{HEAL, Hub};
 
@@ -287,6 +290,39 @@ async fn tell_trouble(hub: &Hub, run: RunId, summary: &RunSummary, output: &Outp
     };
     let told = super::super::failure::told(&hub.engine.standing(run).await?);
     output.warn(format!("  why: {why}; {told}"));
-    output.warn(format!("  try: {next}"));
+    let back = brought_back(hub, summary).await;
+    let all: Vec<&String> = back.iter().chain([&next]).collect();
+    for (at, next) in all.into_iter().enumerate() {
+        output.warn(format!("  {} {next}", if at == 0 { "try:" } else { "    " }));
+    }
     Ok(())
+}
+
+/// What brings back a side that was there at the last sync and is gone.
+async fn brought_back(hub: &Hub, summary: &RunSummary) -> Vec<String> {
+    let mut out = vec![];
+    let is_gone = |spoke: &&SpokeSummary| spoke.result == "refused" && spoke.note.contains("root_missing: ");
+    let gone: Vec<&SpokeSummary> = summary.spokes.iter().filter(is_gone).collect();
+    if gone.is_empty() {
+        return out;
+    }
+    // The snapshot of this very run has not found it either.
+    let kept = hub.vault.list().await.unwrap_or_default();
+    for spoke in gone {
+        let sides = match hub.ecosystem().spoke(&spoke.name).map(|s| &s.detail) {
+            Some(SpokeDetail::Database(detail)) => [(Side::Hub, &detail.hub), (Side::Spoke, &detail.spoke)],
+            Some(SpokeDetail::Files(detail)) => [(Side::Hub, &detail.hub), (Side::Spoke, &detail.spoke)],
+            _ => continue,
+        };
+        for (side, path) in sides.into_iter().filter(|(_, path)| spoke.note.contains(&path.display().to_string())) {
+            out.push(format!("put {} back where it was, then cathedral sync", Output::safe_path(path)));
+            let key = PartKey { spoke: spoke.name.clone(), side };
+            let holds = |info: &&SnapshotInfo| info.parts.iter().any(|p| p.key == key && is_there(p));
+            if let Some(info) = kept.iter().rev().find(holds) {
+                let id = short(&info.meta.id);
+                out.push(format!("cathedral restore {id} {key} --in-place    writes it as it was last kept"));
+            }
+        }
+    }
+    out
 }

@@ -1,9 +1,9 @@
 //! Conflicts: opened, followed, answered, closed, undone.
 
 use cathedral_model::ecosystem::SpokeKind;
-use cathedral_model::ids::{ConflictId, Cursor};
+use cathedral_model::ids::{ConflictId, Cursor, Digest};
 use cathedral_model::inbox::{ConflictRecord, ConflictState};
-use cathedral_model::plan::{Answer, Choice, ConflictDraft};
+use cathedral_model::plan::{Answer, Choice, ConflictDraft, Grouped, SideValue};
 use cathedral_model::ports::Cause;
 use cathedral_model::ports::store::{Claim, Effect};
 
@@ -17,6 +17,8 @@ promises! {
     of_two_answers_to_what_was_seen_one_is_taken,
     an_answer_outlives_a_run_that_did_not_carry_it_out,
     an_answer_to_other_sides_no_longer_counts,
+    a_conflict_told_as_another_kind_keeps_its_number_and_its_answer,
+    an_answer_to_other_rows_no_longer_counts,
     an_answer_carried_out_settles_the_conflict,
     a_dispute_that_is_gone_was_agreed_outside,
     a_settled_dispute_that_returns_is_a_new_conflict,
@@ -169,6 +171,51 @@ async fn an_answer_to_other_sides_no_longer_counts(store: Subject) {
     inbox.report("a", &[dispute("x", "h2", "s")], &[]).await;
     let record = inbox.get(1).await;
     assert_eq!((record.state, record.answer, record.actor), (ConflictState::Open, None, None));
+}
+
+fn row(kind: &str, shown: &str, content: &str) -> ConflictDraft {
+    let side = |shown: &str| Some(SideValue { shown: shown.to_owned(), content: Some(Digest::of(content.as_bytes())) });
+    ConflictDraft {
+        conflict_kind: kind.to_owned(),
+        table: Some("t".into()),
+        hub: side(shown),
+        spoke: side("s"),
+        ..dispute("t[1]", "", "")
+    }
+}
+
+async fn a_conflict_told_as_another_kind_keeps_its_number_and_its_answer(store: Subject) {
+    let mut inbox = Inbox::new(store).await;
+    inbox.report("a", &[row("update/delete", "n=1", "sides")], &[]).await;
+    let answered = inbox.answer(1, &TAKE_HUB).await;
+    let told = row("foreign_key", "id=1, n=1", "sides");
+    inbox.report("a", std::slice::from_ref(&told), &[]).await;
+    let record = inbox.get(1).await;
+    assert_eq!((record.state, &record.answer), (ConflictState::Answered, &answered.answer));
+    assert_eq!((record.versions, record.draft), (answered.versions, told), "no side has moved");
+    inbox.report("a", &[row("foreign_key", "id=1, n=1", "other sides")], &[]).await;
+    let record = inbox.get(1).await;
+    assert_eq!((record.state, record.versions), (ConflictState::Open, answered.versions + 1));
+    assert_eq!(inbox.count().await, 1);
+}
+
+async fn an_answer_to_other_rows_no_longer_counts(store: Subject) {
+    let mut inbox = Inbox::new(store).await;
+    inbox.report("a", &[row("foreign_key", "n=1", "sides")], &[]).await;
+    let answered = inbox.answer(1, &TAKE_HUB).await;
+    let other = Grouped {
+        item: "p[1]".into(),
+        place: "p[1]".into(),
+        table: "p".into(),
+        pk: vec![serde_json::json!(1)],
+        fields: vec![],
+        content: None,
+    };
+    let more = ConflictDraft { group: vec![other], ..row("foreign_key", "n=1", "sides") };
+    inbox.report("a", &[more], &[]).await;
+    let record = inbox.get(1).await;
+    assert_eq!((record.state, record.answer, record.actor), (ConflictState::Open, None, None));
+    assert_eq!(record.versions, answered.versions, "no side has moved");
 }
 
 async fn an_answer_carried_out_settles_the_conflict(store: Subject) {
