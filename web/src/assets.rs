@@ -73,7 +73,7 @@ pub fn asset(name: &str) -> &'static Asset {
 }
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    routes.get("/assets/{name}", Access::Public, show)
+    routes.get("/assets/{name}", Access::Unmetered, show)
 }
 
 async fn show(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {

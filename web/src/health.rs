@@ -10,7 +10,7 @@ use crate::routes::{Access, Routes};
 use crate::state::Shared;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    routes.get("/healthz", Access::Health, alive).get("/readyz", Access::Health, ready).get(
+    routes.get("/healthz", Access::Unmetered, alive).get("/readyz", Access::Unmetered, ready).get(
         "/metrics",
         Access::Needs(Action::Read),
         crate::metrics::show,

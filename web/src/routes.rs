@@ -30,8 +30,8 @@ pub enum Access {
     PublicForm,
     /// Whoever proves itself by other means inside the handler: webhooks.
     Signed,
-    /// A health check: answered at any rate.
-    Health,
+    /// Everybody, however often: health checks, and files that are the same for all and are kept by browsers.
+    Unmetered,
     /// Anybody who is signed in, whatever the role.
     SignedIn,
     /// Whose role allows the action.
@@ -161,7 +161,7 @@ async fn enter(gate: &Gate, mut request: Request, who: &mut Option<Arc<Identity>
     let peer =
         request.extensions().get::<Peer>().copied().unwrap_or(Peer::Address(std::net::Ipv4Addr::UNSPECIFIED.into()));
     let action = match gate.access {
-        Access::Health | Access::Signed => return Ok(request),
+        Access::Unmetered | Access::Signed => return Ok(request),
         Access::Public => {
             count_stranger(state, peer).map_err(IntoResponse::into_response)?;
             return Ok(request);

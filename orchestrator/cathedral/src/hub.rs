@@ -2,6 +2,7 @@
 //!
 //! This is the one place that names every adapter.
 
+mod apart;
 mod chores;
 mod env;
 mod lock;

@@ -50,6 +50,39 @@ fn a_change_on_either_side_of_every_kind_is_synced_by_itself() {
 }
 
 #[test]
+fn servers_that_never_answer_hold_up_no_page() {
+    let place = scratch();
+    let world = World::build(&place.path().join("world"));
+    // More of them than the hub has threads, wherever the cores are few.
+    let many = (std::thread::available_parallelism().unwrap().get() + 2).min(12);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let (came, held) = std::sync::mpsc::channel();
+    std::thread::spawn(move || silent.incoming().flatten().try_for_each(|stream| came.send(stream)));
+    let spokes: String = (0..many)
+        .map(|n| {
+            format!(
+                "    - {{ name: silent{n}, url: \"http://127.0.0.1:{port}/{n}.git\", update_frequency: real_time }}\n"
+            )
+        })
+        .collect();
+    write(
+        &world.config(),
+        &format!("cathedral_ecosystem:\n  master_repository: hub\n  connected_repositories:\n{spokes}"),
+    );
+    let served = Served::start(&world.hub());
+    let mut waiting: Vec<_> =
+        (0..many).map(|_| held.recv_timeout(std::time::Duration::from_secs(60)).unwrap()).collect();
+    assert_eq!(served.get("/healthz", None).status, 200);
+    for stream in &mut waiting {
+        // It still waits: what was sent was no answer to a request that had been given up.
+        stream.set_nonblocking(true).unwrap();
+        let error = std::io::copy(stream, &mut std::io::sink()).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
 fn logs_for_machines_are_one_object_a_line() {
     let place = scratch();
     let world = World::build(&place.path().join("world"));

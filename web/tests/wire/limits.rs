@@ -121,6 +121,8 @@ async fn strangers_are_slowed_down_and_others_are_not() {
     let claimed = [("X-Forwarded-For", "198.51.100.7")];
     assert_eq!(hub.send("GET", "/api/v1/me", &claimed, "").await.status, 429, "nobody chooses their address");
     assert_eq!(hub.send("GET", "/healthz", &[], "").await.status, 200, "health answers at any rate");
+    let sheet = &cathedral_web::assets::asset("cathedral.css").href;
+    assert_eq!(hub.send("GET", sheet, &[], "").await.status, 200, "a page that was sent is not left bare");
     for n in 0..120 {
         assert_eq!(hub.send("GET", "/api/v1/me", &bearer, "").await.status, 200, "{n}");
     }

@@ -25,6 +25,7 @@ use cathedral_syncers::files::FilesSyncer;
 use cathedral_syncers::git::GitSyncer;
 use cathedral_syncers::sql::SqliteSyncer;
 
+use super::apart::Apart;
 use super::chores::HubChores;
 use super::env::HubEnv;
 use super::lock::lock;
@@ -168,9 +169,9 @@ pub(super) fn ports(site: &Site, ecosystem: &Ecosystem, parts: Parts<'_>, env: A
         vault: Arc::clone(parts.vault) as _,
         ledger: Arc::clone(parts.ledger),
         content: Arc::clone(content),
-        git: Arc::new(git_syncer(site, ecosystem, content)),
-        database: Arc::new(SqliteSyncer::new(site.state.clone(), Arc::clone(content))),
-        files: Arc::new(FilesSyncer::new(site.state.clone(), Arc::clone(content))),
+        git: Arc::new(Apart(git_syncer(site, ecosystem, content))),
+        database: Arc::new(Apart(SqliteSyncer::new(site.state.clone(), Arc::clone(content)))),
+        files: Arc::new(Apart(FilesSyncer::new(site.state.clone(), Arc::clone(content)))),
         notifier: Arc::new(Notices {
             path: site.state.join("notices.jsonl"),
             endpoints: Some((Arc::clone(&parts.stores.outgoing), site.notifications())),

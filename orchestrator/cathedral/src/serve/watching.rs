@@ -17,7 +17,7 @@ use cathedral_model::ports::PortError;
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
 use notify::event::ModifyKind;
 use notify::{EventKind, RecursiveMode, Watcher as _};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -44,17 +44,22 @@ pub async fn run(
     let mut spokes: BTreeMap<SpokeName, Arc<Notify>> = BTreeMap::new();
     let mut places: Vec<(Place, SpokeName)> = vec![];
     let mut tasks = JoinSet::new();
+    let at_once = Arc::new(Semaphore::new(AT_ONCE));
     for spoke in ecosystem.spokes.into_iter().filter(|s| names.contains(&s.name)) {
         let dirty = Arc::new(Notify::new());
         spokes.insert(spoke.name.clone(), Arc::clone(&dirty));
         places.extend(watched(&spoke).into_iter().map(|place| (place, spoke.name.clone())));
-        tasks.spawn(follow(Arc::clone(&current), spoke, dirty, Arc::clone(&wake_worker), stop.clone()));
+        let eyes = Eyes { current: Arc::clone(&current), at_once: Arc::clone(&at_once) };
+        tasks.spawn(follow(eyes, spoke, dirty, Arc::clone(&wake_worker), stop.clone()));
     }
     // The watcher lives as long as this task.
     let _watcher = start(&places, &spokes);
     let _ = stop.wait_for(|stop| *stop).await;
     tasks.shutdown().await;
 }
+
+/// So many spokes are looked at together: each look may hold a thread for as long as a server is silent.
+const AT_ONCE: usize = 16;
 
 /// A folder whose changes tell of a change of a spoke.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,18 +197,28 @@ impl Place {
 }
 
 /// One spoke: looks when told, when a run has ended, and at the floor.
-async fn follow(
+/// What looks at spokes.
+struct Eyes {
     current: Arc<Current>,
+    at_once: Arc<Semaphore>,
+}
+
+async fn follow(
+    eyes: Eyes,
     spoke: Spoke,
     dirty: Arc<Notify>,
     wake_worker: Arc<Notify>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let current = &eyes.current;
     let mut ends = current.ends();
     let mut floor = FLOOR;
     let mut tried: Option<(Digests, Instant)> = None;
     loop {
-        let seen = look(&current, &spoke, &mut tried).await;
+        // Closed never.
+        let place = eyes.at_once.acquire().await;
+        let seen = look(current, &spoke, &mut tried).await;
+        drop(place);
         floor = match &seen {
             Ok(Look::Filed) => {
                 wake_worker.notify_one();
