@@ -270,7 +270,7 @@ async fn follow(response: Response<Incoming>, mut kept: Option<&mut Vec<u8>>, ou
         let piece = piece.map_err(|e| cut(&e.to_string()))?;
         let Ok(data) = piece.into_data() else { continue };
         frames.push(&data);
-        while let Some(frame) = frames.next().map_err(|why| cut(why))? {
+        while let Some(frame) = frames.next().map_err(&cut)? {
             match (frame, &mut kept) {
                 (Frame::Exit(code), _) => return Ok(code),
                 (Frame::Out(bytes), Some(kept)) => kept.extend_from_slice(&bytes),

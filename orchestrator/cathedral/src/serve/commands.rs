@@ -55,7 +55,7 @@ pub fn begin(site: &Site, words: Vec<String>, terminal: &Terminal, actor: &str) 
 async fn listen(mut child: Child, say: &Sender<Said>) {
     let (out, err) = (child.stdout.take(), child.stderr.take());
     tokio::join!(pass(out, say, Said::Out), pass(err, say, Said::Err));
-    let code = child.wait().await.map_or(1, |status| code(status));
+    let code = child.wait().await.map_or(1, code);
     let _ = say.send(Said::Exit(code)).await;
 }
 

@@ -3,8 +3,6 @@
 //! One subject is all ports at once, since what they promise crosses them: a fire files a run and
 //! writes an event.
 
-#![expect(clippy::unwrap_used, reason = "a check fails by panicking")]
-
 use std::sync::Arc;
 
 use cathedral_model::event::Event;

@@ -3,8 +3,6 @@
 //! The checks know no runtime: what happens at once is joined, not spawned, so that a simulated store
 //! and a real server run the same suite. Time is passed in and never read.
 
-#![expect(clippy::unwrap_used, reason = "a check fails by panicking")]
-
 use std::sync::Arc;
 
 use cathedral_model::event::{Event, NewEvent};
