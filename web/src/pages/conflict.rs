@@ -182,6 +182,7 @@ fn field_row((index, f): (usize, &FieldDispute)) -> FieldRow {
     let (chosen, why) = match (hub_changed, spoke_changed) {
         (true, false) => ("@hub", "Only the hub changed it."),
         (false, true) => ("@spoke", "Only the spoke changed it."),
+        (false, false) => ("@hub", "Nobody changed it."),
         _ if f.hub == f.spoke => ("@hub", "Both made the same change."),
         _ => ("", "Both changed it: this one needs a choice."),
     };

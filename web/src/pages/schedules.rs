@@ -2,12 +2,13 @@
 
 use askama::Template;
 use axum::Form;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use cathedral_engine::schedule::in_words;
 use cathedral_model::access::Action;
 use cathedral_model::schedule::{Pause, ScheduleState};
 use cathedral_model::time::Timestamp;
+use serde::Deserialize;
 
 use super::act::{Fields, field, file};
 use super::part::{self, Html, encode};
@@ -18,6 +19,8 @@ use crate::routes::{Access, Routes, see};
 use crate::state::Shared;
 
 const DAY_MS: u64 = 86_400_000;
+/// Schedules on one page.
+const ROWS: usize = 100;
 /// Due times drawn of one schedule.
 const TICKS: usize = 300;
 
@@ -37,6 +40,19 @@ struct Page {
     can_change: bool,
     rows: Vec<Row>,
     axis: Vec<String>,
+    /// So many there are, so many of them fit what is looked for.
+    total: usize,
+    found: usize,
+    sought: String,
+    next: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Wanted {
+    /// Part of a name or title.
+    q: String,
+    from: usize,
 }
 
 struct Row {
@@ -53,10 +69,16 @@ struct Row {
     is_late: bool,
 }
 
-async fn show(State(state): State<Shared>, Who(who): Who) -> Result<Response, Problem> {
+async fn show(State(state): State<Shared>, Who(who): Who, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
     let view = state.view().await?;
     let now = state.now();
     let all = state.ports.schedules.schedules().await?;
+    let sought = wanted.q.trim().to_lowercase();
+    let fits = |s: &&ScheduleState| {
+        [&s.schedule.name, &s.schedule.title].iter().any(|text| text.to_lowercase().contains(&sought))
+    };
+    let found: Vec<&ScheduleState> = all.iter().filter(fits).collect();
+    let next = wanted.from.saturating_add(ROWS);
     let page = Page {
         frame: Frame::of(&state, Some(&who), "schedules")
             .with(&view)
@@ -64,7 +86,11 @@ async fn show(State(state): State<Shared>, Who(who): Who) -> Result<Response, Pr
             .live("schedule,run", false)
             .api("/api/v1/schedules"),
         can_change: who.may(Action::Schedule),
-        rows: all.iter().map(|s| row(&state, now, s)).collect(),
+        rows: found.iter().skip(wanted.from).take(ROWS).map(|s| row(&state, now, s)).collect(),
+        total: all.len(),
+        found: found.len(),
+        next: if next < found.len() { format!("/schedules?q={}&from={next}", encode(&sought)) } else { String::new() },
+        sought: wanted.q.trim().to_owned(),
         axis: (0..=4_u64)
             .map(|i| now.plus_ms(i * DAY_MS / 4).to_rfc3339().get(11..16).unwrap_or_default().to_owned())
             .collect(),

@@ -394,6 +394,35 @@ async fn a_schedule_is_paused_with_a_reason_and_resumed() {
 }
 
 #[tokio::test]
+async fn many_schedules_are_shown_page_by_page_and_found_by_name() {
+    let served = full().await;
+    let token = served.token(Role::Operator).await;
+    let now = served.clock.now();
+    let known = served.store.schedules().await.unwrap()[0].schedule.clone();
+    let named = |n: usize| {
+        let name = format!("sync:tree-{n:04}");
+        (cathedral_model::schedule::Schedule { title: name.clone(), name, ..known.clone() }, Some(now.plus_ms(60_000)))
+    };
+    served.store.declare(&(0..250).map(named).collect::<Vec<_>>(), now).await.unwrap();
+    let get = async |path: &str| served.send("GET", path, &[("Authorization", token.as_str())], "").await.body;
+    let rows = |page: &str| page.matches("aria-label=\"Run now: ").count();
+    let mut seen = vec![];
+    let mut path = "/schedules".to_owned();
+    loop {
+        let page = get(&path).await;
+        seen.push(rows(&page));
+        let next =
+            page.split("href=\"/schedules?q=&amp;from=").nth(1).or(page.split("href=\"/schedules?q=&#38;from=").nth(1));
+        let Some(next) = next.and_then(|rest| rest.split('"').next()) else { break };
+        path = format!("/schedules?q=&from={next}");
+    }
+    assert_eq!(seen, [100, 100, 50]);
+    assert_eq!(rows(&get("/schedules?q=TREE-0123").await), 1);
+    let none = get("/schedules?q=%3Cb%3Enothing").await;
+    assert!(rows(&none) == 0 && none.contains("No schedule has that") && !none.contains("<b>nothing"), "{none}");
+}
+
+#[tokio::test]
 async fn the_overview_of_many_spokes_is_small() {
     let served = hub::start().await;
     populate(&served, (0..100).map(|n| spoke(&format!("a-spoke-of-some-length-{n:03}"))).collect());
