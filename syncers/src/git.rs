@@ -175,7 +175,8 @@ impl GitSyncer {
     fn check_fence(&self, context: &Context<'_>, fence: Fence) -> Result<(), PortError> {
         let _alone = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
         let path = context.store.path().join("cathedral-fence");
-        let newest = std::fs::read_to_string(&path).ok().and_then(|t| t.trim().parse::<i64>().ok()).unwrap_or(i64::MIN);
+        let noted = std::fs::read_to_string(&path).ok().and_then(|t| t.trim().parse::<i64>().ok());
+        let newest = noted.filter(|fence| *fence <= Fence::GREATEST.0).unwrap_or(i64::MIN);
         if fence.0 < newest {
             return Err(PortError::Fenced(format!("{}: fence {fence} is older than {newest}", context.spoke.name)));
         }

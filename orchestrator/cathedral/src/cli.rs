@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
 
 /// Commands that need no hub run at once; the others get a runtime.
 fn run(args: Args, output: &Output) -> Ended {
-    let is_elsewhere = args.global.hub.is_some() && !elsewhere::is_here(&args.command);
+    let is_elsewhere = args.global.hub.is_some() && !elsewhere::is_here(&args.command)?;
     let command = if is_elsewhere {
         args.command
     } else {

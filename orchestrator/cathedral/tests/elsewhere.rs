@@ -100,6 +100,11 @@ fn what_is_asked_elsewhere_is_answered_as_on_the_hubs_machine() {
 fn a_token_does_what_its_scope_allows_and_is_named_in_what_it_did() {
     let place = scratch();
     let world = World::build(&place.path().join("world"));
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    write(
+        &world.config(),
+        &config.replace("refs: { prune: true }", "refs: { prune: true }\n      update_frequency: \"@daily\""),
+    );
     world.cathedral(&["sync"]).expect(0);
     world.change();
     world.cathedral(&["sync"]).expect(11);
@@ -124,7 +129,9 @@ fn a_token_does_what_its_scope_allows_and_is_named_in_what_it_did() {
     assert!([0, 11].contains(&answered.code), "{answered:?}");
     let leaves = world.cathedral(&["log", "show", "--json"]).json();
     assert!(leaves.to_string().contains("\"token "), "{leaves}");
-    operator.cathedral(&["schedule", "pause", "verify", "--reason", "from afar"]).expect(0);
+    let schedules = world.cathedral(&["schedule", "list", "--json"]).json();
+    let schedule = schedules["data"]["schedules"][0]["name"].as_str().unwrap_or("none is there").to_owned();
+    operator.cathedral(&["schedule", "pause", &schedule, "--reason", "from afar"]).expect(0);
     let paused = world.cathedral(&["schedule", "list", "--json"]).json();
     let actor = paused["data"]["schedules"].as_array().unwrap().iter().find_map(|s| s["pause"]["actor"].as_str());
     assert!(actor.is_some_and(|actor| actor.starts_with("token ")), "{paused}");
@@ -155,10 +162,15 @@ fn what_cannot_be_done_elsewhere_is_told_with_a_way_out() {
         &["restore", "latest", "--from", "file:///nowhere", "--to", "/nowhere"],
         &["-C", "/", "status"],
         &["--config", "x.yaml", "status"],
+        &["init"],
+        &["up"],
+        &["demo"],
+        &["restore", "latest", "--offline", "--from", "file:///nowhere", "--key-file", "k", "--to", "back"],
     ] {
         let refused = admin.cathedral(args).expect(2);
         assert!(refused.err.contains("try:"), "{args:?}: {refused:?}");
     }
+    assert!(!place.path().join(".cathedral").exists());
     // What needs no hub works here as ever.
     admin.cathedral(&["schema", "status"]).expect(0);
     admin.cathedral(&["help", "codes"]).expect(0);

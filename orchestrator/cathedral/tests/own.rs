@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::outputs;
-use support::world::{World, write};
+use support::world::{World, commit, write};
 use support::{run, scratch};
 
 fn busy(place: &tempfile::TempDir) -> World {
@@ -324,7 +324,7 @@ fn a_fence_that_is_damaged_is_told_and_written_anew_and_never_goes_backwards() {
     let world = World::build(place.path());
     world.cathedral(&["sync"]).expect(0);
     let fence = world.state().join("fence/codex");
-    for damage in ["", "garbage\n", "\u{fffd}"] {
+    for damage in ["", "garbage\n", "\u{fffd}", "9223372036854775807", "-1"] {
         let number = || fs::read_to_string(&fence).unwrap().trim().parse::<i64>().unwrap();
         let before = number();
         fs::write(&fence, damage).unwrap();
@@ -340,6 +340,49 @@ fn a_fence_that_is_damaged_is_told_and_written_anew_and_never_goes_backwards() {
         world.cathedral(&["sync"]).expect(0);
         assert!(world.hub_files().join("later.txt").exists());
     }
+}
+
+#[test]
+fn an_older_copy_of_the_state_or_a_clock_that_was_ahead_stops_no_sync() {
+    let place = scratch();
+    let world = World::build(place.path());
+    world.cathedral(&["sync"]).expect(0);
+    let (state, copy) = (world.state().join("hub.db"), place.path().join("copy.db"));
+    fs::copy(&state, &copy).unwrap();
+    let change = |n: u32| {
+        write(&world.app_files().join(format!("later-{n}.txt")), "later\n");
+        let row = format!("insert into entry select {n}, id, {n}, 'later' from account limit 1");
+        support::world::sql(&world.app_db(), &row);
+        commit(&world.mind(), "main", "later", &[(&format!("later-{n}.txt"), "later\n")]);
+    };
+    let is_synced = |n: u32| {
+        world.cathedral(&["sync"]).expect(0);
+        assert!(world.hub_files().join(format!("later-{n}.txt")).exists(), "{n}");
+        assert_eq!(support::eyes::rows(&world.hub_db()), support::eyes::rows(&world.app_db()), "{n}");
+        let kept = support::world::git(&world.kept_mind(), &["ls-tree", "--name-only", "main"]);
+        assert!(kept.contains(&format!("later-{n}.txt")), "{kept}");
+    };
+    for n in 7000..7006 {
+        change(n);
+        is_synced(n);
+    }
+    for ending in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(world.state().join(format!("hub.db{ending}")));
+    }
+    fs::copy(&copy, &state).unwrap();
+    change(7006);
+    is_synced(7006);
+
+    // A fence of a clock that was ten years ahead, or one whose first digit was changed.
+    let fence = world.state().join("fence/codex");
+    let ahead = fs::read_to_string(&fence).unwrap().trim().parse::<i64>().unwrap() + 315_360_000_000;
+    fs::write(&fence, ahead.to_string()).unwrap();
+    for n in 7007..7009 {
+        change(n);
+        is_synced(n);
+    }
+    let after = fs::read_to_string(&fence).unwrap().trim().parse::<i64>().unwrap();
+    assert!((ahead + 1..ahead + 2_000_000).contains(&after), "{ahead} went on as {after}");
 }
 
 #[test]

@@ -179,6 +179,12 @@ number_id! {
     /// A fencing token: a holder with a smaller one has been replaced and must stop writing.
     Fence
 }
+impl Fence {
+    /// No greater one is ever handed out: fences follow the clock in milliseconds, and this is the year 2200. What is
+    /// greater was damaged.
+    pub const GREATEST: Self = Self(7_258_118_400_000);
+}
+
 number_id! {
     /// The index of a leaf in the transparency log.
     LeafIndex

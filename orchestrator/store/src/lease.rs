@@ -5,7 +5,7 @@ use cathedral_model::ports::PortError;
 use cathedral_model::time::Timestamp;
 
 use crate::conn::{Conn, values};
-use crate::queue::next_number;
+use crate::queue::{next_number, raise};
 use crate::statement::statements;
 
 statements! {
@@ -37,7 +37,10 @@ pub(crate) async fn take(
             return Ok(None);
         }
     }
-    // From the series of the whole store: a lease that was given back and forgotten still counts on.
+    // From the series of the whole store: a lease that was given back and forgotten still counts on. It never falls
+    // behind the clock in milliseconds, so that a store that was put back from an older copy of itself does not hand
+    // out again what spokes have seen since.
+    raise(conn, "fence", now.0 / 1_000).await?;
     let fence = next_number(conn, "fence").await?;
     conn.run(UPSERT_LEASE, values![resource, holder.as_str(), fence, expires]).await?;
     Ok(Some(Fence(fence)))

@@ -176,7 +176,8 @@ pub fn read_fence(path: &Path) -> Result<Option<i64>, PortError> {
     match fs::read(path) {
         Ok(bytes) => {
             let text = std::str::from_utf8(&bytes).map_err(|_| damaged())?;
-            text.trim().parse().map(Some).map_err(|_| damaged())
+            let fence = text.trim().parse().ok().filter(|fence| (0..=Fence::GREATEST.0).contains(fence));
+            fence.map(Some).ok_or_else(damaged)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(PortError::io(path.display(), &e)),

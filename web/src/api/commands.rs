@@ -59,7 +59,7 @@ async fn run(State(state): State<Shared>, Who(who): Who, Json(wanted): Json<Want
         let needed = action.needs().as_str();
         let detail = format!("this command needs the role {needed}; yours is {}", who.role.as_str());
         return Err(Problem::forbidden("needs_role", detail)
-            .hint("an admin makes a token with that scope: cathedral token new"));
+            .hint(format!("cathedral token new --scope {needed}    on the hub's machine makes one that may")));
     }
     if matches!(action.needs(), cathedral_model::access::Role::Admin) {
         who.require_fresh(&state)?;

@@ -255,7 +255,7 @@ pub enum PhaseName {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OnConflict {
-    /// Change nothing when there is one
+    /// Change nothing, and take no snapshot, when there is one
     Stop,
     /// Park it; the rest goes on
     Queue,

@@ -26,13 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A refusal is never longer than this.
 const REFUSAL: usize = 1 << 20;
 
-/// Whether a command works where it is typed, whatever hub is named.
-pub fn is_here(command: &Command) -> bool {
-    match command {
-        Command::Demo { .. }
-        | Command::Up { .. }
-        | Command::Init { .. }
-        | Command::MergeFile { .. }
+/// Whether a command needs no hub at all and works where it is typed, whatever hub is named.
+///
+/// # Errors
+/// It works on a hub of this machine only: that is not what was named.
+pub fn is_here(command: &Command) -> Result<bool, Failure> {
+    Ok(match command {
+        Command::MergeFile { .. }
         | Command::Completion { .. }
         | Command::Man { .. }
         | Command::Schema { .. }
@@ -42,9 +42,18 @@ pub fn is_here(command: &Command) -> bool {
             what,
             ConfigCommand::Explain { .. } | ConfigCommand::Schema | ConfigCommand::Validate { file: Some(_) }
         ),
-        Command::Restore(args) => args.offline,
+        Command::Demo { .. } => return Err(only_here("cathedral demo")),
+        Command::Up { .. } => return Err(only_here("cathedral up")),
+        Command::Init { .. } => return Err(only_here("cathedral init")),
+        Command::Restore(args) if args.offline => return Err(only_here("cathedral restore --offline")),
         _ => false,
-    }
+    })
+}
+
+fn only_here(command: &str) -> Failure {
+    Failure::new(2, "C1005", format!("`{command}` works on this machine, and --hub names a hub elsewhere"))
+        .why("nothing was changed")
+        .next("leave --hub out, and CATHEDRAL_HUB unset: unset CATHEDRAL_HUB")
 }
 
 /// Has the hub carry out the command that was typed, and ends as it ended there.
@@ -134,9 +143,10 @@ async fn asked(url: &str, words: &[String], output: &Output) -> Result<Response<
         let way = way(url).await?;
         ask(way, words, output).await
     };
-    tokio::time::timeout(PATIENCE, asked)
-        .await
-        .unwrap_or_else(|_| Err(unreachable(url, &format!("no answer within {} s", PATIENCE.as_secs()))))
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
+        Err(unreachable(url, &format!("no answer within {} s", PATIENCE.as_secs()))
+            .why("whether the command arrived is not known: it may have been carried out"))
+    })
 }
 
 async fn way(url: &str) -> Result<Way, Failure> {
@@ -209,9 +219,7 @@ async fn secured(stream: TcpStream, target: &Target) -> Result<Box<dyn Stream>, 
 }
 
 async fn ask(way: Way, words: &[String], output: &Output) -> Result<Response<Incoming>, Failure> {
-    let broken = |why: hyper::Error| {
-        Failure::new(6, "C1601", format!("the hub broke off: {why}")).next("cathedral status    once more")
-    };
+    let broken = |why: hyper::Error| Failure::new(6, "C1601", format!("the hub broke off: {why}"));
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(way.stream)).await.map_err(broken)?;
     tokio::spawn(connection);
@@ -226,7 +234,11 @@ async fn ask(way: Way, words: &[String], output: &Output) -> Result<Response<Inc
     }
     let request = request.body(Full::new(Bytes::from(body.to_string())));
     let request = request.map_err(|e| Failure::new(2, "C1201", format!("the request cannot be made: {e}")))?;
-    let response = sender.send_request(request).await.map_err(broken)?;
+    let response = sender.send_request(request).await.map_err(|why| {
+        broken(why)
+            .why("the command had been sent: it may have been carried out")
+            .next("cathedral runs    or the list of what it makes (snapshot list, token list) says whether it was")
+    })?;
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if status == StatusCode::OK && kind == MEDIA_TYPE {
@@ -250,6 +262,7 @@ fn refused(status: StatusCode, problem: &Value) -> Failure {
         Some("signed_out") => Failure::new(5, "C1501", "the hub does not know the token in CATHEDRAL_TOKEN")
             .why("it was revoked, has run out, or is of another hub")
             .next("cathedral token list    on the hub's machine; cathedral token new --scope viewer makes another"),
+        Some("needs_role") => failure.why("the token that was given may do less; nothing was changed"),
         Some("not_from_elsewhere") => {
             Failure { code: 2, id: "C1005", why: Some("nothing was changed".into()), ..failure }
         }

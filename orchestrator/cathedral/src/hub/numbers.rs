@@ -15,6 +15,8 @@ use super::site::Site;
 
 /// Statements are read so many at a time.
 const PAGE: u64 = 256;
+/// Statements at the end of the log that are looked at whenever a hub is opened.
+const END: u64 = 32;
 
 /// The greatest numbers that may have been handed out.
 pub struct Least {
@@ -43,18 +45,41 @@ pub fn least(site: &Site, now: Timestamp) -> Least {
     }
 }
 
+/// The greatest fence that a spoke has seen, as far as the state folder knows. One that is ahead of the clock was
+/// handed out while the clock was wrong, or was damaged: the next ones go on after it either way.
+pub fn newest_fence(site: &Site) -> Fence {
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).ok()?.trim().parse::<i64>().ok();
+    let entries = |folder: &str| fs::read_dir(site.state.join(folder)).into_iter().flatten().flatten();
+    let trees = entries("fence").filter_map(|entry| read(entry.path()));
+    let stores = entries("git").filter_map(|entry| read(entry.path().join("cathedral-fence")));
+    Fence(trees.chain(stores).filter(|fence| *fence <= Fence::GREATEST.0).max().unwrap_or(0))
+}
+
+/// Whether the log names a run that this state database does not know: then it is an older copy of itself. The end of
+/// the log tells, where the newest runs are.
+pub fn is_behind(site: &Site, newest: RunId) -> bool {
+    let Ok(Some(log)) = site.log() else { return false };
+    greatest(&log, log.size().saturating_sub(END), log.size()).is_some_and(|named| named > newest.0)
+}
+
 /// The greatest number of a run that a leaf names; none when the log cannot be read.
 fn in_log(log: &LogReader) -> Option<i64> {
-    let (mut greatest, mut at) = (0, 0);
+    let (mut found, mut at) = (0, 0);
     while at < log.size() {
-        for statement in log.statements(at, at + PAGE).ok()? {
-            let subject = statement.subject.strip_prefix("run ").and_then(|n| n.parse().ok());
-            let taken_by = statement.value["predicate"]["run"].as_i64();
-            greatest = greatest.max(subject.unwrap_or(0)).max(taken_by.unwrap_or(0));
-        }
+        found = found.max(greatest(log, at, at + PAGE)?);
         at += PAGE;
     }
-    Some(greatest)
+    Some(found)
+}
+
+fn greatest(log: &LogReader, from: u64, to: u64) -> Option<i64> {
+    let statements = log.statements(from, to).ok()?;
+    let named = statements.iter().map(|statement| {
+        let subject = statement.subject.strip_prefix("run ").and_then(|n| n.parse().ok());
+        let taken_by = statement.value["predicate"]["run"].as_i64();
+        subject.unwrap_or(0).max(taken_by.unwrap_or(0))
+    });
+    Some(named.max().unwrap_or(0))
 }
 
 /// The same of what the runs left in the state folder: what they kept, and the messages about them.

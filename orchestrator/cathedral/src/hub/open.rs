@@ -9,7 +9,7 @@ use cathedral_engine::{Engine, Options, Ports};
 use cathedral_integrity::{FileLog, LogError, LogReader};
 use cathedral_model::config::scalar::Scalar as _;
 use cathedral_model::ecosystem::{Ecosystem, Hub as HubRepository};
-use cathedral_model::ids::{DestinationName, NodeId, RunId, SpokeName};
+use cathedral_model::ids::{ConflictId, DestinationName, Fence, NodeId, RunId, SpokeName};
 use cathedral_model::ports::chores::NoChores;
 use cathedral_model::ports::store::RunRow;
 use cathedral_model::ports::{
@@ -67,9 +67,12 @@ impl Hub {
         let vault = Arc::new(open_vault(&site, &env)?);
         let stores = open_stores(&site).await?;
         let store = Arc::clone(&stores.store);
-        if store.runs(None, 1).await?.is_empty() {
+        // A new database, or an older copy that was put back.
+        let newest = store.runs(None, 1).await?.first().map(|row| row.run);
+        if newest.is_none_or(|newest| super::numbers::is_behind(&site, newest)) {
             begin_numbers(&site, env.now()).await?;
         }
+        go_on_after(super::numbers::newest_fence(&site), env.now()).await?;
         let content: Arc<dyn Content> = Arc::new(LocalContent::open(site.state.join("content"))?);
         let origin = format!("{id}.cathedral/{}", ecosystem.name);
         let log = FileLog::open(&site.state.join("log"), &keys, &origin, cathedral_integrity::log::os_entropy());
@@ -342,6 +345,23 @@ impl Ledger for NoLog {
     async fn head(&self) -> Result<cathedral_model::ports::ledger::Head, PortError> {
         Err(PortError::failed(Cause::NotFound, "there is no log without a hub"))
     }
+}
+
+/// Databases have seen fences, too, which nobody reads here: of one series, and hardly this many later.
+const LATER: i64 = 1_000_000;
+
+/// Has fences go on after one that is ahead of the clock. Those that are not are left behind by the clock itself.
+async fn go_on_after(newest: Fence, now: Timestamp) -> Result<(), Failure> {
+    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
+    let Some(store) = open.filter(|_| newest.0 > now.0 / 1_000) else { return Ok(()) };
+    // What is handed out next, asked for by taking it.
+    let (resource, nobody) = ("hub:fence", NodeId::new("opening"));
+    let next = store.lease(resource, &nobody, now, 0).await?;
+    store.unlease(resource, &nobody).await?;
+    if next.is_none_or(|next| next <= newest) {
+        store.begin_numbers(Fence(newest.0 + LATER), RunId(0), ConflictId(0)).await?;
+    }
+    Ok(())
 }
 
 /// Begins the numbers of a new state database above those that a lost one has handed out.

@@ -312,7 +312,10 @@ impl Store for MemoryStore {
         let fence = match inner.leases.get(resource) {
             Some((other, _, ends)) if other != holder && *ends > now => return Ok(None),
             Some((same, fence, _)) if same == holder => *fence,
-            _ => inner.next_fence(),
+            _ => {
+                inner.fence = inner.fence.max(now.0 / 1_000);
+                inner.next_fence()
+            }
         };
         inner.leases.insert(resource.to_owned(), (holder.clone(), fence, until));
         Ok(Some(fence))

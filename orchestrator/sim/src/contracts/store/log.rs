@@ -1,9 +1,10 @@
 //! Events, outbox, leases, plans.
 
 use cathedral_model::event::{EventFilter, Message, NewEvent};
-use cathedral_model::ids::{Cursor, Digest};
+use cathedral_model::ids::{Cursor, Digest, Fence};
 use cathedral_model::ports::Cause;
 use cathedral_model::ports::store::Record;
+use cathedral_model::time::Timestamp;
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -21,6 +22,7 @@ promises! {
     a_lease_has_one_holder,
     a_lease_that_ended_is_taken_with_a_larger_fence,
     a_lease_given_back_is_free_and_its_fence_goes_on,
+    fences_of_spokes_keep_up_with_the_clock,
     of_many_who_want_a_lease_one_gets_it,
     a_plan_is_found_by_the_beginning_of_its_id,
 }
@@ -216,6 +218,20 @@ async fn a_lease_that_ended_is_taken_with_a_larger_fence(store: Subject) {
         last = fence;
     }
     assert_eq!(store.lease("r", &a, at(181), TTL_MS).await.expect("the contract holds"), None);
+}
+
+async fn fences_of_spokes_keep_up_with_the_clock(store: Subject) {
+    // So a store that was put back from an older copy is never behind what spokes have seen.
+    let mut last = Fence(0);
+    for minute in [1, 1, 2, 1, 90] {
+        let now = Timestamp(minute * 60_000_000);
+        let a = node(&format!("a{minute}"));
+        let fence = store.lease(&format!("spoke:{minute}"), &a, now, TTL_MS).await.expect("the contract holds");
+        let fence = fence.expect("it is free");
+        assert!(fence.0 > minute * 60_000 && fence > last, "{fence} at minute {minute} after {last}");
+        store.unlease(&format!("spoke:{minute}"), &a).await.expect("the contract holds");
+        last = fence;
+    }
 }
 
 async fn a_lease_given_back_is_free_and_its_fence_goes_on(store: Subject) {
