@@ -155,6 +155,24 @@ fn a_file_tree_that_is_gone_comes_back_as_it_is_said_and_a_missing_marker_is_sho
     world.cathedral(&["plan"]).expect(0);
 }
 
+/// What was taken of a database after it was emptied brings nothing back.
+#[test]
+fn of_an_emptied_database_a_snapshot_is_offered_that_holds_something() {
+    let (_place, world) = built();
+    sql(&world.hub_db(), "create table k (id integer primary key, v text); insert into k values (1, 'kept');");
+    world.cathedral(&["sync"]).expect(0);
+    sql(&world.hub_db(), "insert into k values (2, 'kept');");
+    world.cathedral(&["sync"]).expect(0);
+    let rows = eyes::rows(&world.app_db());
+    fs::write(world.app_db(), "").unwrap();
+    world.cathedral(&["sync"]).expect(7);
+    let command = offered(&world.cathedral(&["sync"]).expect(7));
+    world.cathedral(&command.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    assert!(!eyes::rows(&world.app_db()).is_empty());
+    world.cathedral(&["sync"]).expect(0);
+    assert_eq!((eyes::rows(&world.app_db()), eyes::rows(&world.hub_db())), (rows.clone(), rows));
+}
+
 /// The command that is offered to bring a lost side back, confirmed.
 fn offered(refused: &support::Ran) -> Vec<String> {
     let line = refused.err.lines().find(|line| line.contains("--in-place")).unwrap_or_else(|| panic!("{refused:?}"));
