@@ -152,9 +152,10 @@ impl FilesSyncer {
         Ok(Some(base))
     }
 
-    /// Finds what speaks against using the agreed state: with any of this the sides are compared as if for the
-    /// first time, which deletes nothing.
-    fn root_guards(&self, spoke: &Spoke, pair: &Pair, base: &Base) -> Result<Vec<Guard>, PortError> {
+    /// Finds what speaks against using the agreed state, and against writing to the roots at all: with any of this
+    /// the sides are compared as if for the first time, which deletes nothing. Marks are asked for without an agreed
+    /// state too, since no write goes past them that nobody has confirmed.
+    fn root_guards(&self, spoke: &Spoke, pair: &Pair, base: Option<&Base>) -> Result<Vec<Guard>, PortError> {
         let files = detail(spoke)?;
         let notes = self.notes(spoke);
         let mut guards = vec![];
@@ -164,11 +165,11 @@ impl FilesSyncer {
         ];
         for (side, scan, root, path) in sides {
             let guard = |name: &str, why: String| Guard { name: name.to_owned(), why };
-            if !scan.exists {
+            let held = base.map_or(0, |base| base.tree.len());
+            if !scan.exists && (base.is_some() || notes.mark(side).exists()) {
                 let why = format!("{} is not there; going on makes it anew from the other side", path.display());
                 guards.push(guard("root_missing", why));
-            } else if scan.tree.is_empty() && scan.frozen.is_empty() && !base.tree.is_empty() {
-                let held = base.tree.len();
+            } else if scan.exists && scan.tree.is_empty() && scan.frozen.is_empty() && held > 0 {
                 let why = format!(
                     "{} is empty and held {held} entries; going on fills it again from the other side",
                     path.display()
@@ -202,11 +203,11 @@ impl FilesSyncer {
             }
             Err(e) => return Err(e),
         };
-        if let Some(known) = &base {
-            guards = self.root_guards(spoke, &pair, known)?;
-            if !guards.is_empty() {
-                base = None;
-            }
+        if base.is_some() || planning::direction(spoke.data_sync).is_some() {
+            guards.extend(self.root_guards(spoke, &pair, base.as_ref())?);
+        }
+        if !guards.is_empty() || self.notes(spoke).was_restored() {
+            base = None;
         }
         let policy = planning::policy(context.policy.unwrap_or(spoke.policy));
         let planned = match planning::direction(spoke.data_sync) {

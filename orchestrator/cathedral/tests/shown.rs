@@ -122,3 +122,62 @@ fn of_a_side_that_is_gone_it_is_said_what_brings_it_back() {
     world.cathedral(&["sync", "--yes", "small"]).expect(0);
     assert_eq!(eyes::rows(&world.app_db()), rows);
 }
+
+/// The same of a file tree, and what a sync will ask about is what the plan shows.
+#[test]
+fn a_file_tree_that_is_gone_comes_back_as_it_is_said_and_a_missing_marker_is_shown_and_confirmed() {
+    let (_place, world) = built();
+    for name in ["a", "b", "c", "d"] {
+        write(&world.hub_files().join(name), name);
+    }
+    world.cathedral(&["sync"]).expect(0);
+    for root in [world.app_files(), world.hub_files()] {
+        let before = eyes::files(&root);
+        fs::remove_dir_all(&root).unwrap();
+        let refused = world.cathedral(&["sync"]).expect(7);
+        let command = offered(&refused);
+        world.cathedral(&command.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+        world.cathedral(&["sync"]).expect(0);
+        assert_eq!((eyes::files(&root), root.join(".cathedral-root").exists()), (before, true));
+        world.cathedral(&["plan"]).expect(0);
+    }
+    // Nothing is to be copied, and still somebody has to say that this is the tree.
+    fs::remove_file(world.app_files().join(".cathedral-root")).unwrap();
+    for root in [world.app_files(), world.hub_files()] {
+        write(&root.join("same"), "same");
+    }
+    let plan = world.cathedral(&["plan"]).expect(10);
+    assert!(plan.out.contains("marker_missing"), "{plan:?}");
+    let refused = world.cathedral(&["sync"]).expect(7);
+    assert!(refused.err.contains("marker_missing"), "{refused:?}");
+    world.cathedral(&["sync", "--yes", "small"]).expect(0);
+    world.cathedral(&["sync"]).expect(0);
+    world.cathedral(&["plan"]).expect(0);
+}
+
+/// What was taken of a database after it was emptied brings nothing back.
+#[test]
+fn of_an_emptied_database_a_snapshot_is_offered_that_holds_something() {
+    let (_place, world) = built();
+    sql(&world.hub_db(), "create table k (id integer primary key, v text); insert into k values (1, 'kept');");
+    world.cathedral(&["sync"]).expect(0);
+    sql(&world.hub_db(), "insert into k values (2, 'kept');");
+    world.cathedral(&["sync"]).expect(0);
+    let rows = eyes::rows(&world.app_db());
+    fs::write(world.app_db(), "").unwrap();
+    world.cathedral(&["sync"]).expect(7);
+    let command = offered(&world.cathedral(&["sync"]).expect(7));
+    world.cathedral(&command.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    assert!(!eyes::rows(&world.app_db()).is_empty());
+    world.cathedral(&["sync"]).expect(0);
+    assert_eq!((eyes::rows(&world.app_db()), eyes::rows(&world.hub_db())), (rows.clone(), rows));
+}
+
+/// The command that is offered to bring a lost side back, confirmed.
+fn offered(refused: &support::Ran) -> Vec<String> {
+    let line = refused.err.lines().find(|line| line.contains("--in-place")).unwrap_or_else(|| panic!("{refused:?}"));
+    let words = line.split_whitespace().skip_while(|word| *word != "cathedral").skip(1).take(4);
+    let command: Vec<String> = words.chain(["--yes", "small"]).map(str::to_owned).collect();
+    assert_eq!((command[0].as_str(), command[3].as_str()), ("restore", "--in-place"), "{refused:?}");
+    command
+}

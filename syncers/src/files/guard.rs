@@ -15,6 +15,10 @@ use super::handle::{self, Root};
 use super::names::MARKER;
 use super::sound::{HEAL, is_marker};
 
+/// Noted in place of a marker after a restore: whichever marker stands there, if any, is taken as it is by the next
+/// sync. What was agreed before says nothing about what was written since, so that sync compares both sides afresh.
+const RESTORED: &[u8] = b"{\"schema\":\"cathedral.root/v1\",\"restored\":true}\n";
+
 /// A longer marker is not ours.
 const MARKER_BYTES: u64 = 4096;
 
@@ -78,7 +82,7 @@ impl Notes {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(PortError::io(self.mark(side).display(), &e)),
         };
-        let Some(root) = root else { return Ok(None) };
+        let Some(root) = root.filter(|_| !is_restored(&noted)) else { return Ok(None) };
         let guard = |name: &str, why: &str| {
             let why = format!("{why} {}, which is perhaps not the tree that was synced", root.path().display());
             Ok(Some(Guard { name: name.to_owned(), why }))
@@ -99,6 +103,22 @@ impl Notes {
             Some(found) if found != noted => guard("marker_foreign", "there is a foreign marker in"),
             Some(_) => Ok(None),
         }
+    }
+
+    /// Says whether a side was restored since the last sync.
+    pub fn was_restored(&self) -> bool {
+        [Side::Hub, Side::Spoke]
+            .into_iter()
+            .any(|side| fs::read(self.mark(side)).is_ok_and(|noted| is_restored(&noted)))
+    }
+
+    /// Notes that a person had a side written in place, where the marker that was noted does not stand any more.
+    pub fn set_restored(&self, side: Side, root: &Root) -> Result<(), PortError> {
+        if self.check_mark(side, Some(root))?.is_none() {
+            return Ok(());
+        }
+        let note = self.mark(side);
+        write_durably(&note, RESTORED).map_err(|e| PortError::io(note.display(), &e))
     }
 
     /// Writes the marker when there is none, and notes it.
@@ -182,6 +202,11 @@ pub fn read_fence(path: &Path) -> Result<Option<i64>, PortError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(PortError::io(path.display(), &e)),
     }
+}
+
+/// Whether this is what is noted after a restore.
+pub fn is_restored(noted: &[u8]) -> bool {
+    noted == RESTORED
 }
 
 fn read_marker(root: &Root) -> io::Result<Option<Vec<u8>>> {

@@ -7,7 +7,7 @@ use cathedral_model::ecosystem::{Side, Spoke, SpokeDetail};
 use cathedral_model::ids::{Fence, SpokeName};
 use cathedral_model::ports::PortError;
 
-use super::guard::{Notes, read_fence, write_durably};
+use super::guard::{Notes, is_restored, read_fence, write_durably};
 use super::names::MARKER;
 
 /// The command that mends what is found here.
@@ -43,6 +43,7 @@ pub fn note_faults(state: &Path, spoke: &Spoke) -> Vec<NoteFault> {
     for (side, tree) in [(Side::Hub, &files.hub), (Side::Spoke, &files.spoke)] {
         let file = notes.mark(side);
         let why = match fs::read(&file) {
+            Ok(noted) if is_restored(&noted) => continue,
             // Whatever stands in the tree itself is a marker.
             Ok(noted) if is_marker(&noted) || fs::read(tree.join(MARKER)).is_ok_and(|m| m == noted) => continue,
             Ok(_) => "it does not hold a marker".to_owned(),

@@ -128,3 +128,82 @@ fn a_side_that_was_not_there_is_a_part_that_says_so_and_gives_nothing_back() {
     run(Place::Live(Side::Spoke)).unwrap();
     assert!(!pair.spoke.exists(), "nothing is made");
 }
+
+/// A pair whose spoke, or hub, was lost after it was copied out and something came since.
+fn lost(side: Side, leave_folder: bool) -> (Pair, std::path::PathBuf, Recorded) {
+    let mut pair = Pair::new();
+    for name in ["a", "b", "c/d", "e"] {
+        write(&pair.hub, name, name);
+    }
+    pair.agree();
+    let mut taken = Recorded::default();
+    export(&pair, &Place::Live(side), &mut taken);
+    write(&pair.hub, "later", "later");
+    pair.agree();
+    let root = if side == Side::Hub { pair.hub.clone() } else { pair.spoke.clone() };
+    fs::remove_dir_all(&root).unwrap();
+    if leave_folder {
+        fs::create_dir(&root).unwrap();
+    }
+    pair.run = 90;
+    (pair, root, taken)
+}
+
+fn guards(pair: &Pair) -> Vec<String> {
+    pair.plan().guards.into_iter().map(|guard| guard.name).collect()
+}
+
+#[test]
+fn a_lost_tree_that_a_restore_has_brought_back_is_synced_again_and_loses_nothing() {
+    for (side, leave_folder) in [(Side::Hub, false), (Side::Spoke, false), (Side::Hub, true), (Side::Spoke, true)] {
+        // A killed restore may leave the agreed state, a whole one does not.
+        for is_agreed in [true, false] {
+            let (mut pair, root, taken) = lost(side, leave_folder);
+            assert!(!guards(&pair).is_empty());
+            import(&pair, &pair.syncer, &Place::Live(side), &taken).unwrap();
+            assert!(cathedral_syncers::files::note_faults(&pair.state, &pair.declared).is_empty());
+            pair.base = pair.base.filter(|_| is_agreed);
+            let (plan, _) = pair.sync();
+            assert!(plan.actions.iter().all(|action| action.action == "create" && action.side == side), "{plan:?}");
+            assert_eq!(read(&root, "later"), "later");
+            assert!(root.join(".cathedral-root").exists());
+            pair.agree();
+            // From here on the marker is asked for again.
+            fs::remove_file(root.join(".cathedral-root")).unwrap();
+            assert_eq!(guards(&pair), ["marker_missing"]);
+        }
+    }
+}
+
+#[test]
+fn a_restore_of_a_lost_tree_that_is_stopped_anywhere_deletes_nothing_later_and_repeating_finishes() {
+    for stop in 0.. {
+        let (mut pair, root, taken) = lost(Side::Spoke, false);
+        let (hook, reached_end) = stop_after(stop);
+        let stopped = import(&pair, &pair.hooked(hook), &Place::Live(Side::Spoke), &taken);
+        let plan = pair.plan();
+        assert!(plan.actions.iter().all(|action| action.action != "delete"), "stop {stop}: {plan:?}");
+        assert_eq!(plan.guards.is_empty(), stopped.is_ok(), "stop {stop}: a half tree is asked about");
+        import(&pair, &pair.syncer, &Place::Live(Side::Spoke), &taken).unwrap();
+        pair.sync();
+        assert_eq!(listing(&root), listing(&pair.hub), "stop {stop}");
+        pair.agree();
+        if reached_end() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn marks_that_do_not_fit_are_in_the_plan_without_an_agreed_state_too_and_can_be_confirmed() {
+    for leave_folder in [false, true] {
+        let (mut pair, root, _) = lost(Side::Spoke, leave_folder);
+        pair.base = None;
+        assert_eq!(guards(&pair), [if leave_folder { "marker_missing" } else { "root_missing" }]);
+        let plan = pair.plan();
+        pair.run += 1;
+        pair.apply(&plan);
+        assert_eq!((read(&root, "later"), read(&pair.hub, "a")), ("later".into(), "a".into()));
+        pair.agree();
+    }
+}

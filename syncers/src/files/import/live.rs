@@ -20,7 +20,7 @@ use super::super::hook::Hook;
 use super::super::rules::Rules;
 use super::super::scan::{self, Scan};
 use super::super::stage::{self, Skip, Stage};
-use super::super::{FilesSyncer, detail, names};
+use super::super::{FilesSyncer, detail, names, planning};
 use super::check;
 
 /// At most so many failures are listed.
@@ -76,7 +76,13 @@ pub fn into_live(
     lock.check()?;
     job.place();
     syncer.hook.reached("syncfs", b"").and_then(|()| Ok(rustix::fs::syncfs(root.fd())?)).map_err(fault)?;
-    job.finish(path.display().to_string())
+    let imported = job.finish(path.display().to_string())?;
+    // Last of all, so that a tree that is only half there is still one that a sync asks about.
+    if planning::direction(spoke.data_sync).is_some() {
+        syncer.hook.reached("mark", b"").map_err(fault)?;
+        notes.set_restored(side, root)?;
+    }
+    Ok(imported)
 }
 
 /// What the snapshot holds at a path.

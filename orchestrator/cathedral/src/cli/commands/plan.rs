@@ -44,7 +44,8 @@ pub async fn show(
         if let Some(plan) = plan {
             let (id, _) = plan.sealed().map_err(|e| Failure::new(1, "C1002", e.to_string()))?;
             ids.insert(name.clone(), id);
-            changes += plan.actions.len() + plan.conflicts.len();
+            // What a safeguard stops is not in sync, also where nothing but a marker is to be written.
+            changes += plan.actions.len() + plan.conflicts.len() + plan.guards.len();
         }
         spokes.push(serde_json::json!({
             "name": name, "kind": preview.spoke.kind(),

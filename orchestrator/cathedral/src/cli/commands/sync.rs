@@ -306,7 +306,7 @@ async fn brought_back(hub: &Hub, summary: &RunSummary) -> Vec<String> {
     if gone.is_empty() {
         return out;
     }
-    // The snapshot of this very run has not found it either.
+    // The snapshot of this very run has not found it either, or found it as empty as it is now.
     let kept = hub.vault.list().await.unwrap_or_default();
     for spoke in gone {
         let sides = match hub.ecosystem().spoke(&spoke.name).map(|s| &s.detail) {
@@ -317,7 +317,7 @@ async fn brought_back(hub: &Hub, summary: &RunSummary) -> Vec<String> {
         for (side, path) in sides.into_iter().filter(|(_, path)| spoke.note.contains(&path.display().to_string())) {
             out.push(format!("put {} back where it was, then cathedral sync", Output::safe_path(path)));
             let key = PartKey { spoke: spoke.name.clone(), side };
-            let holds = |info: &&SnapshotInfo| info.parts.iter().any(|p| p.key == key && is_there(p));
+            let holds = |info: &&SnapshotInfo| info.parts.iter().any(|p| p.key == key && is_there(p) && p.items > 0);
             if let Some(info) = kept.iter().rev().find(holds) {
                 let id = short(&info.meta.id);
                 out.push(format!("cathedral restore {id} {key} --in-place    writes it as it was last kept"));
