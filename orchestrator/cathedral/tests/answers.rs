@@ -220,6 +220,16 @@ fn suggestions_fields_and_files_are_taken() {
     assert!(hub == spoke && hub.contains("|Integer(1717)|"), "{hub}");
     let ran = demo.cathedral(&["conflicts", "resolve", &row, "--field", "amont=1"]);
     assert_ne!(ran.code, 0, "{ran:?}");
+    demo.cathedral(&["conflicts", "undo", &row]).expect(0);
+    let before = demo.both("entry[2000]");
+    let slip = demo.cathedral(&["conflicts", "resolve", &row, "--field", "amount=@spok"]).expect(2);
+    for told in ["@hub, @spoke, @base, @null", "amount=@spoke", "amount=@@spok"] {
+        assert!(slip.err.contains(told), "{told}: {slip:?}");
+    }
+    assert_eq!((demo.both("entry[2000]"), demo.state_of(&row)), (before, "open".into()), "nothing was recorded");
+    taken(&row, &["--field", "amount=@@spok"]);
+    let (hub, spoke) = demo.both("entry[2000]");
+    assert!(hub == spoke && hub.contains(&format!("{:?}", "@spok".as_bytes())), "{hub}");
     let motto = demo.id("motto.txt");
     let mine = demo.root.join("mine.txt");
     fs::write(&mine, "what is kept is given\n").unwrap();

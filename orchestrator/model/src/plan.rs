@@ -123,7 +123,7 @@ pub enum Choice {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Take(Choice),
-    /// Field by field: a value, or `@hub`, `@spoke`, `@base`.
+    /// Field by field, as [`crate::typed::Typed`] reads it: a value, or `@hub`, `@spoke`, `@base`, `@null`.
     Fields(BTreeMap<String, String>),
     /// The bytes of a whole new value, in the content store.
     Content(Digest),

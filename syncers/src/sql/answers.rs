@@ -8,6 +8,7 @@ use cathedral_model::conflict::value::{Row, Value, write_key};
 use cathedral_model::ids::Digest;
 use cathedral_model::plan::{self, Choice, ConflictDraft, Directive, Grouped};
 use cathedral_model::ports::{Cause, Content, PortError};
+use cathedral_model::typed::Typed;
 use serde::{Deserialize, Serialize};
 
 use super::form::{Cells, from_json};
@@ -61,7 +62,7 @@ pub(super) fn add(
             let mut picks = BTreeMap::new();
             for (name, text) in fields {
                 let column = column(shape, name).ok_or_else(|| refuse(format!("there is no column {name:?}")))?;
-                picks.insert(column, pick(text, versions.as_ref(), name));
+                picks.insert(column, pick(text, versions.as_ref(), name).map_err(|e| refuse(format!("{name}: {e}")))?);
             }
             whole_when_deleted(&directive.draft, picks).map_err(refuse)?
         }
@@ -144,14 +145,15 @@ fn read(id: &Digest, place: &str, content: &dyn Content) -> Result<Versions, Por
 }
 
 /// A typed word becomes the kind of value that the column holds on the sides.
-fn pick(text: &str, versions: Option<&Versions>, name: &str) -> Pick {
-    match text {
-        "@hub" => return Pick::Side(Side::Hub),
-        "@spoke" => return Pick::Side(Side::Spoke),
-        "@base" => return Pick::Side(Side::Base),
-        "@null" => return Pick::Value(Value::Null),
-        _ => {}
-    }
+fn pick(typed: &str, versions: Option<&Versions>, name: &str) -> Result<Pick, String> {
+    let text = match Typed::read(typed).map_err(|e| e.to_string())? {
+        Typed::Take(Choice::Hub) => return Ok(Pick::Side(Side::Hub)),
+        Typed::Take(Choice::Spoke) => return Ok(Pick::Side(Side::Spoke)),
+        Typed::Take(Choice::Base) => return Ok(Pick::Side(Side::Base)),
+        Typed::Take(Choice::Suggested) => return Err("it has no suggested value".to_owned()),
+        Typed::Null => return Ok(Pick::Value(Value::Null)),
+        Typed::Text(text) => text,
+    };
     let held: Vec<&Value> = versions.map_or_else(Vec::new, |v| {
         let at = v.columns.iter().position(|c| c.eq_ignore_ascii_case(name));
         [&v.hub, &v.spoke, &v.base].into_iter().flatten().filter_map(|r| at.and_then(|i| r.0.get(i))).collect()
@@ -167,7 +169,7 @@ fn pick(text: &str, versions: Option<&Versions>, name: &str) -> Pick {
     } else {
         as_text()
     };
-    Pick::Value(value)
+    Ok(Pick::Value(value))
 }
 
 fn whole(content: &dyn Content, id: &Digest, shape: &Shape) -> Result<BTreeMap<usize, Pick>, PortError> {

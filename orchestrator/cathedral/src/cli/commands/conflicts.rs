@@ -11,6 +11,7 @@ use cathedral_model::inbox::{ConflictRecord, ConflictState};
 use cathedral_model::plan::{Answer, Choice, FieldDispute};
 use cathedral_model::ports::Content;
 use cathedral_model::run::RunSummary;
+use cathedral_model::typed::Typed;
 use cathedral_syncers::git::disputed_files;
 
 use super::super::args::{ConflictList, ConflictsCommand, Global, Take};
@@ -291,8 +292,17 @@ fn answer(record: &ConflictRecord, asked: Asked, content: &dyn Content) -> Resul
         for text in asked.field {
             let (key, value) = text.split_once('=').ok_or_else(|| {
                 Failure::new(2, "C1201", format!("--field {text:?} has no `=`"))
-                    .next("--field NAME=VALUE, or --field NAME=@hub")
+                    .next("--field NAME=VALUE, or --field NAME=@hub|@spoke|@base|@null")
             })?;
+            if let Err(slip) = Typed::read(value) {
+                let failure = Failure::new(2, "C1201", format!("--field {text:?} is neither a side nor a text"))
+                    .why(format!("{slip}; nothing was recorded or changed"));
+                return Err(match slip.nearest {
+                    Some(word) => failure.next(format!("--field {key}={word}    if that was meant")),
+                    None => failure,
+                }
+                .next(format!("--field {key}=@{value}    writes {value}")));
+            }
             fields.insert(key.to_owned(), value.to_owned());
         }
         // Of a merge in git all files are decided at once.
