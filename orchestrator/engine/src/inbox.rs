@@ -213,6 +213,7 @@ fn group_of(record: &ConflictRecord) -> Option<String> {
         );
     }
     let is_tied = matches!(kind, "unique" | "foreign_key" | "check") && record.draft.group.is_empty();
+    let is_tied = is_tied && !record.draft.refers_to_nothing();
     let is_group = record.kind == SpokeKind::Database && is_tied;
     is_group.then(|| {
         "the answer was about rows that depend on each other, and the conflict holds one of them; the snapshot of \

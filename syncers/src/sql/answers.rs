@@ -11,7 +11,7 @@ use cathedral_model::ports::{Cause, Content, PortError};
 use cathedral_model::typed::Typed;
 use serde::{Deserialize, Serialize};
 
-use super::form::{Cells, from_json};
+use super::form::{Cells, from_json, shown_row};
 
 /// The three versions of a row in dispute, in the content store.
 #[derive(Serialize, Deserialize)]
@@ -69,8 +69,8 @@ pub(super) fn add(
         plan::Answer::Content(id) => Answer::Fields(whole(content, id, shape).map_err(|e| refuse(e.to_string()))?),
         plan::Answer::Undo => {
             let was = was(&directive.draft, shape, content).map_err(|e| refuse(e.to_string()))?;
-            past = Some(was.base);
-            Answer::Apart { hub: was.hub, spoke: was.spoke }
+            past = Some(was.base.clone());
+            Answer::Apart { dangles: dangled(&directive.draft, shape, &was), hub: was.hub, spoke: was.spoke }
         }
         // The other answer says it.
         plan::Answer::With(_) => return Ok(None),
@@ -100,6 +100,26 @@ pub(super) fn was(draft: &ConflictDraft, shape: &Shape, content: &dyn Content) -
 pub(super) fn group_was(row: &Grouped, shape: &Shape, content: &dyn Content) -> Result<Change, PortError> {
     let id = row.content.ok_or_else(|| PortError::permanent(format!("{} keeps no values", row.place)))?;
     Ok(change(&read(&id, &row.place, content)?, shape))
+}
+
+/// Returns by which columns a side's own row referred to nothing: those that the dispute was told by.
+fn dangled(draft: &ConflictDraft, shape: &Shape, was: &Change) -> Vec<(Side, Vec<usize>)> {
+    if !draft.refers_to_nothing() {
+        return vec![];
+    }
+    let mut out = Vec::new();
+    for (side, row, told) in [(Side::Hub, &was.hub, &draft.hub), (Side::Spoke, &was.spoke, &draft.spoke)] {
+        let (Some(row), Some(told)) = (row, told) else { continue };
+        for link in &shape.foreign {
+            let value = shape.value_of(row, &link.columns);
+            // What both sides had agreed on before is not what the side has broken.
+            let is_new = value != was.base.as_ref().and_then(|base| shape.value_of(base, &link.columns));
+            if value.is_some() && is_new && shown_row(&shape.columns, row, &link.columns) == told.shown {
+                out.push((side, link.columns.clone()));
+            }
+        }
+    }
+    out
 }
 
 fn change(kept: &Versions, shape: &Shape) -> Change {

@@ -78,7 +78,8 @@ impl Planner<'_> {
                     if let Some(past) = past {
                         for (other, was) in rows {
                             all.insert(other.clone(), was.base);
-                            answers.insert(other, rows::Answer::Apart { hub: was.hub, spoke: was.spoke });
+                            let apart = rows::Answer::Apart { hub: was.hub, spoke: was.spoke, dangles: vec![] };
+                            answers.insert(other, apart);
                         }
                         all.insert(id.clone(), past);
                     }

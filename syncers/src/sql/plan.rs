@@ -342,7 +342,9 @@ impl Planner<'_> {
                 self.expect_shape(side, &diff.shape);
             }
             self.actions.push(action(side, &diff.shape, &write));
+            let names = |link: &Vec<usize>| link.iter().filter_map(|i| diff.shape.columns.get(*i).cloned()).collect();
             self.steps.push(Step::Write(RowWrite {
+                dangles: write.dangles.iter().map(names).collect(),
                 side,
                 table: write.table,
                 key: hex::encode(write.key),
