@@ -196,13 +196,7 @@ async fn show(id: ConflictId, full: bool, global: &Global, output: &Output) -> E
         output.note(output.paint(Tint::Dim, &format!("look: git -C {store} diff {} {}", hub.shown, spoke.shown)));
     }
     if record.state == ConflictState::Open && draft.conflict_kind == "schema" {
-        let hint = match draft.table {
-            Some(_) => {
-                "next: give the table the same columns on both sides with the database's own means, then cathedral sync"
-            }
-            None => "next: make both sides agree with the database's own means, then cathedral sync",
-        };
-        output.note(output.paint(Tint::Dim, hint));
+        output.note(output.paint(Tint::Dim, &outside(&record)));
     } else if let (ConflictState::Open, Some(stores)) = (record.state, &stores) {
         choices::tell(&site, stores, &record, output).await;
     } else if let (ConflictState::Settled, Some(stores)) = (record.state, &stores) {
@@ -212,6 +206,31 @@ async fn show(id: ConflictId, full: bool, global: &Global, output: &Output) -> E
         output.note(output.paint(Tint::Dim, &next));
     }
     Ok(0)
+}
+
+/// Says what to do about tables and what belongs to them: an answer decides rows only.
+fn outside(record: &ConflictRecord) -> String {
+    let (draft, spoke) = (&record.draft, &record.spoke);
+    let has = (draft.hub.is_some(), draft.spoke.is_some());
+    // A copy of the side that still has the table: what is put back without rows would delete them there.
+    let dropped = |kept: &str, gone: &str, part: &str| {
+        format!(
+            "next: drop the table on the {kept} as well, or put it back on the {gone} with its rows (cathedral restore \
+             latest {spoke}{part} --to DIR    gives a copy of the {kept}'s database to take it from), then cathedral \
+             sync {spoke}"
+        )
+    };
+    match (&draft.table, has) {
+        (Some(_), (false, true)) => dropped("spoke", "hub", "@spoke"),
+        (Some(_), (true, false)) => dropped("hub", "spoke", ""),
+        (Some(_), _) => format!(
+            "next: give the table the same columns on both sides with the database's own means, then cathedral sync \
+             {spoke}"
+        ),
+        (None, _) => {
+            format!("next: make both sides agree with the database's own means, then cathedral sync {spoke}")
+        }
+    }
 }
 
 /// Says since when a conflict stands as it does.
