@@ -90,7 +90,12 @@ pub enum Answer {
     /// This row, on both sides.
     Whole(Option<Row>),
     /// One state for each side: a dispute opened again.
-    Apart { hub: Option<Row>, spoke: Option<Row> },
+    Apart {
+        hub: Option<Row>,
+        spoke: Option<Row>,
+        /// By which columns a side's row referred to nothing when the dispute was opened: it may do so again.
+        dangles: Vec<(Side, Vec<usize>)>,
+    },
 }
 
 /// Where the value of one column comes from.
@@ -115,6 +120,8 @@ pub struct Write {
     /// How many equal rows there are before and after; for tables without key.
     pub counts: (u64, u64),
     pub because: &'static str,
+    /// By which columns the row may refer to nothing: it did before, on this side.
+    pub dangles: Vec<Vec<usize>>,
 }
 
 /// A row that only a person can decide.

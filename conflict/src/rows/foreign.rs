@@ -133,7 +133,9 @@ impl<'a> Work<'a> {
             let change = self.change(at);
             let reference = |row: Option<&Row>| values(row, &link.columns).map(|v| key_of(&v));
             let Some(value) = reference(self.after(at, side)) else { continue };
-            let stands = reference(change.side(side)).as_ref() == Some(&value);
+            // As the side has it, or had it when the answer that is taken back was given.
+            let stands = reference(change.side(side)).as_ref() == Some(&value)
+                || self.dangles(at, side).any(|columns| *columns == link.columns);
             if stands && !self.is_open(at) {
                 // As good as unchanged: the parent is what is to be decided.
                 continue;

@@ -180,6 +180,15 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Returns by which columns a row may refer to nothing: it is put back as its side had it.
+    pub(super) fn dangles(&self, at: At<'_>, side: Side) -> impl Iterator<Item = &'a Vec<usize>> {
+        let all = match (self.outcome(at), self.answer(&self.tables[at.0].shape.name, at.1)) {
+            (Outcome::Apart(..), Some(Answer::Apart { dangles, .. })) => dangles.as_slice(),
+            _ => &[],
+        };
+        all.iter().filter(move |(of, _)| *of == side).map(|(_, columns)| columns)
+    }
+
     fn after_count(&self, at: At<'_>, side: Side) -> u64 {
         match self.outcome(at) {
             Outcome::Merged(_, count) => *count,
@@ -413,6 +422,7 @@ impl<'a> Work<'a> {
                     after: after.cloned(),
                     counts,
                     because: state.because,
+                    dangles: self.dangles(at, side).cloned().collect(),
                 });
             }
         }

@@ -73,7 +73,7 @@ fn row(work: &Work<'_>, table: &TableDiff, key: &Key, change: &Change, check: &C
     let answer = work.answer(&table.shape.name, key);
     match answer {
         Some(Answer::Whole(row)) => return State::merged(row.clone(), "answered"),
-        Some(Answer::Apart { hub, spoke }) => {
+        Some(Answer::Apart { hub, spoke, .. }) => {
             let outcome = Outcome::Apart(hub.clone(), spoke.clone());
             return State { outcome, draft: None, because: "answer undone" };
         }

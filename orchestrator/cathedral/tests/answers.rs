@@ -220,6 +220,16 @@ fn suggestions_fields_and_files_are_taken() {
     assert!(hub == spoke && hub.contains("|Integer(1717)|"), "{hub}");
     let ran = demo.cathedral(&["conflicts", "resolve", &row, "--field", "amont=1"]);
     assert_ne!(ran.code, 0, "{ran:?}");
+    demo.cathedral(&["conflicts", "undo", &row]).expect(0);
+    let before = demo.both("entry[2000]");
+    let slip = demo.cathedral(&["conflicts", "resolve", &row, "--field", "amount=@spok"]).expect(2);
+    for told in ["@hub, @spoke, @base, @null", "amount=@spoke", "amount=@@spok"] {
+        assert!(slip.err.contains(told), "{told}: {slip:?}");
+    }
+    assert_eq!((demo.both("entry[2000]"), demo.state_of(&row)), (before, "open".into()), "nothing was recorded");
+    taken(&row, &["--field", "amount=@@spok"]);
+    let (hub, spoke) = demo.both("entry[2000]");
+    assert!(hub == spoke && hub.contains(&format!("{:?}", "@spok".as_bytes())), "{hub}");
     let motto = demo.id("motto.txt");
     let mine = demo.root.join("mine.txt");
     fs::write(&mine, "what is kept is given\n").unwrap();
@@ -566,8 +576,12 @@ fn a_row_that_refers_to_nothing_waits_alone() {
         let before = look();
         let refused = dispute.resolve(&["--take", "hub"]).expect(7);
         assert!(refused.err.contains("refer") && refused.err.contains("change or delete"), "{refused:?}");
-        assert_eq!((look(), dispute.is().as_str()), (before, "open"));
+        assert_eq!((look(), dispute.is().as_str()), (before.clone(), "open"));
         dispute.resolve(&["--take", keeps]).expect(0);
         assert_eq!(look()[0], look()[1]);
+        if place == "o[7]" {
+            dispute.undo().expect(0);
+            assert_eq!((look(), dispute.is().as_str()), (before, "open"), "as its side had it");
+        }
     }
 }

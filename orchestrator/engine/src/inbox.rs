@@ -7,6 +7,7 @@ use cathedral_model::plan::{Answer, Choice, Directive, PlanContext, SideValue, S
 use cathedral_model::ports::Cause;
 use cathedral_model::ports::ledger::{LeafKind, NewLeaf};
 use cathedral_model::run::{Priority, Request, SyncRequest, Work};
+use cathedral_model::typed::Typed;
 
 use crate::work::{Engine, EngineError};
 
@@ -75,7 +76,7 @@ impl Engine {
         };
         let is_typed = matches!(answer, Answer::Fields(_) | Answer::Content(_));
         let unfit = |why: String| EngineError::Unfit { conflict: record.id, why, is_typed };
-        if fits && let Some(why) = not_of_a_ref(record, answer) {
+        if fits && let Some(why) = not_of_a_ref(record, answer).or_else(|| no_word(answer)) {
             return Err(unfit(why));
         }
         let spoke = self.ecosystem.spokes.iter().find(|s| s.name == record.spoke);
@@ -193,6 +194,12 @@ fn not_of_a_ref(record: &ConflictRecord, answer: &Answer) -> Option<String> {
     Some(format!("{why}: take {sides}"))
 }
 
+/// Says which typed value begins with `@` and is no word: nobody has said that it is meant as a text.
+fn no_word(answer: &Answer) -> Option<String> {
+    let Answer::Fields(fields) = answer else { return None };
+    fields.iter().find_map(|(name, value)| Some(format!("{name}: {}", Typed::read(value).err()?)))
+}
+
 /// Says why an answer cannot be undone that was about rows which depend on each other, of which the conflict holds
 /// one: it may have moved all of them.
 fn group_of(record: &ConflictRecord) -> Option<String> {
@@ -206,6 +213,7 @@ fn group_of(record: &ConflictRecord) -> Option<String> {
         );
     }
     let is_tied = matches!(kind, "unique" | "foreign_key" | "check") && record.draft.group.is_empty();
+    let is_tied = is_tied && !record.draft.refers_to_nothing();
     let is_group = record.kind == SpokeKind::Database && is_tied;
     is_group.then(|| {
         "the answer was about rows that depend on each other, and the conflict holds one of them; the snapshot of \

@@ -24,6 +24,7 @@ pub mod run;
 pub mod schedule;
 pub mod snapshot;
 pub mod time;
+pub mod typed;
 pub mod upkeep;
 
 pub use cathedral_conflict as conflict;

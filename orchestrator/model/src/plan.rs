@@ -77,6 +77,15 @@ impl ConflictDraft {
         (&self.base, &self.hub, &self.spoke) == (&other.base, &other.hub, &other.spoke)
     }
 
+    /// Says whether it is about a row that refers to nothing: that row alone, as some side has it.
+    #[must_use]
+    pub fn refers_to_nothing(&self) -> bool {
+        // Where the parent is gone on the other side only, an answer moves the parent, too; reports from before
+        // groups were kept do not name it.
+        let is_alone = self.group.is_empty() && !self.because.contains("gone on the other side");
+        self.conflict_kind == "foreign_key" && is_alone
+    }
+
     /// Says whether an answer that was given to another report of the item moves the same, from the same.
     #[must_use]
     pub fn is_same_question(&self, other: &Self) -> bool {
@@ -123,7 +132,7 @@ pub enum Choice {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Take(Choice),
-    /// Field by field: a value, or `@hub`, `@spoke`, `@base`.
+    /// Field by field, as [`crate::typed::Typed`] reads it: a value, or `@hub`, `@spoke`, `@base`, `@null`.
     Fields(BTreeMap<String, String>),
     /// The bytes of a whole new value, in the content store.
     Content(Digest),

@@ -7,8 +7,9 @@ use cathedral_model::conflict::fields::{FieldChoice, apply_fields, fields};
 use cathedral_model::conflict::tree::{Body, MergeContent, Merged, Node};
 use cathedral_model::conflict::{Chain, Kind};
 use cathedral_model::ids::Digest;
-use cathedral_model::plan::FieldDispute;
+use cathedral_model::plan::{Choice, FieldDispute};
 use cathedral_model::ports::{Content, PortError};
+use cathedral_model::typed::Typed;
 
 use super::base::Base;
 use super::handle::Root;
@@ -92,15 +93,19 @@ impl Merger<'_> {
         let choices = answers
             .iter()
             .map(|(field, value)| {
-                let choice = match value.as_str() {
-                    "@hub" => FieldChoice::Hub,
-                    "@spoke" => FieldChoice::Spoke,
-                    "@base" => FieldChoice::Base,
-                    value => FieldChoice::Value(value.to_owned()),
+                let choice = match Typed::read(value).map_err(|e| format!("{field}: {e}"))? {
+                    Typed::Take(Choice::Hub) => FieldChoice::Hub,
+                    Typed::Take(Choice::Spoke) => FieldChoice::Spoke,
+                    Typed::Take(Choice::Base) => FieldChoice::Base,
+                    Typed::Text(value) => FieldChoice::Value(value.to_owned()),
+                    Typed::Take(Choice::Suggested) => return Err(format!("{field} has no suggested value")),
+                    Typed::Null => {
+                        return Err(format!("{field}: @null is for databases; in a file write the word of its format"));
+                    }
                 };
-                (field.clone(), choice)
+                Ok((field.clone(), choice))
             })
-            .collect();
+            .collect::<Result<_, String>>()?;
         let bytes = apply_fields(&sides.conflict(), &choices).map_err(|e| e.to_string())?;
         self.store(&bytes).ok_or_else(|| "the result cannot be stored".to_owned())
     }

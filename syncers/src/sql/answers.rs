@@ -8,9 +8,10 @@ use cathedral_model::conflict::value::{Row, Value, write_key};
 use cathedral_model::ids::Digest;
 use cathedral_model::plan::{self, Choice, ConflictDraft, Directive, Grouped};
 use cathedral_model::ports::{Cause, Content, PortError};
+use cathedral_model::typed::Typed;
 use serde::{Deserialize, Serialize};
 
-use super::form::{Cells, from_json};
+use super::form::{Cells, from_json, shown_row};
 
 /// The three versions of a row in dispute, in the content store.
 #[derive(Serialize, Deserialize)]
@@ -61,15 +62,15 @@ pub(super) fn add(
             let mut picks = BTreeMap::new();
             for (name, text) in fields {
                 let column = column(shape, name).ok_or_else(|| refuse(format!("there is no column {name:?}")))?;
-                picks.insert(column, pick(text, versions.as_ref(), name));
+                picks.insert(column, pick(text, versions.as_ref(), name).map_err(|e| refuse(format!("{name}: {e}")))?);
             }
             whole_when_deleted(&directive.draft, picks).map_err(refuse)?
         }
         plan::Answer::Content(id) => Answer::Fields(whole(content, id, shape).map_err(|e| refuse(e.to_string()))?),
         plan::Answer::Undo => {
             let was = was(&directive.draft, shape, content).map_err(|e| refuse(e.to_string()))?;
-            past = Some(was.base);
-            Answer::Apart { hub: was.hub, spoke: was.spoke }
+            past = Some(was.base.clone());
+            Answer::Apart { dangles: dangled(&directive.draft, shape, &was), hub: was.hub, spoke: was.spoke }
         }
         // The other answer says it.
         plan::Answer::With(_) => return Ok(None),
@@ -99,6 +100,26 @@ pub(super) fn was(draft: &ConflictDraft, shape: &Shape, content: &dyn Content) -
 pub(super) fn group_was(row: &Grouped, shape: &Shape, content: &dyn Content) -> Result<Change, PortError> {
     let id = row.content.ok_or_else(|| PortError::permanent(format!("{} keeps no values", row.place)))?;
     Ok(change(&read(&id, &row.place, content)?, shape))
+}
+
+/// Returns by which columns a side's own row referred to nothing: those that the dispute was told by.
+fn dangled(draft: &ConflictDraft, shape: &Shape, was: &Change) -> Vec<(Side, Vec<usize>)> {
+    if !draft.refers_to_nothing() {
+        return vec![];
+    }
+    let mut out = Vec::new();
+    for (side, row, told) in [(Side::Hub, &was.hub, &draft.hub), (Side::Spoke, &was.spoke, &draft.spoke)] {
+        let (Some(row), Some(told)) = (row, told) else { continue };
+        for link in &shape.foreign {
+            let value = shape.value_of(row, &link.columns);
+            // What both sides had agreed on before is not what the side has broken.
+            let is_new = value != was.base.as_ref().and_then(|base| shape.value_of(base, &link.columns));
+            if value.is_some() && is_new && shown_row(&shape.columns, row, &link.columns) == told.shown {
+                out.push((side, link.columns.clone()));
+            }
+        }
+    }
+    out
 }
 
 fn change(kept: &Versions, shape: &Shape) -> Change {
@@ -144,14 +165,15 @@ fn read(id: &Digest, place: &str, content: &dyn Content) -> Result<Versions, Por
 }
 
 /// A typed word becomes the kind of value that the column holds on the sides.
-fn pick(text: &str, versions: Option<&Versions>, name: &str) -> Pick {
-    match text {
-        "@hub" => return Pick::Side(Side::Hub),
-        "@spoke" => return Pick::Side(Side::Spoke),
-        "@base" => return Pick::Side(Side::Base),
-        "@null" => return Pick::Value(Value::Null),
-        _ => {}
-    }
+fn pick(typed: &str, versions: Option<&Versions>, name: &str) -> Result<Pick, String> {
+    let text = match Typed::read(typed).map_err(|e| e.to_string())? {
+        Typed::Take(Choice::Hub) => return Ok(Pick::Side(Side::Hub)),
+        Typed::Take(Choice::Spoke) => return Ok(Pick::Side(Side::Spoke)),
+        Typed::Take(Choice::Base) => return Ok(Pick::Side(Side::Base)),
+        Typed::Take(Choice::Suggested) => return Err("it has no suggested value".to_owned()),
+        Typed::Null => return Ok(Pick::Value(Value::Null)),
+        Typed::Text(text) => text,
+    };
     let held: Vec<&Value> = versions.map_or_else(Vec::new, |v| {
         let at = v.columns.iter().position(|c| c.eq_ignore_ascii_case(name));
         [&v.hub, &v.spoke, &v.base].into_iter().flatten().filter_map(|r| at.and_then(|i| r.0.get(i))).collect()
@@ -167,7 +189,7 @@ fn pick(text: &str, versions: Option<&Versions>, name: &str) -> Pick {
     } else {
         as_text()
     };
-    Pick::Value(value)
+    Ok(Pick::Value(value))
 }
 
 fn whole(content: &dyn Content, id: &Digest, shape: &Shape) -> Result<BTreeMap<usize, Pick>, PortError> {

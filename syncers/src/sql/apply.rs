@@ -456,7 +456,7 @@ impl<'a> Attempt<'a> {
         }
         for (orphan, count) in self.orphans(touched)? {
             if before.get(&orphan).copied().unwrap_or_default() < count {
-                return Err(self.blame(todo, &orphan));
+                self.allow(todo, &orphan)?;
             }
         }
         for name in touched {
@@ -476,16 +476,17 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Finds the write that made an orphan: the child itself, else the parent that was removed or changed.
-    fn blame(&self, todo: &[Todo<'a>], orphan: &Orphan) -> Stop {
-        let lost = match self.lost(orphan) {
-            Ok(lost) => lost,
-            Err(stop) => return stop,
-        };
+    /// Lets an orphan be that was one before an answer which is taken back. Of another the write is refused that
+    /// made it: of the child itself, else of the parent that was removed or changed.
+    fn allow(&self, todo: &[Todo<'a>], orphan: &Orphan) -> Result<(), Stop> {
+        let lost = self.lost(orphan)?;
         let is = |item: &Todo<'_>, table: &str| item.write.table.eq_ignore_ascii_case(table);
         let by_child = todo.iter().find(|t| {
             is(t, &lost.child) && lost.row.is_some() && t.write.after.as_ref().map(|c| &c.0) == lost.row.as_ref()
         });
+        if by_child.is_some_and(|t| t.write.dangles.iter().any(|link| same_names(link, &lost.columns))) {
+            return Ok(());
+        }
         let held = |item: &Todo<'_>| {
             let (_, shape) = &self.tables[item.write.table.as_str()];
             let columns = lost.parent_columns.iter().map(|name| shape.columns.iter().position(|c| c == name));
@@ -499,10 +500,10 @@ impl<'a> Attempt<'a> {
         };
         let any = || todo.iter().find(|t| is(t, &lost.child));
         let why = format!("{} would refer to no row of {}", lost.shown, plain(&lost.parent, 120));
-        match by_child.or_else(by_parent).or_else(any).or(todo.first()) {
+        Err(match by_child.or_else(by_parent).or_else(any).or(todo.first()) {
             Some(item) => Stop::Refused(item.at, why),
             None => Stop::Failed(PortError::failed(Cause::Refused, why)),
-        }
+        })
     }
 
     /// Reads what is known of an orphan.
@@ -512,6 +513,7 @@ impl<'a> Attempt<'a> {
             child: child.clone(),
             shown: format!("a row of {}", plain(child, 120)),
             row: None,
+            columns: vec![],
             parent: String::new(),
             parent_columns: vec![],
             refers: None,
@@ -531,6 +533,7 @@ impl<'a> Attempt<'a> {
             Ok(())
         };
         listed().map_err(|e| self.failed(&e))?;
+        out.columns = own.iter().map(|(from, _)| from.clone()).collect();
         if let Some(parent) = catalog.tables.get(&out.parent.to_ascii_lowercase()) {
             let keys = parent.key_names();
             out.parent_columns =
@@ -555,6 +558,8 @@ struct Lost {
     child: String,
     shown: String,
     row: Option<Row>,
+    /// The columns that refer.
+    columns: Vec<String>,
     parent: String,
     parent_columns: Vec<String>,
     refers: Option<Row>,

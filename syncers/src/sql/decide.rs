@@ -78,7 +78,8 @@ impl Planner<'_> {
                     if let Some(past) = past {
                         for (other, was) in rows {
                             all.insert(other.clone(), was.base);
-                            answers.insert(other, rows::Answer::Apart { hub: was.hub, spoke: was.spoke });
+                            let apart = rows::Answer::Apart { hub: was.hub, spoke: was.spoke, dangles: vec![] };
+                            answers.insert(other, apart);
                         }
                         all.insert(id.clone(), past);
                     }
@@ -197,6 +198,11 @@ impl Planner<'_> {
         let again = Directive { answer: undoes, undoes: None, ..directive.clone() };
         let mut answers = Answers::new();
         answers::add(&mut answers, &again, id, shape, self.content).ok()?;
+        // Nothing is missing in the plan for these rows alone: there such a row would not be in dispute.
+        if let (Some(rows::Answer::Take(side)), true) = (answers.get(id), draft.refers_to_nothing()) {
+            let taken = rows::Answer::Whole(past.side(*side).cloned());
+            answers.insert(id.clone(), taken);
+        }
         let mut alone: BTreeMap<&str, TableDiff> = BTreeMap::new();
         let all: BTreeMap<&RowId, &Change> = others.into_iter().chain([(id, &past)]).collect();
         for (id, was) in &all {

@@ -87,6 +87,9 @@ pub(super) struct RowWrite {
     pub after: Option<Cells>,
     /// Equal rows before and after.
     pub counts: (u64, u64),
+    /// By which columns the row may refer to nothing: it did before an answer that is taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dangles: Vec<Vec<String>>,
 }
 
 /// Stores the steps.

@@ -260,7 +260,7 @@ impl Planner<'_> {
             }
             let known = base.get(key);
             if let Some(why) = drifted {
-                self.pause(&shape, &hub_rows, &far_rows, why);
+                self.pause(&shape, Some(&hub_rows), Some(&far_rows), why);
                 continue;
             }
             if let (Some(one), side) | (side, Some(one)) = (h, s)
@@ -268,8 +268,12 @@ impl Planner<'_> {
             {
                 let target = if h.is_none() { Side::Hub } else { Side::Spoke };
                 if known.is_some() {
-                    let why = format!("the {} has dropped this table", target.as_str());
-                    self.pause(&shape, &hub_rows, &far_rows, why);
+                    let (gone, kept) = (target.as_str(), target.other().as_str());
+                    let why = format!(
+                        "the {gone} has dropped this table, and a sync drops none: drop it on the {kept} as well, or \
+                         put it back on the {gone} with its rows"
+                    );
+                    self.pause(&shape, h.map(|_| &hub_rows), s.map(|_| &far_rows), why);
                     continue;
                 }
                 if !self.may_write(target) {
@@ -277,7 +281,7 @@ impl Planner<'_> {
                 }
                 let (source, into) = if h.is_none() { (far, hub) } else { (hub, far) };
                 if let Some(why) = drift::obstacle(one, &source.catalog, &into.catalog, target.as_str()) {
-                    self.pause(&shape, &hub_rows, &far_rows, why);
+                    self.pause(&shape, Some(&hub_rows), Some(&far_rows), why);
                     continue;
                 }
                 self.create_table(one, &source.catalog, target);
@@ -306,7 +310,8 @@ impl Planner<'_> {
         });
     }
 
-    fn pause(&mut self, shape: &Shape, hub: &TableRows, far: &TableRows, why: String) {
+    /// A side that does not have the table has nothing to show.
+    fn pause(&mut self, shape: &Shape, hub: Option<&TableRows>, far: Option<&TableRows>, why: String) {
         let shown = |rows: &TableRows| SideValue {
             shown: super::scan::counted(rows.values().map(|r| r.count).sum(), "row"),
             content: None,
@@ -317,8 +322,8 @@ impl Planner<'_> {
             conflict_kind: "schema".into(),
             because: format!("the table is paused: {why}"),
             base: None,
-            hub: Some(shown(hub)),
-            spoke: Some(shown(far)),
+            hub: hub.map(shown),
+            spoke: far.map(shown),
             suggested: None,
             table: Some(shape.name.clone()),
             pk: vec![],
@@ -342,7 +347,9 @@ impl Planner<'_> {
                 self.expect_shape(side, &diff.shape);
             }
             self.actions.push(action(side, &diff.shape, &write));
+            let names = |link: &Vec<usize>| link.iter().filter_map(|i| diff.shape.columns.get(*i).cloned()).collect();
             self.steps.push(Step::Write(RowWrite {
+                dangles: write.dangles.iter().map(names).collect(),
                 side,
                 table: write.table,
                 key: hex::encode(write.key),

@@ -66,6 +66,21 @@ fn fields_are_answered_one_by_one_in_the_columns_own_type() {
 }
 
 #[test]
+fn a_field_is_made_null_and_a_word_that_is_none_is_no_value() {
+    let field = |value: &str| Answer::Fields(BTreeMap::from([("name".to_owned(), value.to_owned())]));
+    let (mut pair, plan) = disputed();
+    let (refused, _) = pair.answer(&plan, 0, field("@spok"));
+    assert_eq!(refused.settles, vec![]);
+    assert!(refused.conflicts[0].because.contains("did you mean @spoke?"), "{}", refused.conflicts[0].because);
+    for (typed, held) in [("@null", "Null"), ("@@spok", "Text([64, 115, 112, 111, 107])")] {
+        let (mut pair, plan) = disputed();
+        let fields = [("name".to_owned(), typed.to_owned()), ("n".to_owned(), "@hub".to_owned())];
+        pair.answer(&plan, 0, Answer::Fields(BTreeMap::from(fields)));
+        assert_eq!(pair.same("select name from t where id = 1"), [held]);
+    }
+}
+
+#[test]
 fn an_answer_is_undone_on_both_sides_and_the_conflict_is_open_again() {
     let (mut pair, plan) = disputed();
     let before = pair.rows("select * from t order by id");

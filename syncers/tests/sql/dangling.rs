@@ -1,6 +1,7 @@
 //! Rows that refer to nothing: the applications of real databases make them with foreign keys switched off.
 
-use cathedral_model::plan::{Answer, Choice, SpokePlan};
+use cathedral_model::ids::ConflictId;
+use cathedral_model::plan::{Answer, Choice, Directive, SpokePlan};
 
 use super::support::*;
 
@@ -99,6 +100,49 @@ fn a_reference_moved_to_nothing_waits() {
     pair.answer(&plan, 0, Answer::Take(Choice::Spoke));
     assert_eq!(pair.same("select parent from child where id = 1"), ["Integer(1)"]);
     pair.quiet();
+}
+
+/// Putting it back breaks nothing that was not broken before: on its own side, and only there.
+#[test]
+fn an_answer_about_a_row_that_refers_to_nothing_is_taken_back() {
+    const ALL: &str = "select id, parent, note from child order by id";
+    let edited = Answer::Fields([("parent".to_owned(), "3".to_owned())].into());
+    for sql in ["insert into child values (9, 77, 'lost')", "update child set parent = 88 where id = 1"] {
+        for answer in [Answer::Take(Choice::Spoke), edited.clone()] {
+            let (mut pair, plan) = broken(sql);
+            let before = pair.rows(ALL);
+            let (settled, _) = pair.answer(&plan, 0, answer.clone());
+            assert_eq!(settled.settles.len(), 1);
+            pair.same(ALL);
+            let (undone, applied) = pair.sync_with(vec![undo(&plan, answer.clone())]);
+            assert_eq!((undone.settles.len(), applied.skipped), (1, vec![]), "{sql}");
+            assert_eq!(pair.rows(ALL), before, "{sql}");
+            assert_eq!(pair.plan().conflicts, plan.conflicts, "it is open again");
+            pair.quiet();
+        }
+    }
+}
+
+fn undo(plan: &SpokePlan, undoes: Answer) -> Directive {
+    Directive { conflict: ConflictId(7), draft: plan.conflicts[0].clone(), answer: Answer::Undo, undoes: Some(undoes) }
+}
+
+#[test]
+fn a_row_that_would_lose_another_parent_is_not_put_back() {
+    let mut pair = Pair::agreed(
+        "create table a (id integer primary key); create table b (id integer primary key);
+         insert into a values (1); insert into b values (1), (2);
+         create table c (id integer primary key, a integer references a (id), b integer references b (id));",
+    );
+    pair.hub().execute_batch("pragma foreign_keys = off; insert into c values (9, 77, 2)").unwrap();
+    let (plan, _) = pair.sync();
+    assert_eq!(one(&plan).0, "c[9]");
+    let taken = Answer::Take(Choice::Spoke);
+    pair.answer(&plan, 0, taken.clone());
+    pair.hub().execute("delete from b where id = 2", []).unwrap();
+    pair.sync();
+    let refused = pair.try_plan(vec![undo(&plan, taken)]).unwrap();
+    assert_eq!((refused.settles.len(), refused.actions.len()), (0, 0), "{refused:?}");
 }
 
 #[test]

@@ -53,6 +53,28 @@ fn a_table_that_drifted_is_paused_with_the_reason_and_the_others_go_on() {
 }
 
 #[test]
+fn a_dropped_table_is_dropped_on_the_other_side_too_or_put_back() {
+    let table = "create table t (id integer primary key, v); insert into t values (1, 1), (2, 2);";
+    for put_back in [false, true] {
+        let mut pair = Pair::agreed(&format!("{table} create table free (id integer primary key)"));
+        pair.far().execute_batch("drop table t").unwrap();
+        let (plan, _) = pair.sync();
+        let draft = &plan.conflicts[0];
+        assert!(draft.because.contains("drop it on the hub as well, or put it back on the spoke"), "{}", draft.because);
+        let shown = draft.hub.as_ref().map(|side| side.shown.as_str());
+        assert_eq!((shown, &draft.spoke), (Some("2 rows"), &None), "a side without the table has nothing");
+        if put_back {
+            pair.far().execute_batch(table).unwrap();
+        } else {
+            pair.hub().execute_batch("drop table t").unwrap();
+        }
+        let (after, _) = pair.sync();
+        assert_eq!((kinds(&after).len(), after.actions.len()), (0, 0), "{after:?}");
+        pair.quiet();
+    }
+}
+
+#[test]
 fn a_column_that_the_owner_added_on_both_sides_is_no_conflict() {
     let mut pair =
         Pair::agreed("create table t (id integer primary key, v); insert into t values (1, 1), (2, 2), (3, 3);");

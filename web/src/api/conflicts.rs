@@ -76,7 +76,8 @@ async fn one(State(state): State<Shared>, Path(id): Path<i64>) -> Result<Answer,
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Given {
     take: Option<Take>,
-    /// Field by field: a value, or `@hub`, `@spoke`, `@base`.
+    /// Field by field: a value, or `@hub`, `@spoke`, `@base`, in a database `@null`. Another value that begins with
+    /// `@` is refused: a text is written with a second one, `@@so`.
     fields: Option<BTreeMap<String, String>>,
     /// The whole new value.
     text: Option<String>,

@@ -389,15 +389,8 @@ fn chosen(record: &ConflictRecord, fields: &Fields) -> Result<Answer, Problem> {
                     .hint("go back and choose a value"));
             }
             "=" => {
-                let typed = field(fields, &format!("v{index}"));
-                // A value that begins with `@` would be read as a side.
-                if typed.starts_with('@') {
-                    return Err(Problem::bad_request(
-                        "value",
-                        format!("a value of {} cannot begin with @ here", dispute.field),
-                    ));
-                }
-                typed.to_owned()
+                // The form has buttons for the words: what is typed is a text.
+                cathedral_model::typed::Typed::written(field(fields, &format!("v{index}")))
             }
             side @ ("@hub" | "@spoke" | "@base") => side.to_owned(),
             _ => return Err(Problem::bad_request("side", "that is no side")),

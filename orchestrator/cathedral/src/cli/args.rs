@@ -309,10 +309,10 @@ pub enum ConflictsCommand {
         /// Take a side
         #[arg(long, value_enum, conflicts_with_all = ["field", "file"])]
         take: Option<Take>,
-        /// Decide one field: a value, or @hub, @spoke, @base; repeat
+        /// Decide one field: a value, or @hub, @spoke, @base, @null (SQL NULL); @@x writes the text @x; repeat
         #[arg(long, value_name = "K=V", conflicts_with = "file")]
         field: Vec<String>,
-        /// Take the content of a file
+        /// Take the content of a file; for a row a JSON object of its columns
         #[arg(long, value_name = "PATH")]
         file: Option<PathBuf>,
         /// Only record the answer; the next sync carries it out

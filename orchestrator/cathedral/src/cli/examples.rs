@@ -98,6 +98,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("cathedral conflicts resolve 3 --take spoke", "the spoke's side"),
             ("cathedral conflicts resolve 4 --field amount=42 --field note=@hub", "cell by cell"),
+            ("cathedral conflicts resolve 4 --field note=@null", "a cell without value (SQL NULL)"),
             ("cathedral conflicts resolve 5 --file merged.txt", "your own content"),
         ],
     ),

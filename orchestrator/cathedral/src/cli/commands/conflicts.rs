@@ -11,6 +11,7 @@ use cathedral_model::inbox::{ConflictRecord, ConflictState};
 use cathedral_model::plan::{Answer, Choice, FieldDispute};
 use cathedral_model::ports::Content;
 use cathedral_model::run::RunSummary;
+use cathedral_model::typed::Typed;
 use cathedral_syncers::git::disputed_files;
 
 use super::super::args::{ConflictList, ConflictsCommand, Global, Take};
@@ -195,13 +196,7 @@ async fn show(id: ConflictId, full: bool, global: &Global, output: &Output) -> E
         output.note(output.paint(Tint::Dim, &format!("look: git -C {store} diff {} {}", hub.shown, spoke.shown)));
     }
     if record.state == ConflictState::Open && draft.conflict_kind == "schema" {
-        let hint = match draft.table {
-            Some(_) => {
-                "next: give the table the same columns on both sides with the database's own means, then cathedral sync"
-            }
-            None => "next: make both sides agree with the database's own means, then cathedral sync",
-        };
-        output.note(output.paint(Tint::Dim, hint));
+        output.note(output.paint(Tint::Dim, &outside(&record)));
     } else if let (ConflictState::Open, Some(stores)) = (record.state, &stores) {
         choices::tell(&site, stores, &record, output).await;
     } else if let (ConflictState::Settled, Some(stores)) = (record.state, &stores) {
@@ -211,6 +206,31 @@ async fn show(id: ConflictId, full: bool, global: &Global, output: &Output) -> E
         output.note(output.paint(Tint::Dim, &next));
     }
     Ok(0)
+}
+
+/// Says what to do about tables and what belongs to them: an answer decides rows only.
+fn outside(record: &ConflictRecord) -> String {
+    let (draft, spoke) = (&record.draft, &record.spoke);
+    let has = (draft.hub.is_some(), draft.spoke.is_some());
+    // A copy of the side that still has the table: what is put back without rows would delete them there.
+    let dropped = |kept: &str, gone: &str, part: &str| {
+        format!(
+            "next: drop the table on the {kept} as well, or put it back on the {gone} with its rows (cathedral restore \
+             latest {spoke}{part} --to DIR    gives a copy of the {kept}'s database to take it from), then cathedral \
+             sync {spoke}"
+        )
+    };
+    match (&draft.table, has) {
+        (Some(_), (false, true)) => dropped("spoke", "hub", "@spoke"),
+        (Some(_), (true, false)) => dropped("hub", "spoke", ""),
+        (Some(_), _) => format!(
+            "next: give the table the same columns on both sides with the database's own means, then cathedral sync \
+             {spoke}"
+        ),
+        (None, _) => {
+            format!("next: make both sides agree with the database's own means, then cathedral sync {spoke}")
+        }
+    }
 }
 
 /// Says since when a conflict stands as it does.
@@ -291,8 +311,17 @@ fn answer(record: &ConflictRecord, asked: Asked, content: &dyn Content) -> Resul
         for text in asked.field {
             let (key, value) = text.split_once('=').ok_or_else(|| {
                 Failure::new(2, "C1201", format!("--field {text:?} has no `=`"))
-                    .next("--field NAME=VALUE, or --field NAME=@hub")
+                    .next("--field NAME=VALUE, or --field NAME=@hub|@spoke|@base|@null")
             })?;
+            if let Err(slip) = Typed::read(value) {
+                let failure = Failure::new(2, "C1201", format!("--field {text:?} is neither a side nor a text"))
+                    .why(format!("{slip}; nothing was recorded or changed"));
+                return Err(match slip.nearest {
+                    Some(word) => failure.next(format!("--field {key}={word}    if that was meant")),
+                    None => failure,
+                }
+                .next(format!("--field {key}=@{value}    writes {value}")));
+            }
             fields.insert(key.to_owned(), value.to_owned());
         }
         // Of a merge in git all files are decided at once.
