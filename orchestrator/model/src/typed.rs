@@ -81,12 +81,12 @@ mod tests {
 
     #[test]
     fn a_slip_is_refused_with_the_words_and_the_way_to_write_it() {
-        let why = Typed::read("@spok").unwrap_err().to_string();
+        let why = Typed::read("@spok").expect_err("it is no word").to_string();
         for part in ["\"@spok\"", "@hub, @spoke, @base, @null", "did you mean @spoke?", "written @@spok"] {
             assert!(why.contains(part), "{part}: {why}");
         }
         for far in ["@", "@alice", "@HUBS and spokes\n"] {
-            let why = Typed::read(far).unwrap_err().to_string();
+            let why = Typed::read(far).expect_err("it is no word").to_string();
             assert!(!why.contains('\n') && why.contains("@null"), "{why}");
         }
     }
