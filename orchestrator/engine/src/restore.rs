@@ -116,7 +116,9 @@ impl RestorePerformer {
         if let Some(what) = self.before_writing(state, index, part).await? {
             return Ok(vec![self.event(what)]);
         }
-        let is_there = part.to.is_none() && self.is_there(part, &source.info().observed).await;
+        // What has changed since this run began to look may be its own writing, by a process that was killed.
+        let as_found = state.parts.get(index).is_some_and(|p| p.moves == 0 && p.unheld.is_none());
+        let is_there = part.to.is_none() && as_found && self.is_there(part, &source.info().observed).await;
         self.marks.writing(&key);
         let imported = syncer.import(spoke, &place(part), source.as_mut(), claim.run, fence).await;
         ports.env.reached(&format!("restored:{}", spoke.name));
