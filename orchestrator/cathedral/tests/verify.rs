@@ -514,7 +514,7 @@ fn a_snapshot_that_nothing_mends_is_forgotten_and_can_be_taken_back() {
     // Asked for by its id, it is not merely unknown.
     for args in [&["snapshot", "show", ids[0]][..], &["verify", &ids[0][..20]], &["restore", ids[0], "--to", "x"]] {
         let ran = refused(&world, args, 4);
-        assert!(ran.err.contains("was forgotten") && ran.err.contains("ago"), "{args:?}: {ran:?}");
+        assert!(ran.err.contains("was forgotten"), "{args:?}: {ran:?}");
         assert!(ran.err.contains(&format!("cathedral snapshot forget --undo {}", ids[0])), "{args:?}: {ran:?}");
     }
     let log = world.cathedral(&["log", "show"]).expect(0);
