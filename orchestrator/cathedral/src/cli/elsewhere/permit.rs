@@ -5,9 +5,9 @@ use cathedral_web::hub::Unfit;
 use clap::FromArgMatches as _;
 use clap::parser::ValueSource;
 
-use super::super::args::ProofCommand;
 use super::super::args::{
-    Args, Command, ConfigCommand, ConflictsCommand, HookCommand, RestoreArgs, ScheduleCommand, SnapshotCommand,
+    Args, Command, ConfigCommand, ConflictsCommand, HookCommand, ProofCommand, RestoreArgs, ScheduleCommand,
+    SnapshotCommand,
 };
 use super::super::{examples, safe};
 
@@ -67,7 +67,16 @@ fn action(command: &Command) -> Result<Action, Unfit> {
         }
         Command::Config { what } => match what {
             ConfigCommand::Rollback { .. } => A::ChangeSettings,
-            _ => A::ReadSettings,
+            // What is wrong with a file is told with excerpts of it.
+            ConfigCommand::Validate { file: Some(_) } => {
+                return Err(unfit("the file would be one of the hub's machine".into(), "leave --hub out"));
+            }
+            ConfigCommand::Validate { file: None }
+            | ConfigCommand::Show { .. }
+            | ConfigCommand::Explain { .. }
+            | ConfigCommand::Schema
+            | ConfigCommand::Versions { .. }
+            | ConfigCommand::Diff { .. } => A::ReadSettings,
         },
         Command::Schedule { what: None | Some(ScheduleCommand::List | ScheduleCommand::Next { .. }) } => A::Read,
         Command::Schedule { .. } => A::Schedule,
@@ -174,6 +183,8 @@ mod tests {
             "restore latest --from file:///x --to /y",
             "proof leaf 1 --out f",
             "conflicts resolve 1 --file /etc/passwd",
+            "config validate /etc/passwd",
+            "config validate -",
             "status --help",
             "schema",
             "",
